@@ -1,0 +1,4 @@
+//! The database.
+/// The database.
+#[derive(Debug, Default)]
+pub struct Database {}

@@ -1,0 +1,83 @@
+//! Every environment variable that the program reads, with what it means; the README's table comes from here.
+
+/// A variable that the program reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What it means here, one line.
+    pub doc: &'static str,
+}
+
+const fn var(name: &'static str, doc: &'static str) -> Variable {
+    Variable { name, doc }
+}
+
+/// The variables of the inspected machine; these are recorded in facts.
+pub const VARIABLES: &[Variable] = &[
+    var("CARGO_HOME", "where Cargo keeps its files"),
+    var("CC", "the C compiler that build scripts choose"),
+    var("CONDA_DEFAULT_ENV", "the name of the active conda environment"),
+    var("CONDA_OVERRIDE_CUDA", "the CUDA version that conda assumes; honoured like `--assume cuda=`"),
+    var("CONDA_PREFIX", "the active conda environment"),
+    var("CUDARC_CUDA_VERSION", "the CUDA version that cudarc's build script assumes"),
+    var("CUDA_COMPUTE_CAP", "the compute capability that Rust's CUDA crates build for; honoured like `--assume gpu=`"),
+    var("CUDA_DEVICE_ORDER", "the order in which devices are numbered"),
+    var("CUDA_HOME", "a CUDA toolkit"),
+    var("CUDA_LIBRARY_PATH", "a CUDA toolkit, read by find_cuda_helper"),
+    var("CUDA_PATH", "a CUDA toolkit"),
+    var("CUDA_ROOT", "a CUDA toolkit"),
+    var("CUDA_TOOLKIT_ROOT_DIR", "a CUDA toolkit"),
+    var("CUDA_VISIBLE_DEVICES", "the devices that programs see"),
+    var("CUDNN_LIB", "a folder of cuDNN, read by cudarc"),
+    var("CXX", "the C++ compiler that build scripts choose"),
+    var("HOME", "the home folder: `~/.keras`, the user's site-packages, Jupyter kernels"),
+    var("JAX_PLATFORMS", "the platforms that JAX may use"),
+    var("JAX_PLATFORM_NAME", "the platform that JAX prefers"),
+    var("JUPYTER_DATA_DIR", "where Jupyter keeps the user's kernels"),
+    var("JUPYTER_PATH", "more folders in which Jupyter looks for kernels"),
+    var("KERAS_BACKEND", "the backend of Keras 3"),
+    var("KERAS_HOME", "the folder of `keras.json`"),
+    var("LD_LIBRARY_PATH", "folders that the dynamic loader searches before RUNPATH"),
+    var("LD_PRELOAD", "libraries that the dynamic loader opens first"),
+    var("LIBTORCH", "a LibTorch folder, read by torch-sys"),
+    var("NVCC", "the CUDA compiler"),
+    var("NVCC_CCBIN", "the host compiler that nvcc uses"),
+    var("NVIDIA_DRIVER_CAPABILITIES", "which parts of the driver a container gets"),
+    var("NVIDIA_REQUIRE_CUDA", "the driver that a container image asks for"),
+    var("NVIDIA_VISIBLE_DEVICES", "the devices that a container gets"),
+    var("PATH", "where programs are found"),
+    var("PWD", "the working directory, in an env file"),
+    var("PYENV_ROOT", "where pyenv keeps its interpreters"),
+    var("PYENV_VERSION", "the interpreter that pyenv chooses"),
+    var("PYTHONHOME", "where Python looks for its standard library"),
+    var("PYTHONNOUSERSITE", "leaves the user's site-packages out"),
+    var("PYTHONPATH", "folders that Python searches first"),
+    var("PYTHONSAFEPATH", "leaves the script folder out"),
+    var("PYTHONUSERBASE", "the base of the user's site-packages"),
+    var("TF_CPP_MIN_LOG_LEVEL", "hides TensorFlow's messages"),
+    var("TF_USE_LEGACY_KERAS", "makes `tf.keras` use `tf_keras`"),
+    var("USER", "the login name"),
+    var("UV_CUDA_DRIVER_VERSION", "the driver version that uv assumes; honoured like `--assume driver=`"),
+    var("UV_PROJECT_ENVIRONMENT", "the project's environment in place of `.venv`"),
+    var("VIRTUAL_ENV", "the active virtual environment"),
+    var("XDG_DATA_HOME", "where the user's data lies"),
+    var("XLA_FLAGS", "options of XLA; `--xla_gpu_cuda_data_dir` names a CUDA folder"),
+];
+
+/// The variables that steer the program's own output.
+pub const OWN: &[Variable] = &[
+    var("CARGO_TERM_COLOR", "`always`, `never` or `auto`: colour of the output"),
+    var("NO_COLOR", "set and not empty: no colour"),
+    var("CLICOLOR_FORCE", "set and not 0: colour even where the output is no terminal"),
+];
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn names_are_sorted_and_unique() {
+        for list in [super::VARIABLES] {
+            assert!(list.windows(2).all(|pair| pair[0].name < pair[1].name));
+        }
+    }
+}

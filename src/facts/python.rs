@@ -1,0 +1,332 @@
+//! Readings of Python environments: interpreter, import order, distributions, TensorFlow, Keras, JAX, PyTorch.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{CudnnPart, Evidence, Probed, Resolution};
+
+/// One Python environment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PythonEnv {
+    /// Its folder (`sys.prefix`).
+    pub path: String,
+    /// The interpreter that a user would start.
+    pub interpreter: String,
+    /// The interpreter behind all links.
+    pub real_interpreter: String,
+    /// What made it.
+    pub kind: EnvKind,
+    /// Its Python version as text, such as `3.11.7`; `3.11` where only the folder name tells.
+    pub version: Probed<String>,
+    /// Whether `python` in the inspected shell would start it.
+    pub active: bool,
+    /// What led to it: `VIRTUAL_ENV`, `PATH`, the project's `.venv`, a Jupyter kernel, `--python`.
+    pub found_by: Vec<Evidence>,
+    /// `sys.path` as `python -c` would have it, in order.
+    pub sys_path: Vec<SysPathEntry>,
+    /// Distributions that matter here, in import order; those hidden by an earlier one of the same name come later.
+    pub dists: Vec<Dist>,
+    /// How many distributions were met in all.
+    pub dist_count: u32,
+    /// TensorFlow, where a `tensorflow` package or distribution is there.
+    pub tensorflow: Option<TensorFlow>,
+    /// What `import keras` gives; `None` where nothing is found.
+    pub keras: Option<Module>,
+    /// What `import tf_keras` gives.
+    pub tf_keras: Option<Module>,
+    /// What chooses the backend of Keras 3.
+    pub keras_config: KerasConfig,
+    /// JAX, where something of it is installed.
+    pub jax: Option<Jax>,
+    /// PyTorch, where it is installed.
+    pub torch: Option<Torch>,
+    /// Other modules that Keras can use as a backend: whether `numpy`, `openvino` import.
+    pub modules: BTreeMap<String, Module>,
+    /// The NVIDIA libraries under `site-packages/nvidia`: package folder and what is wrong with it.
+    pub nvidia: Vec<NvidiaWheel>,
+    /// What could not be read.
+    pub troubles: Vec<super::Trouble>,
+}
+
+/// What made an environment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EnvKind {
+    /// `python -m venv`, virtualenv or uv: a `pyvenv.cfg`.
+    Venv,
+    /// conda, mamba, pixi: a `conda-meta` folder.
+    Conda,
+    /// pyenv's own installation.
+    Pyenv,
+    /// An interpreter that uv manages.
+    Uv,
+    /// The system's.
+    #[default]
+    System,
+}
+
+/// One entry of `sys.path`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SysPathEntry {
+    /// The folder or archive.
+    pub path: String,
+    /// What put it there.
+    pub origin: PathOrigin,
+}
+
+/// What put an entry on `sys.path`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum PathOrigin {
+    /// The working directory, as for `python -c`, `python -m` and scripts that lie there.
+    Script,
+    /// The variable `PYTHONPATH`.
+    PythonPath,
+    /// The standard library.
+    Stdlib,
+    /// The user's site-packages.
+    UserSite,
+    /// The environment's site-packages.
+    Site,
+    /// The base installation's site-packages (`--system-site-packages`).
+    BaseSite,
+    /// A line of a `.pth` file.
+    Pth {
+        /// The file.
+        file: String,
+        /// The line, counted from 1.
+        line: u32,
+    },
+}
+
+/// An installed distribution.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dist {
+    /// Its normalised name: lower case, runs of `-_.` as one `-`.
+    pub name: String,
+    /// Its version as written.
+    pub version: String,
+    /// The `.dist-info` folder, `.egg-info`, or conda-meta file.
+    pub metadata: String,
+    /// The `sys.path` entry it lies in.
+    pub location: String,
+    /// `INSTALLER`, such as `pip` or `uv`; `conda` for conda-meta.
+    pub installer: Option<String>,
+    /// conda's build string, such as `cuda126py311h…` or `cpu_py311…`.
+    pub conda_build: Option<String>,
+    /// The tags of the wheel it came from.
+    pub tags: Vec<String>,
+    /// `Requires-Python`.
+    pub requires_python: Option<String>,
+    /// The `Requires-Dist` lines that were read, evaluated for this environment; only for
+    /// distributions on which a verdict rests.
+    pub requires: Vec<Requirement>,
+    /// Where `direct_url.json` says that it is editable, the project folder.
+    pub editable: Option<String>,
+    /// Its files held against RECORD; only for distributions on which a verdict rests, or all with `--deep`.
+    pub record: Option<RecordCheck>,
+}
+
+/// A requirement line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Requirement {
+    /// The normalised name of what is required.
+    pub name: String,
+    /// The version specifier, such as `>=1.26.0,<2.2.0`; empty for any.
+    pub specifier: String,
+    /// The extra that asks for it, where the marker names one.
+    pub extra: Option<String>,
+    /// Whether the marker holds here, the extra taken as asked for; `None` where it was not understood.
+    pub applies: Option<bool>,
+    /// The line in METADATA, counted from 1.
+    pub line: u32,
+    /// The line as written.
+    pub text: String,
+}
+
+/// A distribution's files held against its RECORD.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordCheck {
+    /// How many files were compared.
+    pub compared: u32,
+    /// How many are not there.
+    pub missing: u32,
+    /// How many have another size, or another hash where hashes were asked for.
+    pub changed: u32,
+    /// A few of the missing ones, libraries first.
+    pub missing_examples: Vec<String>,
+    /// A few of the changed ones, with the sizes.
+    pub changed_examples: Vec<String>,
+    /// Why RECORD could not be compared, where it could not.
+    pub trouble: Option<String>,
+}
+
+/// A module as `import` would find it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Module {
+    /// The package folder, module file or archive member.
+    pub path: String,
+    /// The `sys.path` entry that wins.
+    pub entry: String,
+    /// What put that entry there.
+    pub origin: Option<PathOrigin>,
+    /// A folder without `__init__`: a namespace package, which holds nothing of its own.
+    pub namespace: bool,
+    /// Its version: from its own files, else from the distribution that owns it.
+    pub version: Option<String>,
+    /// Where the version was read.
+    pub version_from: Option<Evidence>,
+    /// The distribution that owns it, as an index into `PythonEnv::dists`.
+    pub dist: Option<usize>,
+    /// Other places of the same name, later on `sys.path`.
+    pub hides: Vec<String>,
+}
+
+/// An installed TensorFlow.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TensorFlow {
+    /// The module as imported; `None` where only metadata is left.
+    pub module: Option<Module>,
+    /// The distributions that bring a `tensorflow` package, as indexes into `PythonEnv::dists`.
+    pub dists: Vec<usize>,
+    /// `tensorflow/python/platform/build_info.py`.
+    pub build: Probed<BuildInfo>,
+    /// The object whose `dlopen` opens the CUDA libraries, and whose RUNPATH therefore counts.
+    pub caller: Option<String>,
+    /// Names that TensorFlow of this and neighbouring generations opens, resolved as if opened by `caller`.
+    pub libraries: Vec<Resolution>,
+    /// `libcuda.so.1` as this TensorFlow would get it.
+    pub libcuda: Resolution,
+    /// `libnvidia-ml.so.1` as this TensorFlow would get it.
+    pub nvml: Resolution,
+    /// cuDNN's sub-libraries as the chosen `libcudnn.so.N` would open them.
+    pub cudnn_parts: Vec<CudnnPartResolution>,
+    /// `ptxas` and `libdevice.10.bc` where XLA would look for them.
+    pub compiler: CompilerParts,
+}
+
+/// A sub-library of cuDNN as the chosen libcudnn would open it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CudnnPartResolution {
+    /// Whether this generation of cuDNN cannot work without it.
+    pub required: bool,
+    /// The part, with its version, where it resolves.
+    pub part: Option<CudnnPart>,
+    /// How the search went.
+    pub resolution: Resolution,
+}
+
+/// The compiler parts that XLA needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompilerParts {
+    /// The `ptxas` that XLA would run.
+    pub ptxas: Option<Evidence>,
+    /// The `libdevice.10.bc` that XLA would read.
+    pub libdevice: Option<Evidence>,
+    /// The places that were looked at, in order.
+    pub looked: Vec<String>,
+    /// `--xla_gpu_cuda_data_dir` of `XLA_FLAGS`, where set.
+    pub data_dir: Option<Evidence>,
+}
+
+/// What a TensorFlow wheel says of its build.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuildInfo {
+    /// `is_cuda_build`.
+    pub cuda_build: bool,
+    /// `is_rocm_build`.
+    pub rocm_build: bool,
+    /// `cuda_version` as written.
+    pub cuda: Option<String>,
+    /// `cudnn_version` as written.
+    pub cudnn: Option<String>,
+    /// `cuda_compute_capabilities` as written.
+    pub compute: Vec<String>,
+}
+
+/// What chooses the backend of Keras 3.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KerasConfig {
+    /// `KERAS_BACKEND`, where set and not empty.
+    pub variable: Option<Evidence>,
+    /// The folder that Keras would read, and what decides it (`KERAS_HOME`, home, or `/tmp`).
+    pub folder: Option<Evidence>,
+    /// `keras.json` there: its `backend`, with the line.
+    pub file: Probed<String>,
+    /// Whether `keras.json` is there but is no valid JSON, which Keras ignores silently.
+    pub invalid: Option<Evidence>,
+    /// `TF_USE_LEGACY_KERAS`, where set.
+    pub legacy: Option<Evidence>,
+}
+
+/// JAX.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Jax {
+    /// `import jax`.
+    pub module: Option<Module>,
+    /// Version of jaxlib.
+    pub jaxlib: Option<String>,
+    /// CUDA plugins (`jax-cuda12-plugin`, `jax-cuda13-pjrt`, ...): name and version.
+    pub plugins: BTreeMap<String, String>,
+    /// `JAX_PLATFORMS` or `JAX_PLATFORM_NAME`, where set.
+    pub platforms: Option<Evidence>,
+    /// The CUDA libraries as the plugin would get them.
+    pub libraries: Vec<Resolution>,
+}
+
+/// `PyTorch`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Torch {
+    /// `import torch`.
+    pub module: Option<Module>,
+    /// `torch/version.py`: its version with the local part.
+    pub version: Option<String>,
+    /// `torch/version.py`: `cuda`, absent for a build without CUDA.
+    pub cuda: Probed<String>,
+    /// Whether `torch/lib/libtorch_cuda.so` is there.
+    pub libtorch_cuda: bool,
+}
+
+/// One wheel of NVIDIA's libraries.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NvidiaWheel {
+    /// The distribution, as an index into `PythonEnv::dists`.
+    pub dist: usize,
+    /// Other distributions whose RECORD claims the same files (`-cu12` and `-cu13` twins).
+    pub twins: Vec<usize>,
+    /// How many files they share, benign ones left out.
+    pub shared: u32,
+}
+
+/// Where Jupyter would start a kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JupyterKernel {
+    /// The kernel's name (its folder).
+    pub name: String,
+    /// `kernel.json`.
+    pub path: String,
+    /// The interpreter, `argv[0]` resolved.
+    pub interpreter: Option<String>,
+    /// The environment it belongs to, as an index into `Facts::pythons`.
+    pub env: Option<usize>,
+    /// Variables that the kernel sets.
+    pub variables: BTreeMap<String, String>,
+    /// Why it could not be read.
+    pub trouble: Option<String>,
+}

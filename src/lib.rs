@@ -1,0 +1,25 @@
+//! Reads a machine's files and says whether TensorFlow, Keras and CUDA code will use its NVIDIA GPU.
+//!
+//! The library does the reading (`host`, `probe`), holds it against a database (`db`), judges
+//! (`rules`, `verdict`) and writes reports (`report`). It runs no program and loads no NVIDIA
+//! library. ARCHITECTURE.md has the map.
+
+pub mod assume;
+pub mod db;
+pub mod env;
+pub mod exit;
+pub mod facts;
+pub mod finding;
+pub mod host;
+pub mod options;
+pub mod policy;
+pub mod probe;
+pub mod report;
+pub mod rules;
+pub mod run;
+pub mod verdict;
+pub mod version;
+pub mod view;
+
+#[cfg(feature = "cli")]
+pub mod cli;

@@ -1,0 +1,56 @@
+//! What a run was asked to do, in the domain's terms; knows nothing of the command line's syntax.
+
+use std::path::PathBuf;
+
+use crate::finding::Level;
+use crate::version::Dotted;
+
+/// What a run was asked to do.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Only these interpreters or environment folders; empty for all.
+    pub python: Vec<String>,
+    /// The Cargo manifest, where named.
+    pub manifest: Option<String>,
+    /// What a machine without a usable GPU means.
+    pub gpu: Option<GpuWish>,
+    /// What is pretended.
+    pub assume: Assume,
+    /// Levels from the command line: rule and level.
+    pub levels: Vec<(String, Option<Level>)>,
+    /// Whether unknown things fail the check too.
+    pub strict: bool,
+    /// Whether every file of every Python package is compared with its RECORD.
+    pub deep: bool,
+    /// Whether `--deep` compares hashes too.
+    pub hashes: bool,
+    /// Whether times are measured and reported.
+    pub timings: bool,
+    /// A policy file other than the default ones.
+    pub config: Option<PathBuf>,
+}
+
+/// What a machine without a usable GPU means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GpuWish {
+    /// A denied finding.
+    Required,
+    /// A note.
+    #[default]
+    Optional,
+    /// It is not looked at.
+    None,
+}
+
+/// What is pretended, from `--assume`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assume {
+    /// The driver's version; its user-space libraries are assumed with it.
+    pub driver: Option<Dotted>,
+    /// The compute capability of a device.
+    pub gpu: Option<Dotted>,
+    /// The Python version.
+    pub python: Option<Dotted>,
+    /// The CUDA version that the driver reports or the toolkit has.
+    pub cuda: Option<Dotted>,
+}
