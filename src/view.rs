@@ -9,7 +9,9 @@ use pep440_rs::{Version, VersionSpecifiers};
 
 use crate::db::Database;
 use crate::db::schema::TensorflowRow;
-use crate::facts::{Assumption, Dist, Evidence, Facts, Library, Module, PathOrigin, PythonEnv, Requirement, Resolution, TensorFlow};
+use crate::facts::{
+    Assumption, Dist, Evidence, Facts, Library, Module, PathOrigin, PythonEnv, Requirement, Resolution, TensorFlow,
+};
 use crate::finding::RowRef;
 use crate::version::Dotted;
 
@@ -147,7 +149,10 @@ impl<'a> View<'a> {
                     class: known.and_then(|gpu| gpu.class),
                     address: Some(device.address.clone()),
                     uuid: proc.and_then(|gpu| gpu.uuid.clone()),
-                    evidence: Evidence::file(&device.path, format!("vendor {} device {} class {}", device.vendor, device.device, device.class)),
+                    evidence: Evidence::file(
+                        &device.path,
+                        format!("vendor {} device {} class {}", device.vendor, device.device, device.class),
+                    ),
                     assumed: false,
                 }
             })
@@ -180,7 +185,10 @@ impl<'a> View<'a> {
         };
         if gpus.is_empty() {
             if let Some(wsl) = self.facts.machine.wsl.as_ref().filter(|wsl| wsl.dxg) {
-                gpus.push(bare("GPU of the Windows host", Evidence::file("/dev/dxg", format!("there; {}", wsl.evidence.says))));
+                gpus.push(bare(
+                    "GPU of the Windows host",
+                    Evidence::file("/dev/dxg", format!("there; {}", wsl.evidence.says)),
+                ));
             } else if let Some(tegra) = &self.facts.machine.tegra {
                 gpus.push(Gpu { class: Some("jetson".to_owned()), ..bare("NVIDIA Jetson", tegra.clone()) });
             } else {
@@ -190,7 +198,11 @@ impl<'a> View<'a> {
                         .driver
                         .nodes
                         .iter()
-                        .filter(|node| node.path.strip_prefix("/dev/nvidia").is_some_and(|tail| !tail.is_empty() && tail.bytes().all(|b| b.is_ascii_digit())))
+                        .filter(|node| {
+                            node.path
+                                .strip_prefix("/dev/nvidia")
+                                .is_some_and(|tail| !tail.is_empty() && tail.bytes().all(|b| b.is_ascii_digit()))
+                        })
                         .map(|node| bare("NVIDIA GPU", Evidence::file(&node.path, "a device node"))),
                 );
             }
@@ -224,7 +236,10 @@ impl<'a> View<'a> {
 
     /// Whether a driver answers as far as files tell: module loaded, or WSL, or assumed.
     pub fn driver_loaded(&self) -> bool {
-        self.assumed("driver").is_some() || self.is_wsl() || self.facts.driver.loaded.value() == Some(&true) || !self.facts.driver.kernel.is_empty()
+        self.assumed("driver").is_some()
+            || self.is_wsl()
+            || self.facts.driver.loaded.value() == Some(&true)
+            || !self.facts.driver.kernel.is_empty()
     }
 
     /// The CUDA version that the driver reports, and where that is known from.
@@ -266,7 +281,11 @@ impl<'a> View<'a> {
     pub fn uninstall(&self, env: &PythonEnv, what: &str) -> String {
         let uv = env.dists.iter().any(|dist| dist.installer.as_deref() == Some("uv"));
         let python = if env.interpreter.is_empty() { "python".to_owned() } else { env.interpreter.clone() };
-        if uv { format!("uv pip uninstall --python {python} {what}") } else { format!("{python} -m pip uninstall -y {what}") }
+        if uv {
+            format!("uv pip uninstall --python {python} {what}")
+        } else {
+            format!("{python} -m pip uninstall -y {what}")
+        }
     }
 }
 
@@ -348,7 +367,7 @@ impl<'a> EnvView<'_, 'a> {
     /// Whether TensorFlow was built with CUDA.
     pub fn cuda_build(&self) -> Option<bool> {
         let tf = self.tf()?;
-        tf.build.value().map(|build| build.cuda_build).or_else(|| self.tf_row().and_then(|row| row.cuda_build))
+        tf.build.value().map(|build| build.cuda_build).or_else(|| self.tf_row().map(|row| row.cuda_build))
     }
 
     /// Whether it is worth asking about the CUDA libraries: a GPU, and a living CUDA build.
@@ -359,7 +378,7 @@ impl<'a> EnvView<'_, 'a> {
     /// The CUDA major that TensorFlow was built for.
     pub fn cuda_major(&self) -> Option<u32> {
         let built = self.tf()?.build.value().and_then(|build| build.cuda.clone());
-        let built = built.or_else(|| self.tf_row().and_then(|row| row.cuda.clone()));
+        let built = built.or_else(|| self.tf_row().and_then(|row| row.cuda.as_ref().map(ToString::to_string)));
         if let Some(major) = built.and_then(|text| text.split('.').next().and_then(|major| major.parse().ok())) {
             return Some(major);
         }
@@ -372,7 +391,9 @@ impl<'a> EnvView<'_, 'a> {
     /// The CUDA version that TensorFlow was built for, as text.
     pub fn cuda_text(&self) -> Option<String> {
         let built = self.tf()?.build.value().and_then(|build| build.cuda.clone());
-        built.or_else(|| self.tf_row().and_then(|row| row.cuda.clone())).or_else(|| self.cuda_major().map(|major| major.to_string()))
+        built
+            .or_else(|| self.tf_row().and_then(|row| row.cuda.as_ref().map(ToString::to_string)))
+            .or_else(|| self.cuda_major().map(|major| major.to_string()))
     }
 
     /// The requirement lines of the distributions that bring TensorFlow.
@@ -397,7 +418,7 @@ impl<'a> EnvView<'_, 'a> {
 
     /// The cuDNN that TensorFlow was built with: the row's figure, else the lowest that its requirements allow, else the major.
     pub fn cudnn_built(&self) -> Option<Dotted> {
-        let from_row = self.tf_row().and_then(|row| row.cudnn.as_deref()).and_then(|text| text.parse().ok());
+        let from_row = self.tf_row().and_then(|row| row.cudnn.clone());
         let from_requirement = || {
             self.requirements()
                 .find(|requirement| requirement.name.starts_with("nvidia-cudnn-cu"))
@@ -414,7 +435,8 @@ impl<'a> EnvView<'_, 'a> {
             return row.libraries.clone();
         }
         let generation = self.cuda_major().and_then(|major| GENERATIONS.iter().find(|(of, _)| *of == major));
-        let mut names: Vec<String> = generation.map(|(_, names)| names.iter().map(|&name| name.to_owned()).collect()).unwrap_or_default();
+        let mut names: Vec<String> =
+            generation.map(|(_, names)| names.iter().map(|&name| name.to_owned()).collect()).unwrap_or_default();
         if let Some(cudnn) = self.cudnn_built()
             && !names.is_empty()
         {
@@ -449,7 +471,9 @@ impl<'a> EnvView<'_, 'a> {
             .into_iter()
             .filter_map(|name| {
                 let resolution = self.resolution(&name);
-                let usable = resolution.and_then(|resolution| resolution.file.value()).is_some_and(|library| library.missing.is_empty());
+                let usable = resolution
+                    .and_then(|resolution| resolution.file.value())
+                    .is_some_and(|library| library.missing.is_empty());
                 (!usable).then_some((name, resolution))
             })
             .collect()
@@ -460,7 +484,9 @@ impl<'a> EnvView<'_, 'a> {
         let wanted = self.wanted();
         !wanted.is_empty()
             && wanted.iter().all(|name| {
-                self.resolution(name).is_none_or(|resolution| resolution.file.is_absent() && resolution.others.is_empty() && resolution.rejected.is_empty())
+                self.resolution(name).is_none_or(|resolution| {
+                    resolution.file.is_absent() && resolution.others.is_empty() && resolution.rejected.is_empty()
+                })
             })
             && !self.hollow_nvidia().iter().any(|dist| self.serves_tensorflow(dist))
     }
@@ -471,7 +497,11 @@ impl<'a> EnvView<'_, 'a> {
             .dists
             .iter()
             .filter(|dist| dist.name.starts_with("nvidia-"))
-            .filter(|dist| dist.record.as_ref().is_some_and(|record| record.missing_examples.iter().any(|path| path.contains(".so"))))
+            .filter(|dist| {
+                dist.record
+                    .as_ref()
+                    .is_some_and(|record| record.missing_examples.iter().any(|path| path.contains(".so")))
+            })
             .collect()
     }
 
@@ -514,7 +544,11 @@ impl<'a> EnvView<'_, 'a> {
 
     /// Whether `tf.keras` is switched to the legacy package: only these three spellings count.
     pub fn legacy(&self) -> bool {
-        self.env.keras_config.legacy.as_ref().is_some_and(|evidence| matches!(evidence.says.as_str(), "1" | "true" | "True"))
+        self.env
+            .keras_config
+            .legacy
+            .as_ref()
+            .is_some_and(|evidence| matches!(evidence.says.as_str(), "1" | "true" | "True"))
             && self.tf_minor().is_some_and(|minor| minor >= (2, 16))
     }
 
@@ -522,14 +556,22 @@ impl<'a> EnvView<'_, 'a> {
     pub fn backend(&self) -> Backend {
         let config = &self.env.keras_config;
         if self.legacy() {
-            return Backend { name: "tensorflow".to_owned(), from: "TF_USE_LEGACY_KERAS".to_owned(), evidence: config.legacy.clone() };
+            return Backend {
+                name: "tensorflow".to_owned(),
+                from: "TF_USE_LEGACY_KERAS".to_owned(),
+                evidence: config.legacy.clone(),
+            };
         }
         // Keras 2 after 2.3 computes with TensorFlow only.
         if self.keras_minor().is_some_and(|(major, _)| major < 3) {
             return Backend { name: "tensorflow".to_owned(), from: "keras 2".to_owned(), evidence: None };
         }
         if let Some(variable) = &config.variable {
-            return Backend { name: self.raw_backend(variable), from: "KERAS_BACKEND".to_owned(), evidence: Some(variable.clone()) };
+            return Backend {
+                name: self.raw_backend(variable),
+                from: "KERAS_BACKEND".to_owned(),
+                evidence: Some(variable.clone()),
+            };
         }
         if let (Some(name), Some(evidence)) = (config.file.value(), config.file.evidence()) {
             return Backend { name: name.clone(), from: evidence.at.clone(), evidence: Some(evidence.clone()) };
@@ -629,7 +671,9 @@ pub fn code_fit(compute: &Dotted, names: &[String]) -> Option<CodeFit> {
             _ => (name.as_str(), false),
         };
         // Older build files write `8.0`.
-        let Some(has) = parse(digits).or_else(|| digits.parse::<Dotted>().ok().map(|v| (v.major(), v.minor()))) else { continue };
+        let Some(has) = parse(digits).or_else(|| digits.parse::<Dotted>().ok().map(|v| (v.major(), v.minor()))) else {
+            continue;
+        };
         known = true;
         native |= has.0 == wanted.0 && has.1 <= wanted.1;
         jit |= ptx && has <= wanted;
@@ -664,5 +708,8 @@ pub fn lower_bound(specifier: &str) -> Option<Dotted> {
 /// Paths' folders, each once, in order.
 pub fn folders<'p>(paths: impl Iterator<Item = &'p str>) -> Vec<&'p str> {
     let mut seen = BTreeSet::new();
-    paths.filter_map(|path| path.rsplit_once('/').map(|(folder, _)| folder)).filter(|folder| seen.insert(*folder)).collect()
+    paths
+        .filter_map(|path| path.rsplit_once('/').map(|(folder, _)| folder))
+        .filter(|folder| seen.insert(*folder))
+        .collect()
 }
