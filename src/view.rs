@@ -713,3 +713,51 @@ pub fn folders<'p>(paths: impl Iterator<Item = &'p str>) -> Vec<&'p str> {
         .filter(|folder| seen.insert(*folder))
         .collect()
 }
+
+impl<'a> EnvView<'_, 'a> {
+    /// Other cuDNN majors that are about: their name and a path.
+    pub fn other_cudnns(&self, wanted: &str) -> Vec<(&'a str, &'a str)> {
+        let Some(tf) = self.tf() else { return Vec::new() };
+        tf.libraries
+            .iter()
+            .filter(|resolution| resolution.name.starts_with("libcudnn.so.") && resolution.name != wanted)
+            .filter_map(|resolution| {
+                let found = resolution.file.value().map(|library| library.path.as_str());
+                let unused = resolution.others.first().map(|other| other.path.as_str());
+                Some((resolution.name.as_str(), found.or(unused)?))
+            })
+            .collect()
+    }
+}
+
+impl<'a> EnvView<'_, 'a> {
+    /// conda's TensorFlow and its build string, where conda brought it.
+    pub fn conda_tf(&self) -> Option<(&'a Dist, &'a str)> {
+        self.env
+            .dists
+            .iter()
+            .filter(|dist| dist.name == "tensorflow" || dist.name == "tensorflow-base")
+            .find_map(|dist| Some((dist, dist.conda_build.as_deref()?)))
+    }
+
+    /// Whether conda brought TensorFlow.
+    pub fn is_conda_tf(&self) -> bool {
+        self.conda_tf().is_some()
+    }
+
+    /// Whether this TensorFlow is made for AMD's GPUs.
+    pub fn is_rocm(&self) -> bool {
+        self.tf().and_then(|tf| tf.build.value()).is_some_and(|build| build.rocm_build)
+    }
+
+    /// Whether a distribution only pulls another one in and holds no package of its own.
+    pub fn is_shim(&self, dist: &Dist) -> bool {
+        // On Arm `tensorflow` up to 2.16 is empty and requires `tensorflow-cpu-aws`; on Windows it requires `tensorflow-intel`.
+        dist.requires.iter().any(|requirement| {
+            requirement.applies == Some(true)
+                && requirement.extra.is_none()
+                && requirement.name.starts_with("tensorflow-")
+                && self.tf_dists().iter().any(|other| other.name == requirement.name)
+        })
+    }
+}
