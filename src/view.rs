@@ -761,3 +761,90 @@ impl<'a> EnvView<'_, 'a> {
         })
     }
 }
+
+/// Whether a backend of Keras computes on the GPU, as far as its packages tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accelerated {
+    /// It has CUDA here; what shows it.
+    Yes(Vec<Evidence>),
+    /// It has none; what shows it.
+    No(Vec<Evidence>),
+    /// It cannot be told; why.
+    Unknown(String),
+}
+
+impl EnvView<'_, '_> {
+    /// Whether the backend that Keras is set to has CUDA here; only for backends other than TensorFlow.
+    pub fn backend_acceleration(&self) -> Accelerated {
+        match self.backend().name.as_str() {
+            "jax" => self.jax_acceleration(),
+            "torch" => self.torch_acceleration(),
+            name => {
+                let at = self.env.modules.get(name).map_or(name, |module| module.path.as_str());
+                Accelerated::No(vec![Evidence::file(at, "this backend computes on the CPU")])
+            }
+        }
+    }
+
+    fn jax_acceleration(&self) -> Accelerated {
+        let Some(jax) = &self.env.jax else { return Accelerated::Unknown("what JAX is installed".to_owned()) };
+        if let Some(platforms) = &jax.platforms {
+            let wants_gpu = platforms.says.split(',').any(|name| matches!(name.trim(), "cuda" | "gpu"));
+            if !wants_gpu && !platforms.says.is_empty() {
+                return Accelerated::No(vec![platforms.clone()]);
+            }
+        }
+        let plugin = jax.plugins.iter().find(|(name, _)| name.contains("cuda"));
+        let Some((name, version)) = plugin else {
+            let at = self.dist("jaxlib").map_or("jaxlib", |dist| dist.metadata.as_str());
+            let version = jax.jaxlib.as_deref().unwrap_or("of unknown version");
+            return Accelerated::No(vec![Evidence::package(
+                at,
+                format!("jaxlib {version}, and no jax-cuda plugin beside it"),
+            )]);
+        };
+        Accelerated::Yes(vec![Evidence::package(
+            self.dist(name).map_or(name.as_str(), |dist| dist.metadata.as_str()),
+            format!("{name} {version}"),
+        )])
+    }
+
+    fn torch_acceleration(&self) -> Accelerated {
+        let Some(torch) = &self.env.torch else { return Accelerated::Unknown("what PyTorch is installed".to_owned()) };
+        match (torch.cuda.value(), torch.cuda.is_absent()) {
+            (Some(cuda), _) if torch.libtorch_cuda => Accelerated::Yes(vec![
+                torch.cuda.evidence().cloned().unwrap_or_else(|| Evidence::package("torch", format!("CUDA {cuda}"))),
+            ]),
+            (Some(_), _) => Accelerated::No(vec![Evidence::file(
+                "torch/lib/libtorch_cuda.so",
+                "not there, although version.py names a CUDA",
+            )]),
+            (None, true) => {
+                let at = torch
+                    .module
+                    .as_ref()
+                    .map_or_else(|| "torch/version.py".to_owned(), |module| format!("{}/version.py", module.path));
+                Accelerated::No(vec![Evidence::file(
+                    at,
+                    format!("torch {} without CUDA", torch.version.as_deref().unwrap_or_default()),
+                )])
+            }
+            (None, false) => Accelerated::Unknown("whether this PyTorch has CUDA".to_owned()),
+        }
+    }
+}
+
+impl View<'_> {
+    /// A command that gives a backend CUDA, for the CUDA major that the driver can run.
+    pub fn cuda_backend(&self, env: &EnvView<'_, '_>, backend: &str) -> Option<String> {
+        let major = self.driver_cuda().map_or(12, |(cuda, _)| if cuda.major() >= 13 { 13 } else { 12 });
+        match backend {
+            "jax" => {
+                let version = env.dist("jax").map_or_else(String::new, |dist| format!("=={}", dist.version));
+                Some(self.install(env.env, &format!("'jax[cuda{major}]{version}'")))
+            }
+            // Which index serves a CUDA build of PyTorch changes with its releases: no command is better than a wrong one.
+            _ => None,
+        }
+    }
+}
