@@ -13,6 +13,8 @@ use serde_json::{Map, Value, json};
 use crate::finding::RowRef;
 use crate::version::Dotted;
 
+pub mod lint;
+pub mod load;
 pub mod schema;
 
 pub use schema::{
@@ -62,6 +64,10 @@ struct Table<Row> {
 impl<Row: DeserializeOwned> Table<Row> {
     const fn lazy(json: &'static str) -> Self {
         Self { json, rows: OnceLock::new() }
+    }
+
+    fn read(rows: Vec<Row>) -> Self {
+        Self { json: "[]", rows: OnceLock::from(rows) }
     }
 
     fn rows(&self) -> &[Row] {
@@ -123,6 +129,28 @@ impl Database {
     pub fn embedded() -> &'static Self {
         static EMBEDDED: OnceLock<Database> = OnceLock::new();
         EMBEDDED.get_or_init(Self::default)
+    }
+
+    /// A database from data files that the linter has read; none where meta.toml could not be read.
+    pub fn from_tables(tables: lint::Tables, origin: &str) -> Option<Self> {
+        let meta = tables.meta?;
+        Some(Self {
+            meta: Meta {
+                schema: meta.schema,
+                revision: meta.revision,
+                date: meta.date.to_string(),
+                origin: origin.to_owned(),
+            },
+            tensorflow: Table::read(tables.tensorflow),
+            keras: Table::read(tables.keras),
+            cuda: Table::read(tables.cuda),
+            cudnn: Table::read(tables.cudnn),
+            driver: Table::read(tables.driver),
+            gpu: Table::read(tables.gpu),
+            chip: Table::read(tables.chip),
+            compat: Table::read(tables.compat),
+            crates: Table::read(tables.crates),
+        })
     }
 
     /// Which data this is.
