@@ -525,6 +525,8 @@ mod tests {
     }
 
     proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
         #[test]
         fn no_look_up_panics(text in "([0-9]{1,3}\\.){0,3}[0-9]{0,9}|\\PC{0,20}") {
             let db = Database::embedded();

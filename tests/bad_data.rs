@@ -9,7 +9,7 @@ use gpu_doctor::db::lint::{FILES, lint};
 
 const META: &str = "schema = 1\nrevision = 1\ndate = 2026-06-01\nlicense = \"MIT\"\n";
 
-#[expect(clippy::disallowed_methods, reason = "a test reads its own files")]
+#[expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test reads its own files")]
 fn cases() -> Vec<(PathBuf, String)> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad-data");
     let mut cases: Vec<_> = std::fs::read_dir(dir)
