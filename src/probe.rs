@@ -104,7 +104,7 @@ impl<'scope, T: Default + Send + 'scope> Aside<'scope, T> {
 /// its user-space libraries.
 pub fn assumptions(host: &Host, options: &Options) -> (Vec<Assumption>, Vec<Trouble>) {
     let assume = &options.assume;
-    let wishes: [(&str, &Option<Dotted>, Option<(&str, Parse)>); 4] = [
+    let wishes: [Wish<'_>; 4] = [
         ("driver", &assume.driver, Some(("UV_CUDA_DRIVER_VERSION", |text| text.parse().ok()))),
         ("gpu", &assume.gpu, Some(("CUDA_COMPUTE_CAP", compute_capability))),
         ("python", &assume.python, None),
@@ -129,6 +129,9 @@ pub fn assumptions(host: &Host, options: &Options) -> (Vec<Assumption>, Vec<Trou
     }
     (assumed, troubles)
 }
+
+/// A key, what the option says, and the variable that means the same.
+type Wish<'a> = (&'static str, &'a Option<Dotted>, Option<(&'static str, Parse)>);
 
 /// Reads the text of a variable.
 type Parse = fn(&str) -> Option<Dotted>;

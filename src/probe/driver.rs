@@ -493,7 +493,7 @@ fn manager_running(host: &Host) -> Probed<bool> {
     }
     let folders = ["/run/nvidia-fabricmanager", "/var/run/nvidia-fabricmanager"];
     let mut note = folders.iter().flat_map(|folder| {
-        let names = host.names(folder).into_iter().filter(|name| name.ends_with(".pid"));
+        let names = host.names(folder).into_iter().filter(|name| name.strip_suffix(".pid").is_some());
         names.map(move |name| format!("{folder}/{name}"))
     });
     match (note.next(), processes.is_empty()) {
