@@ -149,7 +149,6 @@ pub fn compute_capability(text: &str) -> Option<Dotted> {
 
 /// Small trees for tests.
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "tests make the trees that the host reads")]
 pub(crate) mod testing {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::path::PathBuf;

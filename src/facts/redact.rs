@@ -383,6 +383,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn any_text_is_survived(name in "\\PC{0,8}", home in "(/[a-zé.]{0,4}){0,4}", text in "(GPU-|MIG-|/home/|://|@|é|a|\\PC){0,30}") {
             let mut facts = facts(&name, &home);

@@ -75,8 +75,8 @@ struct ManifestPackage {
 /// `names` are the crates that are looked for in its lock file.
 pub fn probe(host: &Host, options: &Options, names: &[&str]) -> Option<Project> {
     let manifest = match &options.manifest {
-        Some(named) => {
-            let path = host.absolute(named);
+        Some(given) => {
+            let path = host.absolute(given);
             if host.is_dir(&path) { path.join("Cargo.toml") } else { path }
         }
         None => host.cwd().ancestors().map(|folder| folder.join("Cargo.toml")).find(|path| host.is_file(path))?,
@@ -217,6 +217,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn lock_files_never_panic(text in "(\\PC|\n){0,200}", cut in 0..200usize) {
             let _ = parse_lock(&text, "Cargo.lock", CUDA_CRATES);
