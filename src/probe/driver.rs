@@ -294,7 +294,8 @@ fn walk_modules(
         let path = format!("{folder}/{}", entry.name);
         if entry.kind == Kind::Folder && depth > 1 {
             walk_modules(host, kernel, &path, depth - 1, budget, found);
-        } else if is_driver_module(&entry.name) {
+        // `weak-updates` holds links, which may lead nowhere.
+        } else if is_driver_module(&entry.name) && host.is_file(&path) {
             found.push(InstalledModule { kernel: kernel.to_owned(), path });
         }
     }
