@@ -30,6 +30,8 @@ pub struct Object {
     pub dynamic: Dynamic,
     /// Whether it is a program, which cannot be loaded as a library.
     pub program: bool,
+    /// Whether it has a DT_RUNPATH, be it empty: even then its DT_RPATH does not count.
+    pub has_runpath: bool,
     /// Whether it names an interpreter, as programs do.
     pub interpreter: Option<String>,
 }
@@ -192,8 +194,12 @@ pub fn read(file: &OpenFile, wanted: Option<&Wanted>) -> Result<Object, ElfError
         .iter()
         .find(|segment| segment.kind == elf::PT_INTERP)
         .and_then(|segment| string_at(file, segment.offset, segment.length.min(4096)).ok());
-    let mut object =
-        Object { dynamic: Dynamic { class, machine, ..Dynamic::default() }, program: kind == 2, interpreter };
+    let mut object = Object {
+        dynamic: Dynamic { class, machine, ..Dynamic::default() },
+        program: kind == 2,
+        has_runpath: false,
+        interpreter,
+    };
     match segments.iter().find(|segment| segment.kind == elf::PT_DYNAMIC && segment.length > 0) {
         Some(dynamic) => read_dynamic(file, layout, dynamic, &segments, &mut object)?,
         // A static program has none; a library must.
@@ -283,6 +289,7 @@ fn read_dynamic(
     let path = |offset: Option<u64>| -> Result<Vec<String>, ElfError> {
         offset.map_or_else(|| Ok(Vec::new()), |offset| Ok(folders(&text(offset, LONGEST_PATH)?)))
     };
+    object.has_runpath = runpath.is_some();
     object.dynamic.soname = soname.map(name).transpose()?;
     object.dynamic.rpath = path(rpath)?;
     object.dynamic.runpath = path(runpath)?;

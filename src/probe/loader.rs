@@ -54,8 +54,11 @@ struct Loaded {
     path: String,
     stat: Stat,
     object: Arc<Object>,
-    /// What loaded it, up to the program.
-    loader: Option<usize>,
+    /// What opened it or needs it.
+    by: Option<usize>,
+    /// What needs it, where that is why it was loaded: from there it inherits RPATHs. A library that
+    /// was opened by `dlopen` inherits none from its caller.
+    heir_of: Option<usize>,
     /// Its RPATH and RUNPATH, existing folders only.
     rpath: Arc<[Folder]>,
     runpath: Arc<[Folder]>,
@@ -76,6 +79,16 @@ struct Folder {
     /// The entry as written.
     entry: String,
     path: String,
+    /// Whether it is a `glibc-hwcaps` subfolder.
+    variant: bool,
+}
+
+/// A path that the search tries.
+struct Place {
+    path: String,
+    via: Via,
+    /// Whether it lies in a `glibc-hwcaps` subfolder.
+    variant: bool,
 }
 
 /// What a process has loaded so far.
@@ -273,12 +286,12 @@ impl<'h> Search<'h> {
         let mut rest = objects.into_iter().peekable();
         let has_program = rest.peek().is_some_and(|(_, _, object)| object.program || object.interpreter.is_some());
         let mut origin = None;
-        let mut loader = None;
+        let mut program = None;
         if has_program && let Some((path, stat, object)) = rest.next() {
             let path = self.host.real_text(path);
             origin = folder_of(&path);
-            loader = self.add(&mut process, None, path, (stat, object), None);
-            process.program = loader;
+            program = self.add(&mut process, None, path, (stat, object), None, false);
+            process.program = program;
         }
         process.library_path = self
             .library_path_entries()
@@ -287,22 +300,23 @@ impl<'h> Search<'h> {
                 expanded.map(|expanded| self.folder(entry, &expanded)).unwrap_or_default()
             })
             .collect();
-        let mut roots: Vec<usize> = loader.into_iter().collect();
+        let mut roots: Vec<usize> = program.into_iter().collect();
         for (name, _) in self.preloads() {
             // One that cannot be loaded is ignored, with a message.
-            if let Ok((index, _)) = self.map(&mut process, &name, loader, &mut Vec::new()) {
+            if let Ok((index, _)) = self.map(&mut process, &name, program, true, &mut Vec::new()) {
                 roots.push(index);
             }
         }
         self.load_needed(&mut process, &roots);
+        let mut opener = program;
         for (path, stat, object) in rest {
             let path = self.host.absolute(path).to_string_lossy().into_owned();
             let before = process.files.get(&stat.id).copied();
-            let index = before.or_else(|| self.add(&mut process, None, path.clone(), (stat, object), loader));
+            let index = before.or_else(|| self.add(&mut process, None, path.clone(), (stat, object), opener, false));
             if let Some(index) = index {
                 process.names.entry(path).or_insert(index);
                 self.load_needed(&mut process, &[index]);
-                loader = Some(index);
+                opener = Some(index);
             }
         }
         process
@@ -312,7 +326,7 @@ impl<'h> Search<'h> {
     fn dlopen(&self, process: &mut Process, name: &str, caller: Option<usize>) -> Resolution {
         let mut resolution = Resolution { name: name.to_owned(), ..Resolution::default() };
         let before = process.loaded.len();
-        let (index, via) = match self.map(process, name, caller, &mut resolution.rejected) {
+        let (index, via) = match self.map(process, name, caller, false, &mut resolution.rejected) {
             Ok(found) => found,
             Err(why) => {
                 resolution.file = why.map_or(Probed::Absent, Probed::failed);
@@ -353,6 +367,7 @@ impl<'h> Search<'h> {
         process: &mut Process,
         name: &str,
         loader: Option<usize>,
+        needed: bool,
         rejected: &mut Vec<Rejected>,
     ) -> Result<(usize, Via), Option<String>> {
         if name.is_empty() {
@@ -372,7 +387,7 @@ impl<'h> Search<'h> {
             return Ok((index, Via::AlreadyLoaded { by: process.brought_by(index) }));
         }
         let index = self
-            .add(process, Some(name), path, (stat, object), loader)
+            .add(process, Some(name), path, (stat, object), loader, needed)
             .ok_or_else(|| Some(format!("more than {MOST_LOADED} libraries")))?;
         Ok((index, via))
     }
@@ -383,7 +398,8 @@ impl<'h> Search<'h> {
         name: Option<&str>,
         path: String,
         (stat, object): (Stat, Arc<Object>),
-        loader: Option<usize>,
+        by: Option<usize>,
+        needed: bool,
     ) -> Option<usize> {
         let index = process.loaded.len();
         if index >= MOST_LOADED {
@@ -401,13 +417,22 @@ impl<'h> Search<'h> {
         };
         let dynamic = &object.dynamic;
         // An object with a RUNPATH has no RPATH, as far as the loader is concerned.
-        let rpath = if dynamic.runpath.is_empty() { list(&dynamic.rpath) } else { Arc::from([]) };
+        let rpath = if object.has_runpath { Arc::from([]) } else { list(&dynamic.rpath) };
         let runpath = list(&dynamic.runpath);
         for known in [name, Some(path.as_str()), dynamic.soname.as_deref()].into_iter().flatten() {
             process.names.entry(known.to_owned()).or_insert(index);
         }
         process.files.insert(stat.id, index);
-        process.loaded.push(Loaded { path, stat, object, loader, rpath, runpath, needs: None });
+        process.loaded.push(Loaded {
+            path,
+            stat,
+            object,
+            by,
+            heir_of: by.filter(|_| needed),
+            rpath,
+            runpath,
+            needs: None,
+        });
         Some(index)
     }
 
@@ -424,7 +449,7 @@ impl<'h> Search<'h> {
                 let mut needs = Vec::new();
                 for name in &object.dynamic.needed {
                     let expanded = expand(name, origin.as_deref(), &process.layout).unwrap_or_default();
-                    let library = self.map(process, &expanded, Some(index), &mut Vec::new()).ok();
+                    let library = self.map(process, &expanded, Some(index), true, &mut Vec::new()).ok();
                     needs.push(Need { name: name.clone(), library: library.map(|(index, _)| index) });
                 }
                 process.loaded[index].needs = Some(needs);
@@ -476,14 +501,17 @@ impl<'h> Search<'h> {
             };
         }
         for list in self.lists(process, name, loader) {
-            for (path, via) in list {
+            for Place { path, via, variant } in list {
                 match self.attempt(&path, &process.layout) {
                     Try::Taken(stat, object) => return Outcome::Found { path, stat, object, via },
                     Try::Missing => {}
                     Try::PassedOver(why) => rejected.push(Rejected { path, why }),
                     Try::EndsList(why) => {
                         rejected.push(Rejected { path, why });
-                        break;
+                        // The loader asks only after the folder itself what went wrong.
+                        if !variant {
+                            break;
+                        }
                     }
                     Try::Fatal(why) => return Outcome::Failed(why),
                 }
@@ -498,21 +526,23 @@ impl<'h> Search<'h> {
         process: &'a Process,
         name: &'a str,
         loader: Option<usize>,
-    ) -> impl Iterator<Item = Vec<(String, Via)>> + 'a {
-        let paths = move |folders: &[Folder], via: &dyn Fn(&Folder) -> Via| -> Vec<(String, Via)> {
-            folders.iter().map(|folder| (join(&folder.path, name), via(folder))).collect()
+    ) -> impl Iterator<Item = Vec<Place>> + 'a {
+        let paths = move |folders: &[Folder], via: &dyn Fn(&Folder) -> Via| -> Vec<Place> {
+            let place =
+                |folder: &Folder| Place { path: join(&folder.path, name), via: via(folder), variant: folder.variant };
+            folders.iter().map(place).collect()
         };
         let asking = loader.map(|index| &process.loaded[index]);
         // RPATH: the asking object's and those of what loaded it, unless it has a RUNPATH; then the program's.
         let mut inherited = Vec::new();
-        if asking.is_none_or(|asking| asking.object.dynamic.runpath.is_empty()) {
+        if asking.is_none_or(|asking| !asking.object.has_runpath) {
             let mut at = loader;
             while let Some(index) = at {
                 if inherited.contains(&index) {
                     break;
                 }
                 inherited.push(index);
-                at = process.loaded[index].loader;
+                at = process.loaded[index].heir_of;
             }
             if let Some(program) = process.program.filter(|program| !inherited.contains(program)) {
                 inherited.push(program);
@@ -533,11 +563,7 @@ impl<'h> Search<'h> {
                     entry: folder.entry.clone(),
                 })
             }),
-            2 => self
-                .cached(process, name, no_defaults)
-                .take(1)
-                .map(|path| (path.to_owned(), Via::Cache { file: ld_cache::PATH.to_owned() }))
-                .collect(),
+            2 => self.cached(process, name, no_defaults).take(1).map(cache_place).collect(),
             _ if no_defaults => Vec::new(),
             _ => paths(&process.default_path, &|folder| Via::DefaultFolder { folder: folder.entry.clone() }),
         });
@@ -572,9 +598,8 @@ impl<'h> Search<'h> {
         }
         let mut seen: HashSet<String> = winner.map(str::to_owned).into_iter().collect();
         let mut others = Vec::new();
-        let cached = self.cached(process, name, false).skip(1);
-        let cached = cached.map(|path| (path.to_owned(), Via::Cache { file: ld_cache::PATH.to_owned() })).collect();
-        for (path, via) in self.lists(process, name, loader).chain([cached]).flatten() {
+        let cached = self.cached(process, name, false).skip(1).map(cache_place).collect();
+        for Place { path, via, .. } in self.lists(process, name, loader).chain([cached]).flatten() {
             if let Try::Taken(_, object) = self.attempt(&path, &process.layout) {
                 let real = self.host.real_text(&path);
                 let version = version_of(&real, object.dynamic.soname.as_deref());
@@ -605,7 +630,9 @@ impl<'h> Search<'h> {
             hold(&self.folders).insert(path, Arc::clone(&found));
             found
         });
-        known.iter().map(|path| Folder { entry: entry.to_owned(), path: path.clone() }).collect()
+        let last = known.len().saturating_sub(1);
+        let folders = known.iter().enumerate();
+        folders.map(|(at, path)| Folder { entry: entry.to_owned(), path: path.clone(), variant: at < last }).collect()
     }
 
     /// The entries of `LD_LIBRARY_PATH` as written; set and empty counts as unset.
@@ -698,7 +725,7 @@ impl Process {
     /// The path of what loaded a library.
     fn brought_by(&self, index: usize) -> String {
         self.loaded[index]
-            .loader
+            .by
             .map_or_else(|| "the program's start".to_owned(), |loader| self.loaded[loader].path.clone())
     }
 
@@ -713,6 +740,10 @@ impl Process {
 /// A panic in another thread leaves a memory that is merely incomplete.
 fn hold<T>(memory: &Mutex<T>) -> MutexGuard<'_, T> {
     memory.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn cache_place(path: &str) -> Place {
+    Place { path: path.to_owned(), via: Via::Cache { file: ld_cache::PATH.to_owned() }, variant: false }
 }
 
 fn join(folder: &str, name: &str) -> String {
