@@ -90,36 +90,3 @@ pub mod layer {
     /// The program itself.
     pub const TOOL: u8 = 120;
 }
-
-fn nothing(_: &Cx<'_>, _: &mut Judgment) {}
-
-static GPU_ABSENT: Rule = Rule {
-    id: "gpu-absent",
-    family: Family::Driver,
-    level: Level::Note,
-    layer: layer::DEVICE,
-    summary: "no NVIDIA GPU",
-    docs: "to be written",
-    check: nothing,
-};
-static KERAS_BACKEND_CPU_ONLY: Rule = Rule {
-    id: "keras-backend-cpu-only",
-    family: Family::Keras,
-    level: Level::Deny,
-    layer: layer::KERAS,
-    summary: "Keras computes with a backend that has no CUDA",
-    docs: "to be written",
-    check: nothing,
-};
-static ALL: [&Rule; 4] =
-    [&GPU_ABSENT, &KERAS_BACKEND_CPU_ONLY, &crate::policy::IGNORE_EXPIRED, &crate::policy::IGNORE_UNUSED];
-
-/// All rules.
-pub fn all() -> &'static [&'static Rule] {
-    &ALL
-}
-
-/// The rule of that name.
-pub fn find(id: &str) -> Option<&'static Rule> {
-    all().iter().find(|rule| rule.id == id).copied()
-}
