@@ -320,10 +320,10 @@ fn check(
     let machines =
         if args.facts.is_empty() { run::probe(&host, &options, &mut clock) } else { recorded(&args.facts, &host)? };
     let db = clock.stage("database", Database::embedded);
-    let checked = run::check(machines, &db, &policy, &options, host.today(), &clock);
+    let checked = run::check(machines, db, &policy, &options, host.today(), &clock);
     let text = match args.format {
-        Format::Json => json_reports(&checked, &db, &options)?,
-        Format::Human => human_reports(&checked, &db, &options, paint.width),
+        Format::Json => json_reports(&checked, db, &options)?,
+        Format::Human => human_reports(&checked, db, &options, paint.width),
     };
     let exit = checked.iter().map(Checked::exit).max_by_key(|exit| exit.code()).unwrap_or(Exit::Ok);
     Sink { paint, output: args.print.output.as_deref() }.write(&text, exit)
@@ -337,7 +337,7 @@ fn facts(args: &FactsArgs, here: Result<Host, host::HostError>, paint: Paint) ->
     }
     let text = match args.format {
         Format::Json => json(&facts, true)?,
-        Format::Human => crate::report::human::facts(&facts, &Database::embedded(), paint.width),
+        Format::Human => crate::report::human::facts(&facts, Database::embedded(), paint.width),
     };
     Sink { paint, output: args.print.output.as_deref() }.write(&text, Exit::Ok)
 }

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::Evidence;
-use crate::finding::{Finding, Judgment, Level, Subject, Unknown};
+use crate::finding::{Finding, Level, Subject, Unknown};
 use crate::options::{GpuWish, Options};
-use crate::rules::{Cx, Family, Rule, layer};
+use crate::rules::{self, Rule};
 use crate::verdict::{Answer, Outcomes, Verdicts};
 
 pub mod fault;
@@ -118,7 +118,7 @@ impl Policy {
                 )
                 .because(ignore.evidence.clone())
                 .help("take the ignore out, or look at its reason again and set a later day");
-                findings.push((&IGNORE_EXPIRED, finding));
+                findings.extend(rules::find("ignore-expired").map(|rule| (rule, finding)));
             } else if !met.contains(ignore.rule.as_str()) {
                 let finding = Finding::new(
                     Subject::Machine,
@@ -126,7 +126,7 @@ impl Policy {
                 )
                 .because(ignore.evidence.clone())
                 .help("take the ignore out");
-                findings.push((&IGNORE_UNUSED, finding));
+                findings.extend(rules::find("ignore-unused").map(|rule| (rule, finding)));
             }
         }
         findings
@@ -145,7 +145,7 @@ fn touches_a_verdict(unknown: &[(&'static str, Unknown)], verdicts: &Verdicts) -
 
 /// The rule whose name is nearest to a mistyped one.
 pub fn nearest(name: &str) -> Option<&'static str> {
-    nearest_of(name, crate::rules::all().iter().map(|rule| rule.id))
+    nearest_of(name, rules::all().iter().map(|rule| rule.id))
 }
 
 /// The candidate nearest to a mistyped name, where one is near.
@@ -178,61 +178,18 @@ fn distance(from: &str, to: &str) -> usize {
     row.last().copied().unwrap_or(0)
 }
 
-fn judged_by_the_policy(_: &Cx<'_>, _: &mut Judgment) {}
-
-/// An ignore past its day.
-pub static IGNORE_EXPIRED: Rule = Rule {
-    id: "ignore-expired",
-    family: Family::Tool,
-    level: Level::Warn,
-    layer: layer::TOOL,
-    summary: "an ignore of the policy is past its last day",
-    docs: "# What it means
-An `[[ignore]]` of the policy has an `expires` day, and that day is over. Its findings count again.
-
-# Why it matters
-An ignore with a day is a promise to look again. Nobody does unless something says that the day has come.
-
-# How to fix it
-See whether the reason still holds. If it does, set a later day; if not, take the ignore out.",
-    check: judged_by_the_policy,
-};
-
-/// An ignore that nothing needs.
-pub static IGNORE_UNUSED: Rule = Rule {
-    id: "ignore-unused",
-    family: Family::Tool,
-    level: Level::Warn,
-    layer: layer::TOOL,
-    summary: "an ignore of the policy lets nothing pass",
-    docs: "# What it means
-An `[[ignore]]` of the policy names a rule that found nothing here.
-
-# Why it matters
-What is left over after a repair hides the same fault when it comes back.
-
-# How to fix it
-Take the ignore out. Where it is needed on another machine only, judge the recorded facts of both machines in one
-run (`--facts`): an ignore that one of them needs is not unused.",
-    check: judged_by_the_policy,
-};
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    static RULE: Rule = Rule {
-        id: "gpu-absent",
-        family: Family::Driver,
-        level: Level::Deny,
-        layer: layer::DEVICE,
-        summary: "",
-        docs: "",
-        check: judged_by_the_policy,
-    };
-
     fn outcomes() -> Outcomes {
-        Outcomes { findings: vec![(&RULE, Finding::new(Subject::Machine, "no GPU"))], ..Outcomes::default() }
+        Outcomes {
+            findings: vec![(
+                rules::find("gpu-absent").unwrap(),
+                Finding::new(Subject::Machine, "no GPU").at(Level::Deny),
+            )],
+            ..Outcomes::default()
+        }
     }
 
     fn ignore(rule: &str, expires: Option<&str>) -> Ignore {

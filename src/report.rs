@@ -27,7 +27,7 @@ pub struct Report<'a> {
     /// The program that wrote it.
     pub tool: Tool,
     /// The database that the facts were held against.
-    pub database: Origin<'a>,
+    pub database: Origin,
     /// How the check ended.
     pub outcome: Outcome,
     /// The exit code that this machine asks for.
@@ -61,13 +61,13 @@ impl Tool {
 
 /// Which database it was.
 #[derive(Clone, Debug, Serialize)]
-pub struct Origin<'a> {
+pub struct Origin {
     /// Its revision.
     pub revision: u32,
     /// Its day.
-    pub date: &'a str,
+    pub date: String,
     /// Where it came from.
-    pub origin: &'a str,
+    pub origin: String,
 }
 
 /// How a check ended.
@@ -130,7 +130,7 @@ pub struct Ledger<'a> {
     /// What could not be told.
     pub unknown: Vec<Missing<'a>>,
     /// Rules with nothing to look at.
-    pub not_applicable: &'a [&'static str],
+    pub not_applicable: Vec<&'static str>,
     /// Findings that the policy ignores.
     pub ignored: Vec<Ignored<'a>>,
 }
@@ -156,7 +156,7 @@ pub struct Ignored<'a> {
 impl<'a> Report<'a> {
     /// Puts a report together.
     pub fn new(
-        db: &'a Database,
+        db: &Database,
         facts: &'a Facts,
         outcomes: &'a Outcomes,
         ruling: &'a Ruling,
@@ -164,6 +164,7 @@ impl<'a> Report<'a> {
     ) -> Self {
         let exit = if ruling.denied { Exit::Denied } else { Exit::Ok };
         let meta = db.meta();
+        let spoke = |id: &str| ruling.findings.iter().any(|(rule, _, _)| rule.id == id);
         let findings = ruling.findings.iter().map(|(rule, level, finding)| Reported {
             rule: rule.id,
             level: *level,
@@ -177,7 +178,7 @@ impl<'a> Report<'a> {
         Self {
             schema: SCHEMA,
             tool: Tool::THIS,
-            database: Origin { revision: meta.revision, date: &meta.date, origin: &meta.origin },
+            database: Origin { revision: meta.revision, date: meta.date, origin: meta.origin },
             outcome: exit.into(),
             exit_code: exit.code(),
             verdicts: &outcomes.verdicts,
@@ -185,7 +186,8 @@ impl<'a> Report<'a> {
             outcomes: Ledger {
                 passed: &outcomes.passed,
                 unknown: outcomes.unknown.iter().map(|(rule, it)| Missing { rule, missing: &it.missing }).collect(),
-                not_applicable: &outcomes.not_applicable,
+                // The policy's own rules have nothing to look at in the facts, and may have spoken all the same.
+                not_applicable: outcomes.not_applicable.iter().copied().filter(|id| !spoke(id)).collect(),
                 ignored: ruling.ignored.iter().map(|(rule, reason)| Ignored { rule, reason }).collect(),
             },
             facts,
@@ -202,18 +204,4 @@ pub fn subject<'a>(facts: &'a Facts, subject: &Subject) -> &'a str {
         Subject::Project => facts.project.as_ref().map(|project| project.manifest.as_str()),
     }
     .unwrap_or("machine")
-}
-
-/// The database's name and compute capability of a GPU.
-#[cfg(feature = "cli")]
-fn gpu_row(db: &Database, device: Option<&crate::facts::PciDevice>, model: Option<&str>) -> Option<(String, String)> {
-    let _ = (db, device, model);
-    None
-}
-
-/// The CUDA version that a driver reports, by its branch.
-#[cfg(feature = "cli")]
-fn reported_cuda(db: &Database, driver: &crate::version::Dotted) -> Option<String> {
-    let _ = (db, driver);
-    None
 }

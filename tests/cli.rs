@@ -51,13 +51,57 @@ fn long_help_of_every_command() {
     }
 }
 
+/// One page for all: the options of the default command, then each other command with its own.
+fn man_page() -> String {
+    let mut command = gpu_doctor::cli::command().bin_name("cargo gpu-doctor").after_long_help(None);
+    command.build();
+    let page = clap_mangen::Man::new(command.clone());
+    let mut text = Vec::new();
+    page.render_title(&mut text).unwrap();
+    page.render_name_section(&mut text).unwrap();
+    text.extend(b".SH SYNOPSIS\n\\fBcargo gpu\\-doctor\\fR [\\fIcommand\\fR] [\\fIoptions\\fR]\n");
+    page.render_description_section(&mut text).unwrap();
+    page.render_options_section(&mut text).unwrap();
+    text.extend(b".SH COMMANDS\n");
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        let mut options = Vec::new();
+        let about = sub.get_about().unwrap();
+        text.extend(format!(".SS {}\n{about}\n", sub.get_name()).into_bytes());
+        if sub.get_name() != "check" {
+            clap_mangen::Man::new(sub.clone()).render_options_section(&mut options).unwrap();
+            text.extend(String::from_utf8(options).unwrap().replace(".SH OPTIONS\n", ".PP\n").into_bytes());
+        }
+    }
+    text.extend(b".SH EXIT STATUS\nThe same for every format.\n");
+    for (code, means) in [
+        (0, "Nothing was denied."),
+        (2, "The command line or a configuration file is wrong."),
+        (100, "At least one finding was denied."),
+        (101, "The check did not finish."),
+    ] {
+        text.extend(format!(".TP\n\\fB{code}\\fR\n{means}\n").into_bytes());
+    }
+    text.extend(b".SH ENVIRONMENT\nThese steer the output:\n");
+    let variables = |list: &[gpu_doctor::env::Variable]| -> String {
+        let entry =
+            |it: &gpu_doctor::env::Variable| format!(".TP\n\\fB{}\\fR\n{}\n", it.name, it.doc.replace('`', "\""));
+        list.iter().map(entry).collect()
+    };
+    text.extend(variables(gpu_doctor::env::OWN).into_bytes());
+    text.extend(b".PP\nThese belong to the machine that is inspected:\n");
+    text.extend(variables(gpu_doctor::env::VARIABLES).into_bytes());
+    text.extend(
+        b".SH FILES\nThe policy is read from gpu\\-doctor.toml in the working folder or above it up to the root of the \
+          Cargo workspace, and from [package.metadata.gpu\\-doctor] and [workspace.metadata.gpu\\-doctor] of Cargo.toml.\n",
+    );
+    String::from_utf8(text).unwrap()
+}
+
 #[test]
 fn the_man_page_is_current() {
-    let mut page = Vec::new();
-    let command = gpu_doctor::cli::command().bin_name("cargo-gpu-doctor");
-    clap_mangen::Man::new(command).render(&mut page).unwrap();
+    let page = man_page();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/cargo-gpu-doctor.1");
-    Assert::new().action_env("SNAPSHOTS").eq(String::from_utf8(page).unwrap(), Data::read_from(&path, None).raw());
+    Assert::new().action_env("SNAPSHOTS").eq(page, Data::read_from(&path, None).raw());
 }
 
 #[test]
@@ -172,12 +216,13 @@ fn an_ignore_that_nothing_needs_is_said_and_can_be_denied() {
     let text = "[[ignore]]\nrule = \"keras-backend-cpu-only\"\nreason = \"known\"\nexpires = 2020-01-01\n\
                 [[ignore]]\nrule = \"keras-backend-cpu-only\"\nreason = \"known\"\n";
     write(dir.path(), "machine/gpu-doctor.toml", text);
-    check(dir.path(), &["--gpu", "none"]).assert().code(0);
-    let said = stdout(check(dir.path(), &["--gpu", "none"]));
+    let warned = ["--gpu", "none", "--warn", "ignore-unused", "--warn", "ignore-expired"];
+    check(dir.path(), &warned).assert().code(0);
+    let said = stdout(check(dir.path(), &warned));
     assert!(said.contains("warning[ignore-expired]"), "{said}");
     assert!(said.contains("= gpu-doctor.toml:2 says: known"), "{said}");
     assert!(said.contains("warning[ignore-unused]"), "{said}");
-    check(dir.path(), &["--gpu", "none", "--deny", "ignore-unused"]).assert().code(100);
+    check(dir.path(), &[&warned[..], &["--deny", "ignore-unused"]].concat()).assert().code(100);
     let levels = ["--gpu", "none", "--deny", "ignore-unused", "--allow", "ignore-unused", "--allow", "ignore-expired"];
     check(dir.path(), &levels).assert().code(0);
     assert!(!stdout(check(dir.path(), &levels)).contains("ignore-"));

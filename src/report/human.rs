@@ -8,9 +8,10 @@ use anstyle::{AnsiColor, Style};
 use super::wrap::{clean, lines};
 use super::{Report, Reported};
 use crate::db::Database;
-use crate::facts::{Driver, Evidence, Facts, PciDevice, Source};
+use crate::facts::{Driver, Evidence, Facts, Source};
 use crate::finding::{Break, Level, Subject};
-use crate::verdict::{Answer, EnvVerdict, Outcomes, Verdicts};
+use crate::verdict::{Answer, EnvVerdict, KerasVerdict, Outcomes, TfVerdict, Verdicts};
+use crate::view::View;
 
 const BOLD: Style = Style::new().bold();
 const RED: Style = AnsiColor::Red.on_default().bold();
@@ -89,15 +90,16 @@ impl Page {
     }
 
     fn found(&mut self, facts: &Facts, db: &Database) {
-        let gpus = gpus(facts, db);
+        let view = View::new(facts, db);
+        let gpus = gpus(&view);
         if gpus.is_empty() {
             self.entry("GPU", "none");
         }
         for (gpu, count) in gpus {
             let times = if count > 1 { format!("{count} × ") } else { String::new() };
-            self.entry("GPU", &format!("{times}{}", clean(&gpu)));
+            self.entry("GPU", &format!("{times}{gpu}"));
         }
-        self.entry("Driver", &driver(facts, db));
+        self.entry("Driver", &driver(&view));
         for assumption in facts.assumed.iter().filter(|it| matches!(it.key.as_str(), "python" | "cuda")) {
             let label = if assumption.key == "cuda" { "CUDA" } else { "Python" };
             self.entry(label, &format!("{} (assumed)", assumption.value));
@@ -146,23 +148,19 @@ impl Page {
         let active = if env.active { ", active" } else { "" };
         self.entry("Python", &format!("{} ({}{active})", clean(&env.path), clean(version)));
         let subject = Subject::Env(index);
-        if let Some(tf) = &env.tensorflow {
-            let name = format!("TensorFlow {}", clean(tf.version.as_deref().unwrap_or("of unknown version")));
+        let tensorflow = env.tensorflow.as_ref().map(|tf| (tensorflow_name(tf), tf));
+        let keras = env.keras.as_ref().map(|keras| (keras_name(keras), keras));
+        let names = [tensorflow.as_ref().map(|(name, _)| name), keras.as_ref().map(|(name, _)| name)];
+        let column = names.into_iter().flatten().map(|name| name.chars().count()).max().unwrap_or(0);
+        if let Some((name, tf)) = tensorflow {
             let (sees, runs) = (answer(tf.sees_gpu), answer(tf.runs_on_gpu));
-            self.put(format_args!("{:11}{name:<24} sees the GPU: {sees}   computes on it: {runs}\n", ""));
+            self.put(format_args!("{:11}{name:column$}   sees the GPU: {sees}   computes on it: {runs}\n", ""));
             self.because(&tf.because, shown);
             let breaks = [Break::Cuda, Break::TfSees, Break::TfRuns];
             self.missing(&subject, &breaks, outcomes, tf.sees_gpu.min_with(tf.runs_on_gpu));
         }
-        if let Some(keras) = &env.keras {
-            let version = clean(keras.version.as_deref().unwrap_or("of unknown version"));
-            let from = if keras.backend_from.is_empty() || keras.backend_from == "default" {
-                "by default".to_owned()
-            } else {
-                format!("from {}", clean(&keras.backend_from))
-            };
-            let name = format!("Keras {version} ({}, {from})", clean(&keras.backend));
-            self.put(format_args!("{:11}{name:<24} uses the GPU: {}\n", "", answer(keras.uses_gpu)));
+        if let Some((name, keras)) = keras {
+            self.put(format_args!("{:11}{name:column$}   uses the GPU: {}\n", "", answer(keras.uses_gpu)));
             let told = env.tensorflow.as_ref().map_or(&[][..], |tf| &tf.because);
             let rest: Vec<String> = keras.because.iter().filter(|rule| !told.contains(rule)).cloned().collect();
             self.because(&rest, shown);
@@ -279,6 +277,19 @@ impl Answer {
     }
 }
 
+fn tensorflow_name(tf: &TfVerdict) -> String {
+    format!("TensorFlow {}", clean(tf.version.as_deref().unwrap_or("of unknown version")))
+}
+
+fn keras_name(keras: &KerasVerdict) -> String {
+    let version = clean(keras.version.as_deref().unwrap_or("of unknown version"));
+    let from = match keras.backend_from.as_str() {
+        "" | "default" => "by default".to_owned(),
+        from => format!("from {}", clean(from)),
+    };
+    format!("Keras {version} ({}, {from})", clean(&keras.backend))
+}
+
 fn answer(answer: Answer) -> String {
     match answer {
         Answer::Yes => format!("{GREEN}yes{GREEN:#}"),
@@ -323,28 +334,14 @@ fn shortened(evidence: &[Evidence], subject: &str) -> Vec<String> {
 }
 
 /// The GPUs by name, equal ones counted.
-fn gpus(facts: &Facts, db: &Database) -> Vec<(String, usize)> {
-    let mut names = Vec::new();
-    for device in facts.pci.iter().filter(|device| device.is_nvidia_gpu()) {
-        let listed = facts.driver.gpus.iter().find(|gpu| gpu.address.eq_ignore_ascii_case(&device.address));
-        names.push(name(listed.and_then(|gpu| gpu.model.as_deref()), Some(device), db));
-    }
-    for gpu in &facts.driver.gpus {
-        if !facts.pci.iter().any(|device| device.address.eq_ignore_ascii_case(&gpu.address)) {
-            names.push(name(gpu.model.as_deref(), None, db));
-        }
-    }
-    if names.is_empty() && facts.machine.wsl.as_ref().is_some_and(|wsl| wsl.dxg) {
-        names.push("reached through WSL (/dev/dxg)".to_owned());
-    }
-    if names.is_empty() && facts.machine.tegra.is_some() {
-        names.push("NVIDIA Jetson".to_owned());
-    }
-    for assumption in facts.assumed.iter().filter(|assumption| assumption.key == "gpu") {
-        names.push(format!("compute {} (assumed)", assumption.value));
-    }
+fn gpus(view: &View<'_>) -> Vec<(String, usize)> {
     let mut counted: Vec<(String, usize)> = Vec::new();
-    for name in names {
+    for gpu in &view.gpus {
+        let name = match (&gpu.compute, gpu.assumed) {
+            (Some(compute), true) => format!("compute {compute} (assumed)"),
+            (Some(compute), false) => format!("{} (compute {compute})", clean(&gpu.name)),
+            (None, _) => clean(&gpu.name),
+        };
         match counted.iter_mut().find(|(known, _)| *known == name) {
             Some((_, count)) => *count += 1,
             None => counted.push((name, 1)),
@@ -353,23 +350,9 @@ fn gpus(facts: &Facts, db: &Database) -> Vec<(String, usize)> {
     counted
 }
 
-/// A GPU's name: the driver's word, else the database's, else the device id.
-fn name(model: Option<&str>, device: Option<&PciDevice>, db: &Database) -> String {
-    let (known, compute) = super::gpu_row(db, device, model).unzip();
-    let name = match (model.map(str::to_owned).or(known), device) {
-        (Some(name), _) if name.starts_with("NVIDIA") => name,
-        (Some(name), _) => format!("NVIDIA {name}"),
-        (None, Some(device)) => format!("NVIDIA device {}", device.device),
-        (None, None) => "NVIDIA GPU".to_owned(),
-    };
-    match compute {
-        Some(compute) => format!("{name} (compute {compute})"),
-        None => name,
-    }
-}
-
 /// The driver in one line.
-fn driver(facts: &Facts, db: &Database) -> String {
+fn driver(view: &View<'_>) -> String {
+    let facts = view.facts;
     let Driver { kernel, userspace, loaded, .. } = &facts.driver;
     let assumed = facts.assumed.iter().find(|assumption| assumption.key == "driver").map(|it| &it.value);
     let distinct = |readings: &[crate::facts::Reading<crate::version::Dotted>]| {
@@ -383,23 +366,204 @@ fn driver(facts: &Facts, db: &Database) -> String {
         versions.join(" and ")
     };
     let (module, libraries) = (distinct(kernel), distinct(userspace));
-    let (version, text) = if let Some(version) = assumed {
-        (Some(version), format!("{version} (assumed)"))
-    } else if let Some(first) = kernel.first() {
+    let (known, text) = if let Some(version) = assumed {
+        (true, format!("{version} (assumed)"))
+    } else if !kernel.is_empty() {
         let differ = !libraries.is_empty() && libraries != module;
         let text = if differ { format!("{module} (its libraries are {libraries})") } else { module };
-        (Some(&first.value), text)
+        (true, text)
     } else if loaded.value() == Some(&true) {
-        (None, "loaded, of unknown version".to_owned())
-    } else if let Some(first) = userspace.first() {
-        (Some(&first.value), format!("{libraries} (libraries only, no kernel module is loaded)"))
+        (false, "loaded, of unknown version".to_owned())
+    } else if !userspace.is_empty() {
+        (true, format!("{libraries} (libraries only, no kernel module is loaded)"))
     } else if let Some(why) = loaded.unknown() {
-        (None, format!("cannot tell: {}", clean(why)))
+        (false, format!("cannot tell: {}", clean(why)))
     } else {
-        (None, "none".to_owned())
+        (false, "none".to_owned())
     };
-    match version.and_then(|version| super::reported_cuda(db, version)) {
-        Some(cuda) => format!("{text}, runs CUDA up to {cuda}"),
+    match view.driver_cuda().filter(|_| known) {
+        Some((cuda, _)) => format!("{text}, runs CUDA up to {cuda}"),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use anstream::adapter::strip_str;
+    use snapbox::{assert_data_eq, str};
+
+    use super::*;
+    use crate::facts::{PciDevice, ProcGpu, PythonEnv, Reading};
+    use crate::finding::{Finding, RowRef, Unknown};
+    use crate::options::Options;
+    use crate::policy::Policy;
+
+    const VENV: &str = "/srv/app/.venv";
+
+    fn machine() -> Facts {
+        let mut facts = Facts { schema: 1, ..Facts::default() };
+        for address in ["0000:01:00.0", "0000:02:00.0"] {
+            facts.pci.push(PciDevice {
+                address: address.to_owned(),
+                vendor: PciDevice::NVIDIA.to_owned(),
+                device: "0x2330".to_owned(),
+                class: "0x030200".to_owned(),
+                ..PciDevice::default()
+            });
+            facts.driver.gpus.push(ProcGpu {
+                address: address.to_owned(),
+                model: Some("NVIDIA H100 80GB HBM3".to_owned()),
+                ..ProcGpu::default()
+            });
+        }
+        let evidence = Evidence::file("/sys/module/nvidia/version", "550.54.14");
+        facts.driver.kernel.push(Reading { value: "550.54.14".parse().unwrap(), evidence });
+        facts.pythons.push(PythonEnv { path: VENV.to_owned(), ..PythonEnv::default() });
+        facts
+    }
+
+    fn healthy() -> Outcomes {
+        let tensorflow = TfVerdict {
+            version: Some("2.20.0".to_owned()),
+            sees_gpu: Answer::Yes,
+            runs_on_gpu: Answer::Yes,
+            ..TfVerdict::default()
+        };
+        let keras = KerasVerdict {
+            version: Some("3.15.1".to_owned()),
+            backend: "tensorflow".to_owned(),
+            backend_from: "default".to_owned(),
+            uses_gpu: Answer::Yes,
+            ..KerasVerdict::default()
+        };
+        let env = EnvVerdict {
+            path: VENV.to_owned(),
+            python: Some("3.11.2".to_owned()),
+            active: true,
+            tensorflow: Some(tensorflow),
+            keras: Some(keras),
+        };
+        let mut outcomes = Outcomes { passed: vec!["gpu-absent", "gpu-lost"], ..Outcomes::default() };
+        outcomes.verdicts.environments = vec![env, EnvVerdict { path: "/usr".to_owned(), ..EnvVerdict::default() }];
+        outcomes
+    }
+
+    fn sick() -> Outcomes {
+        let mut outcomes = healthy();
+        if let Some(keras) = &mut outcomes.verdicts.environments[0].keras {
+            keras.backend = "jax".to_owned();
+            keras.backend_from = "KERAS_BACKEND".to_owned();
+            keras.uses_gpu = Answer::No;
+            keras.because = vec!["keras-backend-cpu-only".to_owned()];
+        }
+        let title = "Keras computes with JAX, and this JAX has no CUDA";
+        let metadata = "/srv/app/.venv/lib/python3.11/site-packages/jaxlib-0.10.2.dist-info/METADATA";
+        let finding = Finding::new(Subject::Env(0), title)
+            .because(Evidence::env("KERAS_BACKEND", "jax"))
+            .because(Evidence::package(metadata, "Version: 0.10.2").line(3))
+            .row(Some(RowRef {
+                table: "keras".to_owned(),
+                key: "3.15.1".to_owned(),
+                source: "https://pypi.org/project/keras/3.15.1/".to_owned(),
+            }))
+            .so("the GPU that TensorFlow has lies idle")
+            .run("run Keras on TensorFlow", "unset KERAS_BACKEND");
+        outcomes.findings.push((crate::rules::find("keras-backend-cpu-only").unwrap(), finding));
+        outcomes
+    }
+
+    fn shown(outcomes: &Outcomes, policy: &Policy, width: Option<usize>) -> String {
+        let (facts, db) = (machine(), Database::embedded());
+        let ruling = policy.apply(outcomes, &Options::default(), "2026-11-23", &BTreeSet::new());
+        let styled = report(&Report::new(db, &facts, outcomes, &ruling, None), outcomes, db, width);
+        strip_str(&styled).to_string()
+    }
+
+    #[test]
+    fn a_healthy_machine_alarms_nobody() {
+        assert_data_eq!(
+            shown(&healthy(), &Policy::default(), None),
+            str![[r#"
+GPU      2 × NVIDIA H100 80GB HBM3 (compute 9.0)
+Driver   550.54.14, runs CUDA up to 12.4
+Python   /srv/app/.venv (3.11.2, active)
+           TensorFlow 2.20.0                       sees the GPU: yes   computes on it: yes
+           Keras 3.15.1 (tensorflow, by default)   uses the GPU: yes
+Python   one more environment, without TensorFlow and Keras
+
+nothing wrong was found; 2 rules passed, 0 could not be told, 0 do not apply
+
+"#]]
+        );
+    }
+
+    #[test]
+    fn one_fault_fits_on_one_screen() {
+        let text = shown(&sick(), &Policy::default(), Some(80));
+        assert!(text.lines().count() <= 24, "{text}");
+        assert_data_eq!(
+            text,
+            str![[r#"
+GPU      2 × NVIDIA H100 80GB HBM3 (compute 9.0)
+Driver   550.54.14, runs CUDA up to 12.4
+Python   /srv/app/.venv (3.11.2, active)
+           TensorFlow 2.20.0                        sees the GPU: yes   computes on it: yes
+           Keras 3.15.1 (jax, from KERAS_BACKEND)   uses the GPU: NO
+Python   one more environment, without TensorFlow and Keras
+
+error[keras-backend-cpu-only]: Keras computes with JAX, and this JAX has no CUDA
+  --> /srv/app/.venv
+   = KERAS_BACKEND says: jax
+   = …/jaxlib-0.10.2.dist-info/METADATA:3 says: Version: 0.10.2
+   = so the GPU that TensorFlow has lies idle
+   = row: keras 3.15.1 (https://pypi.org/project/keras/3.15.1/)
+  help: run Keras on TensorFlow
+          unset KERAS_BACKEND
+
+1 denied, 0 warned, 0 notes; 2 rules passed, 0 could not be told, 0 do not apply
+
+"#]]
+        );
+    }
+
+    #[test]
+    fn a_verdict_says_what_the_policy_let_pass() {
+        let mut policy = Policy::default();
+        policy.levels.insert("keras-backend-cpu-only".to_owned(), None);
+        let text = shown(&sick(), &policy, None);
+        assert!(text.contains("uses the GPU: NO"), "{text}");
+        assert!(text.contains("because keras-backend-cpu-only (let pass by the policy)"), "{text}");
+    }
+
+    #[test]
+    fn an_open_verdict_says_what_is_missing() {
+        let mut outcomes = healthy();
+        if let Some(tf) = &mut outcomes.verdicts.environments[0].tensorflow {
+            tf.runs_on_gpu = Answer::Unknown;
+        }
+        let missing = "the compute capability of the GPU".to_owned();
+        outcomes
+            .unknown
+            .push(("gpu-lost", Unknown { subject: Subject::Machine, missing, breaks: Some(Break::TfRuns) }));
+        let text = shown(&outcomes, &Policy::default(), None);
+        assert!(text.contains("computes on it: cannot tell"), "{text}");
+        assert!(text.contains("cannot tell: the compute capability of the GPU"), "{text}");
+    }
+
+    #[test]
+    fn a_hostile_name_steers_no_terminal() {
+        let mut outcomes = healthy();
+        outcomes.verdicts.environments[0].path = "/srv/\u{1b}[2J".to_owned();
+        assert!(!shown(&outcomes, &Policy::default(), None).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn paths_are_shortened_only_where_they_stay_distinct() {
+        let under = |lib: &str| Evidence::file(format!("{VENV}/{lib}/python3.11/site-packages/x/METADATA"), "");
+        assert_eq!(shortened(&[under("lib")], VENV), ["…/x/METADATA"]);
+        let both = [under("lib"), under("lib64")];
+        assert_eq!(shortened(&both, VENV), [both[0].at.clone(), both[1].at.clone()]);
     }
 }
