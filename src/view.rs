@@ -10,9 +10,10 @@ use pep440_rs::{Version, VersionSpecifiers};
 use crate::db::Database;
 use crate::db::schema::TensorflowRow;
 use crate::facts::{
-    Assumption, Dist, Evidence, Facts, Library, Module, PathOrigin, PythonEnv, Requirement, Resolution, TensorFlow,
+    Assumption, DeviceNode, Dist, Evidence, Facts, LibcudaKind, Library, Module, PathOrigin, PythonEnv, Requirement,
+    Resolution, TensorFlow, Via,
 };
-use crate::finding::RowRef;
+use crate::finding::{RowRef, Subject};
 use crate::version::Dotted;
 
 /// The sonames of one CUDA major that TensorFlow opens by name, cuDNN left out.
@@ -287,6 +288,112 @@ impl<'a> View<'a> {
             format!("{python} -m pip uninstall -y {what}")
         }
     }
+
+    /// Whether the driver's own state is worth asking about: a GPU, and no driver assumed.
+    pub fn driver_matters(&self) -> bool {
+        self.has_gpu() && self.assumed("driver").is_none()
+    }
+
+    /// The nodes of the GPUs themselves: `/dev/nvidia0` and so on.
+    pub fn gpu_nodes(&self) -> impl Iterator<Item = &'a DeviceNode> {
+        self.facts.driver.nodes.iter().filter(|node| {
+            let tail = node.path.strip_prefix("/dev/nvidia").unwrap_or_default();
+            !tail.is_empty() && tail.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    }
+
+    /// Whether this is a container that was given no GPU, though the machine beneath may well have one.
+    pub fn container_lacks_gpu(&self) -> bool {
+        self.facts.machine.container.is_some()
+            && self.assumed("driver").is_none()
+            && !self.gpu_is_assumed()
+            && !self.is_wsl()
+            && self.facts.machine.tegra.is_none()
+            && self.facts.driver.loaded.value() != Some(&false)
+            && self.gpu_nodes().next().is_none()
+    }
+
+    /// Whether a driver stands behind this process: loaded here, or its nodes were handed into the container.
+    pub fn driver_answers(&self) -> bool {
+        !self.container_lacks_gpu()
+            && (self.driver_loaded()
+                || (self.facts.machine.container.is_some() && self.gpu_nodes().next().is_some())
+                || self.facts.machine.tegra.is_some())
+    }
+
+    /// What a copy of libcuda is.
+    pub fn libcuda_kind(&self, library: &Library) -> LibcudaKind {
+        let copies = &self.facts.driver.copies;
+        let copy = copies.iter().find(|copy| copy.path == library.path || copy.real == library.real);
+        let folder = |name: &str| [&library.path, &library.real].iter().any(|path| path.split('/').any(|p| p == name));
+        match copy {
+            Some(copy) => copy.kind,
+            None if library.via == Via::Assumed => LibcudaKind::Assumed,
+            None if folder("stubs") => LibcudaKind::Stub,
+            None if folder("compat") || folder("cuda-compat") => LibcudaKind::Compat,
+            None if folder("wsl") => LibcudaKind::Wsl,
+            None => LibcudaKind::Driver,
+        }
+    }
+
+    /// The driver version that a copy of libcuda states in its file name.
+    pub fn libcuda_version(&self, library: &Library) -> Option<Dotted> {
+        let copies = &self.facts.driver.copies;
+        let copy = copies.iter().find(|copy| copy.path == library.path || copy.real == library.real);
+        copy.and_then(|copy| copy.version.clone()).or_else(|| driver_file_version(&library.real))
+    }
+
+    /// The libcuda that TensorFlow of an environment gets, else the one of an ordinary program.
+    pub fn libcuda_of(&self, env: &PythonEnv) -> Option<&'a Library> {
+        let generic = self.facts.driver.libcuda.file.value();
+        let index = self.facts.pythons.iter().position(|other| std::ptr::eq(other, env));
+        let own = index.and_then(|index| self.facts.pythons[index].tensorflow.as_ref());
+        own.and_then(|tf| tf.libcuda.file.value()).or(generic)
+    }
+
+    /// Each libcuda that wins for somebody, with whom it serves: the machine where it serves everybody.
+    pub fn libcudas(&self) -> Vec<(&'a Library, Vec<Subject>)> {
+        let generic = self.facts.driver.libcuda.file.value();
+        let mut groups: Vec<(&'a Library, Vec<Subject>)> =
+            generic.map(|library| (library, Vec::new())).into_iter().collect();
+        for (index, env) in self.facts.pythons.iter().enumerate() {
+            let Some(library) = self.libcuda_of(env) else { continue };
+            match groups.iter_mut().find(|(other, _)| other.real == library.real) {
+                Some((_, users)) => users.push(Subject::Env(index)),
+                None => groups.push((library, vec![Subject::Env(index)])),
+            }
+        }
+        if let [(_, users)] = groups.as_mut_slice() {
+            *users = vec![Subject::Machine];
+        }
+        groups
+    }
+
+    /// The driver that the programs of an environment meet: a winning forward-compatibility package stands in for it.
+    pub fn driver_for(&self, env: &PythonEnv) -> Option<(Dotted, Evidence)> {
+        if self.assumed("driver").is_none()
+            && let Some(library) = self.libcuda_of(env)
+            && self.libcuda_kind(library) == LibcudaKind::Compat
+            && let Some(version) = self.libcuda_version(library)
+        {
+            return Some((version, library.evidence("libcuda.so.1")));
+        }
+        self.driver().map(|(version, evidence)| (version.clone(), evidence.clone()))
+    }
+
+    /// The CUDA version that the driver reports to the programs of an environment.
+    pub fn driver_cuda_for(&self, env: &PythonEnv) -> Option<(Dotted, Option<RowRef>)> {
+        if self.assumed("cuda").is_some() {
+            return self.driver_cuda();
+        }
+        let (version, _) = self.driver_for(env)?;
+        self.db.driver_reports_cuda(&version).map(|(cuda, row)| (cuda, Some(row)))
+    }
+}
+
+/// The driver version in the name of a library of the driver's: `libcuda.so.535.54.03`, but not `libcuda.so.1`.
+pub fn driver_file_version(path: &str) -> Option<Dotted> {
+    Dotted::from_file_name(path).filter(|version| version.len() >= 2 && version.major() >= 10)
 }
 
 /// One Python environment with what follows from its readings.
