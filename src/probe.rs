@@ -2,7 +2,7 @@
 
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
-use crate::facts::{Assumption, Evidence, Facts, JupyterKernel, PythonEnv, SCHEMA, Source, Trouble};
+use crate::facts::{Assumption, Evidence, Facts, SCHEMA, Source, Trouble};
 use crate::host::Host;
 use crate::options::Options;
 use crate::probe::loader::Search;
@@ -35,7 +35,7 @@ pub fn probe(host: &Host, options: &Options) -> Facts {
     (facts.assumed, facts.troubles) = assumptions(host, options);
     let troubles = &mut facts.troubles;
     std::thread::scope(|scope| {
-        let pythons = Aside::start(scope, "Python environments", move || pythons(host, search, options));
+        let pythons = Aside::start(scope, "Python environments", move || python::probe(host, search, options));
         let driver = Aside::start(scope, "driver", move || {
             let pci = pci::probe(host);
             let driver = driver::probe(host, search, &pci);
@@ -60,12 +60,6 @@ pub fn probe(host: &Host, options: &Options) -> Facts {
         troubles.extend(more);
     });
     facts
-}
-
-/// What is known of Python environments; none are read yet.
-fn pythons(host: &Host, search: &Search<'_>, options: &Options) -> (Vec<PythonEnv>, Vec<JupyterKernel>, Vec<Trouble>) {
-    let _ = (host, search, options);
-    (Vec::new(), Vec::new(), Vec::new())
 }
 
 /// One part of the reading: on a thread of its own, or done already where no thread could be had.
