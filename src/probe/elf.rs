@@ -34,7 +34,7 @@ pub struct Object {
     pub dynamic: Dynamic,
     /// Whether it is a program, which cannot be loaded as a library.
     pub program: bool,
-    /// Whether it has a DT_RUNPATH, be it empty: even then its DT_RPATH does not count.
+    /// Whether it has a `DT_RUNPATH`, be it empty: even then its `DT_RPATH` does not count.
     pub has_runpath: bool,
     /// Whether it names an interpreter, as programs do.
     pub interpreter: Option<String>,

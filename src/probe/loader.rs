@@ -338,7 +338,7 @@ impl<'h> Search<'h> {
             }
         };
         self.load_needed(process, &[index]);
-        let (brings, missing) = self.consequences(process, index);
+        let (brings, missing) = process.consequences(index);
         let chosen = &process.loaded[index];
         let real = self.host.real_text(&chosen.path);
         let soname = chosen.object.dynamic.soname.clone();
@@ -460,34 +460,6 @@ impl<'h> Search<'h> {
             let needs = process.loaded[index].needs.iter().flatten();
             queue.extend(needs.filter_map(|need| need.library).filter(|library| seen.insert(*library)));
         }
-    }
-
-    /// What a library brings along, and what is missing for it.
-    fn consequences(&self, process: &Process, root: usize) -> (Vec<Brought>, Vec<MissingNeeded>) {
-        let (mut brings, mut missing) = (Vec::new(), Vec::new());
-        let mut queue = vec![root];
-        let mut seen = HashSet::from([root]);
-        let mut at = 0;
-        while let Some(&index) = queue.get(at) {
-            at += 1;
-            let library = &process.loaded[index];
-            for need in library.needs.iter().flatten() {
-                let Some(found) = need.library else {
-                    if !is_c_library(&need.name) {
-                        missing.push(MissingNeeded { name: need.name.clone(), by: library.path.clone() });
-                    }
-                    continue;
-                };
-                if seen.insert(found) {
-                    queue.push(found);
-                    if need.name.starts_with("libcu") || need.name.starts_with("libnv") {
-                        let path = process.loaded[found].path.clone();
-                        brings.push(Brought { name: need.name.clone(), path });
-                    }
-                }
-            }
-        }
-        (brings, missing)
     }
 
     /// glibc's search for one name.
@@ -730,6 +702,34 @@ impl Process {
         self.loaded[index]
             .by
             .map_or_else(|| "the program's start".to_owned(), |loader| self.loaded[loader].path.clone())
+    }
+
+    /// What a library brings along, and what is missing for it.
+    fn consequences(&self, root: usize) -> (Vec<Brought>, Vec<MissingNeeded>) {
+        let (mut brings, mut missing) = (Vec::new(), Vec::new());
+        let mut queue = vec![root];
+        let mut seen = HashSet::from([root]);
+        let mut at = 0;
+        while let Some(&index) = queue.get(at) {
+            at += 1;
+            let library = &self.loaded[index];
+            for need in library.needs.iter().flatten() {
+                let Some(found) = need.library else {
+                    if !is_c_library(&need.name) {
+                        missing.push(MissingNeeded { name: need.name.clone(), by: library.path.clone() });
+                    }
+                    continue;
+                };
+                if seen.insert(found) {
+                    queue.push(found);
+                    if need.name.starts_with("libcu") || need.name.starts_with("libnv") {
+                        let path = self.loaded[found].path.clone();
+                        brings.push(Brought { name: need.name.clone(), path });
+                    }
+                }
+            }
+        }
+        (brings, missing)
     }
 
     /// Forgets all libraries from `length` on.
