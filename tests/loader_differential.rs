@@ -224,9 +224,9 @@ fn the_search_agrees_with_the_real_loader() {
             for (ours, real) in ours.iter().zip(&real) {
                 let expected = real.strip_prefix('+').map(|path| host.absolute(path).to_str().unwrap().to_owned());
                 if expected.is_some() {
-                    found += 1
+                    found += 1;
                 } else {
-                    lost += 1
+                    lost += 1;
                 }
                 assert_eq!(
                     verdict(ours),
