@@ -7,6 +7,10 @@ use std::collections::HashSet;
 
 use object::elf;
 
+#[cfg(test)]
+#[path = "elf_writer.rs"]
+pub(crate) mod elf_writer;
+
 use crate::facts::Dynamic;
 use crate::host::{HostError, OpenFile};
 
@@ -30,7 +34,7 @@ pub struct Object {
     pub dynamic: Dynamic,
     /// Whether it is a program, which cannot be loaded as a library.
     pub program: bool,
-    /// Whether it has a DT_RUNPATH, be it empty: even then its DT_RPATH does not count.
+    /// Whether it has a `DT_RUNPATH`, be it empty: even then its `DT_RPATH` does not count.
     pub has_runpath: bool,
     /// Whether it names an interpreter, as programs do.
     pub interpreter: Option<String>,
@@ -325,4 +329,93 @@ fn folders(path: &str) -> Vec<String> {
     }
     let mut seen = HashSet::new();
     path.split(':').filter(|entry| seen.insert(*entry)).take(MOST_FOLDERS).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::elf_writer::Elf;
+    use super::*;
+    use crate::host::Host;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn parse(bytes: &[u8]) -> Result<Object, ElfError> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("x.so"), bytes).unwrap();
+        let host = Host::rooted(folder.path(), BTreeMap::new()).unwrap();
+        read(&host.open("/x.so").unwrap(), None)
+    }
+
+    fn example() -> Elf {
+        Elf {
+            soname: Some("libx.so.1".to_owned()),
+            needed: vec!["liba.so".to_owned(), "libb.so".to_owned()],
+            rpath: Some("/one:/two".to_owned()),
+            runpath: Some("$ORIGIN/a:$ORIGIN/b:$ORIGIN/a::".to_owned()),
+            no_default_folders: true,
+            ..Elf::default()
+        }
+    }
+
+    #[test]
+    fn the_dynamic_section_is_read_in_both_classes() {
+        for (class, machine, name) in [(64, 62, "x86_64"), (64, 183, "aarch64"), (32, 3, "x86"), (64, 9, "other-9")] {
+            let object = parse(&Elf { class, machine, ..example() }.bytes()).unwrap();
+            let dynamic = object.dynamic;
+            assert_eq!((dynamic.class, dynamic.machine.as_str()), (class, name));
+            assert_eq!(dynamic.soname.as_deref(), Some("libx.so.1"));
+            assert_eq!(dynamic.needed, ["liba.so", "libb.so"]);
+            assert_eq!(dynamic.rpath, ["/one", "/two"]);
+            assert_eq!(dynamic.runpath, ["$ORIGIN/a", "$ORIGIN/b", ""]);
+            assert!(dynamic.no_default_folders && object.has_runpath && !object.program);
+        }
+    }
+
+    #[test]
+    fn a_search_path_may_be_longer_than_one_read() {
+        let entries: Vec<String> = (0..3000).map(|number| format!("$ORIGIN/../../nvidia/part{number}/lib")).collect();
+        let elf = Elf { runpath: Some(entries.join(":")), ..Elf::default() };
+        assert_eq!(parse(&elf.bytes()).unwrap().dynamic.runpath, entries);
+    }
+
+    #[test]
+    fn an_empty_runpath_is_one() {
+        let object = parse(&Elf { runpath: Some(String::new()), ..Elf::default() }.bytes()).unwrap();
+        assert!(object.has_runpath && object.dynamic.runpath.is_empty());
+    }
+
+    #[test]
+    fn a_truncated_file_is_refused() {
+        let bytes = example().bytes();
+        for length in 0..bytes.len() - 1 {
+            assert!(matches!(parse(&bytes[..length]), Err(ElfError::Broken(_))), "{length}");
+        }
+        assert_eq!(parse(&bytes[..20]), Err(ElfError::Broken("file too short".to_owned())));
+    }
+
+    #[test]
+    fn the_running_program_can_be_read() {
+        let host = Host::here().unwrap();
+        let object = read(&host.open("/proc/self/exe").unwrap(), None).unwrap();
+        assert_eq!(object.dynamic.machine, std::env::consts::ARCH);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            prop_assert!(parse(&bytes).is_err());
+        }
+
+        #[test]
+        fn damaged_objects_never_panic(changes in prop::collection::vec((0usize..700, any::<u8>()), 1..12), wide in any::<bool>()) {
+            let (class, machine) = if wide { (64, 62) } else { (32, 3) };
+            let mut bytes = Elf { class, machine, ..example() }.bytes();
+            for (at, byte) in changes {
+                let length = bytes.len();
+                bytes[at % length] = byte;
+            }
+            let _ = parse(&bytes);
+        }
+    }
 }

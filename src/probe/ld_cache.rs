@@ -223,3 +223,144 @@ fn string(bytes: &[u8], at: usize) -> Option<String> {
     let end = bytes.iter().position(|&byte| byte == 0)?;
     Some(String::from_utf8_lossy(&bytes[..end]).into_owned())
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    type Row<'a> = (u32, &'a str, &'a str, u64);
+
+    fn put(bytes: &mut Vec<u8>, value: u32) {
+        bytes.extend_from_slice(&value.to_le_bytes());
+    }
+
+    fn put_string(strings: &mut Vec<u8>, text: &str) -> u32 {
+        let at = u32::try_from(strings.len()).unwrap();
+        strings.extend_from_slice(text.as_bytes());
+        strings.push(0);
+        at
+    }
+
+    /// A cache of the newer format.
+    pub(in crate::probe) fn new_format(rows: &[Row<'_>], levels: &[&str]) -> Vec<u8> {
+        let base = u32::try_from(NEW_HEADER + rows.len() * NEW_ENTRY).unwrap();
+        let (mut entries, mut strings) = (Vec::new(), Vec::new());
+        for (flags, name, path, bits) in rows {
+            put(&mut entries, *flags);
+            let name = put_string(&mut strings, name);
+            put(&mut entries, base + name);
+            let path = put_string(&mut strings, path);
+            put(&mut entries, base + path);
+            put(&mut entries, 0);
+            entries.extend_from_slice(&bits.to_le_bytes());
+        }
+        let levels: Vec<u32> = levels.iter().map(|level| base + put_string(&mut strings, level)).collect();
+        strings.resize(strings.len().next_multiple_of(4), 0);
+        let extension = base + u32::try_from(strings.len()).unwrap();
+        let mut bytes = NEW_MAGIC.to_vec();
+        put(&mut bytes, u32::try_from(rows.len()).unwrap());
+        put(&mut bytes, u32::try_from(strings.len()).unwrap());
+        put(&mut bytes, 2);
+        put(&mut bytes, extension);
+        bytes.resize(NEW_HEADER, 0);
+        bytes.extend(entries);
+        bytes.extend(strings);
+        for word in [EXTENSION_MAGIC, 1, HWCAPS_TAG, 0, extension + 24, u32::try_from(levels.len() * 4).unwrap()] {
+            put(&mut bytes, word);
+        }
+        for level in levels {
+            put(&mut bytes, level);
+        }
+        bytes
+    }
+
+    fn old_format(rows: &[Row<'_>]) -> Vec<u8> {
+        let mut bytes = OLD_MAGIC.to_vec();
+        bytes.push(0);
+        put(&mut bytes, u32::try_from(rows.len()).unwrap());
+        let mut strings = Vec::new();
+        for (flags, name, path, _) in rows {
+            put(&mut bytes, *flags);
+            let name = put_string(&mut strings, name);
+            put(&mut bytes, name);
+            let path = put_string(&mut strings, path);
+            put(&mut bytes, path);
+        }
+        bytes.extend(strings);
+        bytes
+    }
+
+    fn paths<'a>(cache: &'a Cache, name: &str, levels: &[&str]) -> Vec<&'a str> {
+        cache.lookup(name, "x86_64", levels).into_iter().map(|entry| entry.path.as_str()).collect()
+    }
+
+    #[test]
+    fn entries_of_other_architectures_are_left_out() {
+        let rows = [(0x0003, "liba.so.1", "/lib32/liba.so.1", 0), (0x0303, "liba.so.1", "/lib/liba.so.1", 0)];
+        let cache = Cache::parse(&new_format(&rows, &[])).unwrap();
+        assert_eq!(cache.len(), 2);
+        assert_eq!(paths(&cache, "liba.so.1", &[]), ["/lib/liba.so.1"]);
+        assert!(paths(&cache, "libb.so.1", &[]).is_empty());
+    }
+
+    #[test]
+    fn an_entry_for_a_better_processor_wins_only_on_one() {
+        let rows = [
+            (0x0303, "liba.so.1", "/lib/glibc-hwcaps/x86-64-v3/liba.so.1", HWCAPS_BIT),
+            (0x0303, "liba.so.1", "/lib/glibc-hwcaps/x86-64-v2/liba.so.1", HWCAPS_BIT | 2 << 32 | 1),
+            (0x0303, "liba.so.1", "/lib/haswell/liba.so.1", 4),
+            (0x0303, "liba.so.1", "/lib/liba.so.1", 0),
+        ];
+        let cache = Cache::parse(&new_format(&rows, &["x86-64-v3", "x86-64-v2"])).unwrap();
+        assert_eq!(paths(&cache, "liba.so.1", &[]), ["/lib/liba.so.1"]);
+        let found = paths(&cache, "liba.so.1", &["x86-64-v2"]);
+        assert_eq!(found, ["/lib/glibc-hwcaps/x86-64-v2/liba.so.1", "/lib/liba.so.1"]);
+        let found = paths(&cache, "liba.so.1", &["x86-64-v4", "x86-64-v3", "x86-64-v2"]);
+        assert_eq!(found[0], "/lib/glibc-hwcaps/x86-64-v3/liba.so.1");
+    }
+
+    #[test]
+    fn the_old_format_is_read_and_a_newer_table_behind_it_wins() {
+        let old = old_format(&[(0x0303, "liba.so.1", "/old/liba.so.1", 0)]);
+        assert_eq!(paths(&Cache::parse(&old).unwrap(), "liba.so.1", &[]), ["/old/liba.so.1"]);
+        let mut both = old[..OLD_HEADER + OLD_ENTRY].to_vec();
+        both.resize(both.len().next_multiple_of(8), 0);
+        both.extend(new_format(&[(0x0303, "liba.so.1", "/new/liba.so.1", 0)], &[]));
+        assert_eq!(paths(&Cache::parse(&both).unwrap(), "liba.so.1", &[]), ["/new/liba.so.1"]);
+    }
+
+    #[test]
+    fn a_file_that_is_no_cache_or_ends_early_is_refused() {
+        assert_eq!(Cache::parse(b""), Err(CacheError::NotACache));
+        assert_eq!(Cache::parse(b"glibc-ld.so.cache1.2"), Err(CacheError::NotACache));
+        let bytes = new_format(&[(0x0303, "liba.so.1", "/lib/liba.so.1", 0)], &[]);
+        assert_eq!(Cache::parse(&bytes[..NEW_HEADER + 3]), Err(CacheError::Truncated));
+        let mut big = bytes.clone();
+        big[28] = 3;
+        assert_eq!(Cache::parse(&big), Err(CacheError::ByteOrder));
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), kind in 0usize..3) {
+            let mut whole = [b"".as_slice(), NEW_MAGIC, OLD_MAGIC][kind].to_vec();
+            whole.extend(bytes);
+            let _ = Cache::parse(&whole);
+        }
+
+        #[test]
+        fn damaged_caches_never_panic(changes in prop::collection::vec((0usize..400, any::<u8>()), 1..10), cut in 0usize..400, old in any::<bool>()) {
+            let rows = [(0x0303, "liba.so.1", "/lib/liba.so.1", HWCAPS_BIT), (0x0303, "libb.so.1", "/lib/libb.so.1", 0)];
+            let mut bytes = if old { old_format(&rows) } else { new_format(&rows, &["x86-64-v3"]) };
+            for (at, byte) in changes {
+                let length = bytes.len();
+                bytes[at % length] = byte;
+            }
+            bytes.truncate(bytes.len().max(cut + 1) - cut);
+            if let Ok(cache) = Cache::parse(&bytes) {
+                let _ = cache.lookup("liba.so.1", "x86_64", &["x86-64-v3"]);
+            }
+        }
+    }
+}

@@ -330,12 +330,15 @@ impl<'h> Search<'h> {
             Ok(found) => found,
             Err(why) => {
                 resolution.file = why.map_or(Probed::Absent, Probed::failed);
-                resolution.others = self.others(process, name, caller, None);
+                // Where nothing at all was met, there is nothing else of that name.
+                if !resolution.file.is_absent() || !resolution.rejected.is_empty() {
+                    resolution.others = self.others(process, name, caller, None);
+                }
                 return resolution;
             }
         };
         self.load_needed(process, &[index]);
-        let (brings, missing) = self.consequences(process, index);
+        let (brings, missing) = process.consequences(index);
         let chosen = &process.loaded[index];
         let real = self.host.real_text(&chosen.path);
         let soname = chosen.object.dynamic.soname.clone();
@@ -457,34 +460,6 @@ impl<'h> Search<'h> {
             let needs = process.loaded[index].needs.iter().flatten();
             queue.extend(needs.filter_map(|need| need.library).filter(|library| seen.insert(*library)));
         }
-    }
-
-    /// What a library brings along, and what is missing for it.
-    fn consequences(&self, process: &Process, root: usize) -> (Vec<Brought>, Vec<MissingNeeded>) {
-        let (mut brings, mut missing) = (Vec::new(), Vec::new());
-        let mut queue = vec![root];
-        let mut seen = HashSet::from([root]);
-        let mut at = 0;
-        while let Some(&index) = queue.get(at) {
-            at += 1;
-            let library = &process.loaded[index];
-            for need in library.needs.iter().flatten() {
-                let Some(found) = need.library else {
-                    if !is_c_library(&need.name) {
-                        missing.push(MissingNeeded { name: need.name.clone(), by: library.path.clone() });
-                    }
-                    continue;
-                };
-                if seen.insert(found) {
-                    queue.push(found);
-                    if need.name.starts_with("libcu") || need.name.starts_with("libnv") {
-                        let path = process.loaded[found].path.clone();
-                        brings.push(Brought { name: need.name.clone(), path });
-                    }
-                }
-            }
-        }
-        (brings, missing)
     }
 
     /// glibc's search for one name.
@@ -729,6 +704,34 @@ impl Process {
             .map_or_else(|| "the program's start".to_owned(), |loader| self.loaded[loader].path.clone())
     }
 
+    /// What a library brings along, and what is missing for it.
+    fn consequences(&self, root: usize) -> (Vec<Brought>, Vec<MissingNeeded>) {
+        let (mut brings, mut missing) = (Vec::new(), Vec::new());
+        let mut queue = vec![root];
+        let mut seen = HashSet::from([root]);
+        let mut at = 0;
+        while let Some(&index) = queue.get(at) {
+            at += 1;
+            let library = &self.loaded[index];
+            for need in library.needs.iter().flatten() {
+                let Some(found) = need.library else {
+                    if !is_c_library(&need.name) {
+                        missing.push(MissingNeeded { name: need.name.clone(), by: library.path.clone() });
+                    }
+                    continue;
+                };
+                if seen.insert(found) {
+                    queue.push(found);
+                    if need.name.starts_with("libcu") || need.name.starts_with("libnv") {
+                        let path = self.loaded[found].path.clone();
+                        brings.push(Brought { name: need.name.clone(), path });
+                    }
+                }
+            }
+        }
+        (brings, missing)
+    }
+
     /// Forgets all libraries from `length` on.
     fn truncate(&mut self, length: usize) {
         self.loaded.truncate(length);
@@ -837,4 +840,217 @@ fn levels(host: &Host, machine: &str) -> Vec<&'static str> {
         .collect();
     levels.reverse();
     levels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::elf::elf_writer::Elf;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    /// A tree of files, and its environment.
+    struct Tree {
+        folder: tempfile::TempDir,
+        env: BTreeMap<String, String>,
+    }
+
+    impl Tree {
+        fn new() -> Self {
+            let tree = Self { folder: tempfile::tempdir().unwrap(), env: BTreeMap::new() };
+            tree.put("/etc/debian_version", b"12.0\n");
+            let arch = if cfg!(target_arch = "aarch64") {
+                "/lib/ld-linux-aarch64.so.1"
+            } else {
+                "/lib64/ld-linux-x86-64.so.2"
+            };
+            tree.put(arch, &Elf::default().bytes());
+            tree
+        }
+
+        fn env(mut self, name: &str, value: &str) -> Self {
+            self.env.insert(name.to_owned(), value.to_owned());
+            self
+        }
+
+        fn put(&self, path: &str, bytes: &[u8]) {
+            let path = self.folder.path().join(path.trim_start_matches('/'));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+
+        fn lib(&self, path: &str, make: impl FnOnce(&mut Elf)) {
+            let mut elf = Elf::default();
+            make(&mut elf);
+            self.put(path, &elf.bytes());
+        }
+
+        fn host(&self) -> Host {
+            Host::rooted(self.folder.path(), self.env.clone()).unwrap()
+        }
+    }
+
+    fn path(resolution: &Resolution) -> Option<&str> {
+        resolution.file.value().map(|library| library.path.as_str())
+    }
+
+    #[test]
+    fn a_runpath_comes_after_the_library_path_and_before_the_default_folders() {
+        let tree = Tree::new().env("LD_LIBRARY_PATH", "/first:/none");
+        tree.lib("/app/libcaller.so", |elf| elf.runpath = Some("$ORIGIN/../second".to_owned()));
+        for folder in ["/first", "/second", "/usr/lib"] {
+            tree.lib(&format!("{folder}/liba.so"), |_| {});
+        }
+        tree.lib("/second/libb.so", |_| {});
+        tree.lib("/usr/lib/libb.so", |_| {});
+        let host = tree.host();
+        let search = Search::new(&host);
+        let found = search.resolve("liba.so", &["/app/libcaller.so"]);
+        assert_eq!(path(&found), Some("/first/liba.so"));
+        let others: Vec<&str> = found.others.iter().map(|other| other.path.as_str()).collect();
+        assert_eq!(others, ["/app/../second/liba.so", "/usr/lib/liba.so"]);
+        let found = search.resolve("libb.so", &["/app/libcaller.so"]);
+        assert_eq!(path(&found), Some("/app/../second/libb.so"));
+        assert_eq!(found.file.value().unwrap().real, "/second/libb.so");
+        // RUNPATH belongs to the asking object alone.
+        assert_eq!(path(&search.resolve("libb.so", &[])), Some("/usr/lib/libb.so"));
+    }
+
+    #[test]
+    fn what_an_earlier_library_brought_is_already_loaded() {
+        let tree = Tree::new().env("LD_LIBRARY_PATH", "/cuda");
+        tree.lib("/cuda/libcublas.so.12", |elf| {
+            elf.needed = vec!["libcublasLt.so.12".to_owned()];
+            elf.runpath = Some("$ORIGIN/lt".to_owned());
+        });
+        tree.lib("/cuda/lt/libcublasLt.so.12", |_| {});
+        let host = tree.host();
+        let all = Search::new(&host).resolve_all(&["libcublas.so.12", "libcublasLt.so.12"], &[]);
+        let first = all[0].file.value().unwrap();
+        assert_eq!(first.brings[0].path, "/cuda/lt/libcublasLt.so.12");
+        assert_eq!(first.missing, []);
+        let second = all[1].file.value().unwrap();
+        assert_eq!(second.via, Via::AlreadyLoaded { by: "/cuda/libcublas.so.12".to_owned() });
+        assert!(Search::new(&host).resolve("libcublasLt.so.12", &[]).file.is_absent());
+    }
+
+    #[test]
+    fn what_is_needed_and_missing_is_named_and_nothing_stays_loaded() {
+        let tree = Tree::new().env("LD_LIBRARY_PATH", "/cuda");
+        tree.lib("/cuda/liba.so", |elf| elf.needed = vec!["libb.so".to_owned(), "libc.so.6".to_owned()]);
+        tree.lib("/cuda/libb.so", |elf| elf.needed = vec!["libgone.so.1".to_owned()]);
+        let host = tree.host();
+        let all = Search::new(&host).resolve_all(&["liba.so", "libb.so"], &[]);
+        let missing = &all[0].file.value().unwrap().missing;
+        assert_eq!(*missing, [MissingNeeded { name: "libgone.so.1".to_owned(), by: "/cuda/libb.so".to_owned() }]);
+        assert_eq!(all[1].file.value().unwrap().via, Via::LibraryPath { entry: "/cuda".to_owned() });
+    }
+
+    #[test]
+    fn a_foreign_library_is_passed_over_and_a_broken_one_ends_the_search() {
+        let tree = Tree::new().env("LD_LIBRARY_PATH", "/a:/b");
+        tree.lib("/a/liba.so", |elf| elf.machine = 8);
+        tree.lib("/a/libb.so", |elf| (elf.class, elf.machine) = (32, 3));
+        tree.put("/a/libc.so", b"");
+        tree.put("/a/libd.so", &[b'x'; 100]);
+        for name in ["liba.so", "libb.so", "libc.so", "libd.so"] {
+            tree.lib(&format!("/b/{name}"), |_| {});
+        }
+        let host = tree.host();
+        let all = Search::new(&host).resolve_all(&["liba.so", "libb.so", "libc.so", "libd.so"], &[]);
+        assert_eq!(path(&all[0]), Some("/b/liba.so"));
+        assert_eq!(all[0].rejected, [Rejected { path: "/a/liba.so".to_owned(), why: "for other-8".to_owned() }]);
+        assert_eq!(path(&all[1]), Some("/b/libb.so"));
+        assert_eq!(all[2].file, Probed::failed("/a/libc.so: file too short"));
+        assert_eq!(all[2].others[0].path, "/b/libc.so");
+        assert_eq!(all[3].file, Probed::failed("/a/libd.so: invalid ELF header"));
+    }
+
+    #[test]
+    fn the_program_gives_its_rpath_to_callers_without_runpath() {
+        let tree = Tree::new();
+        tree.lib("/py/bin/python", |elf| {
+            elf.rpath = Some("$ORIGIN/../lib".to_owned());
+            elf.interpreter = Some("/lib64/ld-linux-x86-64.so.2".to_owned());
+        });
+        std::os::unix::fs::symlink("py", tree.folder.path().join("venv")).unwrap();
+        tree.lib("/py/lib/liba.so", |_| {});
+        tree.lib("/app/plain.so", |_| {});
+        tree.lib("/app/own.so", |elf| elf.runpath = Some("/none".to_owned()));
+        let host = tree.host();
+        let search = Search::new(&host);
+        let found = search.resolve("liba.so", &["/app/plain.so", "/venv/bin/python"]);
+        assert_eq!(path(&found), Some("/py/bin/../lib/liba.so"));
+        assert!(search.resolve("liba.so", &["/app/own.so", "/venv/bin/python"]).file.is_absent());
+    }
+
+    #[test]
+    fn the_cache_wins_over_default_folders_and_may_be_broken() {
+        let tree = Tree::new();
+        tree.put("/etc/ld.so.cache", b"nonsense that is no cache");
+        tree.lib("/usr/lib/liba.so", |_| {});
+        let host = tree.host();
+        let search = Search::new(&host);
+        assert!(search.facts().cache.unknown().is_some());
+        assert_eq!(path(&search.resolve("liba.so", &[])), Some("/usr/lib/liba.so"));
+
+        let arch = if cfg!(target_arch = "aarch64") { 0x0a03 } else { 0x0303 };
+        tree.put("/etc/ld.so.cache", &ld_cache::tests::new_format(&[(arch, "liba.so", "/opt/liba.so.1.2.3", 0)], &[]));
+        tree.lib("/opt/liba.so.1.2.3", |elf| elf.soname = Some("liba.so.1".to_owned()));
+        let host = tree.host();
+        let search = Search::new(&host);
+        let found = search.resolve("liba.so", &[]);
+        let library = found.file.value().unwrap();
+        assert_eq!(library.path, "/opt/liba.so.1.2.3");
+        assert_eq!(library.version.as_ref().unwrap().value.to_string(), "1.2.3");
+        assert_eq!(found.others[0].path, "/usr/lib/liba.so");
+    }
+
+    #[test]
+    fn preloads_are_loaded_before_all_else() {
+        let tree = Tree::new().env("LD_PRELOAD", "/pre/liba.so libnone.so").env("LD_LIBRARY_PATH", "/a");
+        tree.lib("/pre/liba.so", |elf| elf.soname = Some("liba.so.1".to_owned()));
+        tree.lib("/a/liba.so.1", |_| {});
+        tree.put("/etc/ld.so.preload", b"# nothing\nlibx.so\tliby.so # more\n");
+        let host = tree.host();
+        let search = Search::new(&host);
+        assert_eq!(path(&search.resolve("liba.so.1", &[])), Some("/pre/liba.so"));
+        assert_eq!(search.facts().preload.len(), 4);
+    }
+
+    #[test]
+    fn entries_of_the_library_path_may_be_empty_or_hold_variables() {
+        let tree = Tree::new().env("LD_LIBRARY_PATH", ":/x/${LIB};$OTHER").env("PWD", "/work");
+        tree.lib("/work/liba.so", |_| {});
+        let host = tree.host();
+        let search = Search::new(&host);
+        let found = search.resolve("liba.so", &[]);
+        assert_eq!(path(&found), Some("/work/liba.so"));
+        let folders = search.facts().library_path;
+        assert_eq!(folders[0].path, "/work");
+        assert!(folders[0].exists);
+        assert!(folders[1].path.starts_with("/x/lib/"), "{folders:?}");
+        assert_eq!(folders[2].path, "/work/$OTHER");
+        // Set and empty is as good as unset.
+        assert!(Search::new(&tree.env("LD_LIBRARY_PATH", "").host()).facts().library_path.is_empty());
+    }
+
+    #[test]
+    fn a_search_may_be_shared_between_threads() {
+        fn shared<T: Sync>() {}
+        shared::<Search<'_>>();
+    }
+
+    proptest! {
+        #[test]
+        fn expansion_never_panics(text in "(\\$|\\{|\\}|ORIGIN|LIB|/|é|x){0,12}") {
+            let wanted = Wanted { class: 64, machine: "x86_64".to_owned() };
+            let layout = Layout { wanted, lib: "lib64".to_owned(), default_folders: Vec::new() };
+            if let Some(expanded) = expand(&text, Some("/o"), &layout) {
+                let braced = expanded.contains("${ORIGIN}");
+                prop_assert!(!braced);
+            }
+        }
+    }
 }

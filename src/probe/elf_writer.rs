@@ -10,6 +10,7 @@ pub(crate) struct Elf {
     pub(crate) rpath: Option<String>,
     pub(crate) runpath: Option<String>,
     pub(crate) no_default_folders: bool,
+    pub(crate) interpreter: Option<String>,
 }
 
 /// The machine that the tests run on, as ELF numbers it.
@@ -25,6 +26,7 @@ impl Default for Elf {
             rpath: None,
             runpath: None,
             no_default_folders: false,
+            interpreter: None,
         }
     }
 }
@@ -34,7 +36,7 @@ impl Elf {
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let wide = self.class == 64;
         let word = if wide { 8 } else { 4 };
-        let (header, segment) = if wide { (64, 56) } else { (52, 32) };
+        let (header, segment): (u64, u64) = if wide { (64, 56) } else { (52, 32) };
         let mut strings = vec![0];
         let mut string = |text: &str| {
             let at = strings.len() as u64;
@@ -50,7 +52,8 @@ impl Elf {
         if self.no_default_folders {
             entries.push((0x6fff_fffb, 0x800));
         }
-        let dynamic_at = (header + 3 * segment) as u64;
+        let interpreter = self.interpreter.as_deref().map_or((0, 0), |path| (string(path), path.len() as u64 + 1));
+        let dynamic_at = header + 4 * segment;
         let dynamic_size = ((entries.len() + 7) * 2 * word) as u64;
         let hash_at = dynamic_at + dynamic_size;
         let symbols_at = hash_at + 16;
@@ -79,16 +82,19 @@ impl Elf {
         put(u64::from(self.machine), 2);
         put(1, 4);
         put(0, word);
-        put(header as u64, word);
+        put(header, word);
         put(0, word);
         put(0, 4);
-        for half in [header as u64, segment as u64, 3, 0, 0, 0] {
+        for half in [header, segment, 4, 0, 0, 0] {
             put(half, 2);
         }
-        // What is loaded (all of it, writable: the loader relocates the entries), the dynamic section, a plain stack.
-        for (kind, offset, size, align) in
-            [(1, 0, total, 0x1000), (2, dynamic_at, dynamic_size, 8), (0x6474_e551, 0, 0, 16)]
-        {
+        // What is loaded (all of it, writable: the loader relocates the entries), the dynamic section, a plain stack; before them the interpreter, if any.
+        for (kind, offset, size, align) in [
+            (if self.interpreter.is_some() { 3 } else { 0 }, strings_at + interpreter.0, interpreter.1, 1),
+            (1, 0, total, 0x1000),
+            (2, dynamic_at, dynamic_size, 8),
+            (0x6474_e551, 0, 0, 16),
+        ] {
             put(kind, 4);
             if wide {
                 put(6, 4);
