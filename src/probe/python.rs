@@ -92,7 +92,8 @@ fn read(
         let path = join(&dist.metadata, "RECORD");
         match host.read(&path, record::LIMIT) {
             Ok(bytes) => {
-                let text = String::from_utf8_lossy(&bytes).into_owned();
+                let text = String::from_utf8(bytes)
+                    .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
                 if !options.deep {
                     dist.record = Some(record::check(folders, &dist.location, &text));
                 }
