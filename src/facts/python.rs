@@ -1,4 +1,4 @@
-//! Readings of Python environments: interpreter, import order, distributions, TensorFlow, Keras, JAX, PyTorch.
+//! Readings of Python environments: interpreter, import order, distributions, TensorFlow, Keras, JAX, `PyTorch`.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ pub struct PythonEnv {
     pub keras_config: KerasConfig,
     /// JAX, where something of it is installed.
     pub jax: Option<Jax>,
-    /// PyTorch, where it is installed.
+    /// `PyTorch`, where it is installed.
     pub torch: Option<Torch>,
     /// Other modules that Keras can use as a backend: whether `numpy`, `openvino` import.
     pub modules: BTreeMap<String, Module>,

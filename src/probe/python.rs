@@ -84,30 +84,85 @@ fn read(
     let mut installed = found.dists;
     troubles.extend(found.troubles);
 
-    let mut records: BTreeMap<usize, String> = BTreeMap::new();
-    for (index, dist) in installed.iter_mut().enumerate() {
-        if !dist.metadata.ends_with(".dist-info") || !(options.deep || rests_on(&dist.name)) {
-            continue;
-        }
-        let path = join(&dist.metadata, "RECORD");
-        match host.read(&path, record::LIMIT) {
-            Ok(bytes) => {
-                let text = String::from_utf8_lossy(&bytes).into_owned();
-                if !options.deep {
-                    dist.record = Some(record::check(folders, &dist.location, &text));
+    // TensorFlow's RECORD takes as long as all the rest, so the large ones are compared on a thread of their own.
+    let large: Vec<(usize, String, String)> = (installed.iter().enumerate())
+        .filter(|(_, dist)| dist.metadata.ends_with(".dist-info") && is_large(&dist.name))
+        .map(|(index, dist)| (index, dist.location.clone(), join(&dist.metadata, "RECORD")))
+        .collect();
+    let (mut env, checks) = std::thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            let own = Folders::new(host);
+            let compare = |location: &str, text: &str| {
+                if options.deep { record::check_all(host, location, text) } else { record::check(&own, location, text) }
+            };
+            let one = |(index, location, path): &(usize, String, String)| match record(host, path) {
+                Ok(text) => (*index, compare(location, &text)),
+                Err(check) => (*index, check),
+            };
+            large.iter().map(one).collect::<Vec<_>>()
+        });
+        let mut records: BTreeMap<usize, String> = BTreeMap::new();
+        for (index, dist) in installed.iter_mut().enumerate() {
+            let wanted = options.deep || dist.name.starts_with("nvidia-");
+            if !dist.metadata.ends_with(".dist-info") || !wanted || is_large(&dist.name) {
+                continue;
+            }
+            match record(host, &join(&dist.metadata, "RECORD")) {
+                Ok(text) => {
+                    if !options.deep {
+                        dist.record = Some(record::check(folders, &dist.location, &text));
+                    }
+                    records.insert(index, text);
                 }
-                records.insert(index, text);
-            }
-            // conda and distributions' own packages come without RECORD.
-            Err(error) => {
-                dist.record = Some(RecordCheck { trouble: Some(error.to_string()), ..RecordCheck::default() });
+                Err(check) => dist.record = Some(check),
             }
         }
+        if options.deep {
+            deep(host, &mut installed, &records, &found.rest);
+        }
+        let wheels = Wheels::read(host, &installed, &records);
+        let env = assemble(folders, search, layout, wheels, installed, sys_path, troubles);
+        (env, worker.join().unwrap_or_default())
+    });
+    for (index, check) in checks {
+        if let Some(dist) = env.dists.get_mut(index) {
+            dist.record = Some(check);
+        }
     }
-    if options.deep {
-        deep(host, &mut installed, &records, &found.rest);
+    PythonEnv {
+        path: layout.prefix.clone(),
+        interpreter: layout.interpreter.clone(),
+        real_interpreter: layout.real_interpreter.clone(),
+        kind: layout.kind,
+        version,
+        active: place.active,
+        found_by: place.found_by.clone(),
+        keras_config: config.clone(),
+        dist_count: found.count,
+        ..env
     }
-    let wheels = Wheels::read(host, &installed, &records);
+}
+
+/// The text of a RECORD file, or why there is none; conda and distributions' own packages come without.
+fn record(host: &Host, path: &str) -> Result<String, RecordCheck> {
+    match host.read(path, record::LIMIT) {
+        Ok(bytes) => {
+            Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+        }
+        Err(error) => Err(RecordCheck { trouble: Some(error.to_string()), ..RecordCheck::default() }),
+    }
+}
+
+/// What follows from `sys.path` and the distributions.
+fn assemble(
+    folders: &Folders<'_>,
+    search: &Search<'_>,
+    layout: &Layout,
+    wheels: Wheels,
+    installed: Vec<crate::facts::Dist>,
+    sys_path: Vec<crate::facts::SysPathEntry>,
+    mut troubles: Vec<Trouble>,
+) -> PythonEnv {
     let importer = Importer { folders, sys_path: &sys_path, dists: &installed };
     troubles.extend(importer.archives());
     let usual = tensorflow::usual_folders(&importer, &layout.prefix);
@@ -122,31 +177,23 @@ fn read(
         .collect();
     let (keras, tf_keras, torch) = (keras::keras(&importer), keras::tf_keras(&importer), keras::torch(&importer));
     PythonEnv {
-        path: layout.prefix.clone(),
-        interpreter: layout.interpreter.clone(),
-        real_interpreter: layout.real_interpreter.clone(),
-        kind: layout.kind,
-        version,
-        active: place.active,
-        found_by: place.found_by.clone(),
         tensorflow,
         keras,
         tf_keras,
-        keras_config: config.clone(),
         jax,
         torch,
         modules,
         nvidia: wheels.wheels,
         dists: installed,
-        dist_count: found.count,
         sys_path,
         troubles,
+        ..PythonEnv::default()
     }
 }
 
-/// Distributions whose files a verdict rests on.
-fn rests_on(name: &str) -> bool {
-    dists::is_tensorflow(name) || dists::is_keras(name) || name == "tf-keras" || name.starts_with("nvidia-")
+/// Distributions with many files on which a verdict rests; beside them only NVIDIA's are compared.
+fn is_large(name: &str) -> bool {
+    dists::is_tensorflow(name) || dists::is_keras(name) || matches!(name, "tf-keras" | "tf-keras-nightly")
 }
 
 /// Compares every file of every distribution, on two threads; of those that do not matter otherwise,

@@ -1,4 +1,4 @@
-//! Reads what chooses Keras' backend and what JAX and PyTorch are there; imports none of them.
+//! Reads what chooses Keras' backend and what JAX and `PyTorch` are there; imports none of them.
 
 use std::collections::BTreeMap;
 
@@ -146,7 +146,7 @@ pub(super) fn jax(importer: &Importer<'_, '_>, search: &Search<'_>, interpreter:
     Some(Jax { module, jaxlib, plugins, platforms, libraries })
 }
 
-/// PyTorch, where it is there.
+/// `PyTorch`, where it is there.
 pub(super) fn torch(importer: &Importer<'_, '_>) -> Option<Torch> {
     let module = importer.versioned("torch", &["version.py"]);
     let dist = dists::by_name(importer.dists, "torch").or_else(|| dists::by_name(importer.dists, "pytorch"));

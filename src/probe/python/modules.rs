@@ -132,7 +132,7 @@ pub(super) fn stated_version(text: &str) -> Option<(String, u32)> {
 fn is_source(file: &str, name: &str) -> bool {
     file.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')).is_some_and(|rest| {
         matches!(rest, "py" | "pyc" | "so" | "abi3.so")
-            || (rest.ends_with(".so") && (rest.starts_with("cpython-") || rest.starts_with("pypy")))
+            || rest.strip_suffix(".so").is_some_and(|tag| tag.starts_with("cpython-") || tag.starts_with("pypy"))
     })
 }
 

@@ -34,7 +34,7 @@ impl Builder<'_> {
         }
         self.push(folder.to_owned(), origin);
         for name in self.host.names(folder) {
-            if name.ends_with(".pth") && !name.starts_with('.') {
+            if name.strip_suffix(".pth").is_some() && !name.starts_with('.') {
                 self.pth(folder, &join(folder, &name));
             }
         }

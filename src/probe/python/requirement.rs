@@ -34,9 +34,9 @@ impl MarkerEnv {
         let fixed = |text: &str| Some(text.to_owned());
         match variable {
             Variable::PythonVersion => self.python_version.clone(),
-            Variable::PythonFullVersion => self.python_full_version.clone(),
+            // PyPy's own version is another number than that of its Python.
             Variable::ImplementationVersion if self.pypy => None,
-            Variable::ImplementationVersion => self.python_full_version.clone(),
+            Variable::PythonFullVersion | Variable::ImplementationVersion => self.python_full_version.clone(),
             Variable::OsName => fixed("posix"),
             Variable::SysPlatform => fixed("linux"),
             Variable::PlatformSystem => fixed("Linux"),
@@ -373,6 +373,56 @@ mod tests {
         ] {
             assert_eq!(applies(marker), wanted, "{marker}");
         }
+    }
+
+    /// Requirement lines of installed packages, with the answers of Python's `packaging` 26.3 for the
+    /// Pythons named in the test.
+    #[test]
+    fn answers_agree_with_pythons_own_library() {
+        #[derive(serde::Deserialize)]
+        struct Row {
+            line: String,
+            name: String,
+            specifier: std::collections::BTreeSet<String>,
+            extra: String,
+            applies: Vec<bool>,
+            bare: Vec<bool>,
+        }
+        let envs =
+            [("3.11.7", "x86_64"), ("3.8.18", "aarch64"), ("3.13.0", "x86_64")].map(|(version, machine)| MarkerEnv {
+                python_version: version.rsplit_once('.').map(|(minor, _)| minor.to_owned()),
+                python_full_version: Some(version.to_owned()),
+                platform_machine: Some(machine.to_owned()),
+                pypy: false,
+            });
+        let rows = include_str!("../../../tests/data/requirements.jsonl");
+        let mut faults = Vec::new();
+        for row in rows.lines().map(|row| serde_json::from_str::<Row>(row).unwrap()) {
+            let Some(parsed) = parse(&row.line) else {
+                faults.push(format!("not parsed: {}", row.line));
+                continue;
+            };
+            let specifier: std::collections::BTreeSet<String> =
+                parsed.specifier.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+            let ours = (
+                parsed.name.as_str(),
+                specifier,
+                parsed.extra().unwrap_or_default(),
+                envs.iter().map(|env| parsed.applies(env, &row.extra)).collect::<Vec<_>>(),
+                envs.iter().map(|env| parsed.applies(env, "")).collect::<Vec<_>>(),
+            );
+            let theirs = (
+                row.name.as_str(),
+                row.specifier,
+                row.extra,
+                row.applies.into_iter().map(Some).collect::<Vec<_>>(),
+                row.bare.into_iter().map(Some).collect::<Vec<_>>(),
+            );
+            if ours != theirs {
+                faults.push(format!("{}\n  ours   {ours:?}\n  theirs {theirs:?}", row.line));
+            }
+        }
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
     }
 
     proptest! {

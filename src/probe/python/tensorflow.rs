@@ -114,7 +114,7 @@ pub(super) fn read(
     let mut chain: Vec<&str> = tensorflow.caller.as_deref().into_iter().collect();
     chain.push(&layout.real_interpreter);
     let annotate = |resolution: &mut Resolution, header| {
-        wheels.annotate(importer.folders, importer.dists, usual, resolution, header)
+        wheels.annotate(importer.folders, importer.dists, usual, resolution, header);
     };
 
     tensorflow.libcuda = search.resolve("libcuda.so.1", &chain);
