@@ -388,6 +388,11 @@ fn driver(view: &View<'_>) -> String {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::needless_raw_string_hashes,
+    reason = "snapbox's snapshot macro brings both"
+)]
 mod tests {
     use std::collections::BTreeSet;
 
