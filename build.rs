@@ -1,12 +1,21 @@
-//! Turns data/*.toml into one compact JSON text per table, which the library embeds.
+//! Lints data/*.toml and turns it into one compact JSON text per table, which the library embeds.
+//!
+//! It refuses data with faults, naming file, line and column.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
+#[path = "src/db/lint.rs"]
+#[expect(unreachable_pub, reason = "public in the library")]
+mod lint;
+#[path = "src/db/load.rs"]
+#[expect(unreachable_pub, reason = "public in the library")]
+mod load;
 #[path = "src/db/schema.rs"]
 #[expect(unreachable_pub, reason = "public in the library")]
 mod schema;
@@ -14,40 +23,63 @@ mod schema;
 #[expect(dead_code, unreachable_pub, reason = "public in the library, which uses the rest")]
 mod version;
 
-fn main() -> Result<(), Box<dyn Error>> {
+#[expect(clippy::print_stderr, reason = "this is how a build script speaks")]
+fn main() -> ExitCode {
+    println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=data");
     println!("cargo:rerun-if-changed=src/db");
     println!("cargo:rerun-if-changed=src/version.rs");
+    match embed() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a build script has no `Host`")]
+fn embed() -> Result<(), Box<dyn Error>> {
     let data = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").ok_or("no CARGO_MANIFEST_DIR")?).join("data");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("no OUT_DIR")?);
-    let read = |file: &str| std::fs::read_to_string(data.join(file));
+    let mut files = BTreeMap::new();
+    for name in lint::FILES {
+        // A missing file is the linter's to name.
+        if let Ok(text) = std::fs::read_to_string(data.join(name)) {
+            files.insert(name.to_owned(), text);
+        }
+    }
+    let (tables, faults) = lint::lint(&files, "data/", None);
+    if !faults.is_empty() {
+        let mut report = format!("faults in the database: {}\n", faults.len());
+        for fault in &faults {
+            let text = fault.file.strip_prefix("data/").and_then(|name| files.get(name)).map_or("", String::as_str);
+            writeln!(report, "\n{fault}\n{}", fault.render(text))?;
+        }
+        return Err(report.into());
+    }
 
-    let meta: schema::MetaRow = toml::from_str(&read("meta.toml")?)?;
+    let meta = tables.meta.as_ref().ok_or("data/meta.toml cannot be read")?;
     let mut code = String::new();
     writeln!(code, "pub(super) const SCHEMA: u32 = {};", meta.schema)?;
     writeln!(code, "pub(super) const REVISION: u32 = {};", meta.revision)?;
     writeln!(code, "pub(super) const DATE: &str = {:?};", meta.date.as_str())?;
-    table::<schema::TensorflowRow>(&mut code, "tensorflow", &read("tensorflow.toml")?)?;
-    table::<schema::KerasRow>(&mut code, "keras", &read("keras.toml")?)?;
-    table::<schema::CudaRow>(&mut code, "cuda", &read("cuda.toml")?)?;
-    table::<schema::CudnnRow>(&mut code, "cudnn", &read("cudnn.toml")?)?;
-    table::<schema::DriverRow>(&mut code, "driver", &read("driver.toml")?)?;
-    table::<schema::GpuRow>(&mut code, "gpu", &read("gpu.toml")?)?;
-    table::<schema::ChipRow>(&mut code, "chip", &read("gpu.toml")?)?;
-    table::<schema::CompatRow>(&mut code, "compat", &read("compat.toml")?)?;
-    table::<schema::CrateRow>(&mut code, "crates", &read("crates.toml")?)?;
+    table(&mut code, "TENSORFLOW", &tables.tensorflow)?;
+    table(&mut code, "KERAS", &tables.keras)?;
+    table(&mut code, "CUDA", &tables.cuda)?;
+    table(&mut code, "CUDNN", &tables.cudnn)?;
+    table(&mut code, "DRIVER", &tables.driver)?;
+    table(&mut code, "GPU", &tables.gpu)?;
+    table(&mut code, "CHIP", &tables.chip)?;
+    table(&mut code, "COMPAT", &tables.compat)?;
+    table(&mut code, "CRATES", &tables.crates)?;
     std::fs::write(out.join("database.rs"), code)?;
     Ok(())
 }
 
 /// Adds a table's rows as a constant.
-fn table<Row: Serialize + DeserializeOwned>(code: &mut String, name: &str, text: &str) -> Result<(), Box<dyn Error>> {
-    let mut tables: toml::Table = toml::from_str(text)?;
-    let rows = match tables.remove(name) {
-        Some(rows) => rows.try_into::<Vec<Row>>().map_err(|e| format!("{name}: {e}"))?,
-        None => Vec::new(),
-    };
-    let json = serde_json::to_string(&rows)?;
-    writeln!(code, "pub(super) const {}: &str = {json:?};", name.to_uppercase())?;
+fn table<Row: Serialize>(code: &mut String, name: &str, rows: &[Row]) -> Result<(), Box<dyn Error>> {
+    let json = serde_json::to_string(rows)?;
+    writeln!(code, "pub(super) const {name}: &str = {json:?};")?;
     Ok(())
 }

@@ -13,6 +13,8 @@ use serde_json::{Map, Value, json};
 use crate::finding::RowRef;
 use crate::version::Dotted;
 
+pub mod lint;
+pub mod load;
 pub mod schema;
 
 pub use schema::{
@@ -62,6 +64,10 @@ struct Table<Row> {
 impl<Row: DeserializeOwned> Table<Row> {
     const fn lazy(json: &'static str) -> Self {
         Self { json, rows: OnceLock::new() }
+    }
+
+    fn read(rows: Vec<Row>) -> Self {
+        Self { json: "[]", rows: OnceLock::from(rows) }
     }
 
     fn rows(&self) -> &[Row] {
@@ -123,6 +129,28 @@ impl Database {
     pub fn embedded() -> &'static Self {
         static EMBEDDED: OnceLock<Database> = OnceLock::new();
         EMBEDDED.get_or_init(Self::default)
+    }
+
+    /// A database from data files that the linter has read; none where meta.toml could not be read.
+    pub fn from_tables(tables: lint::Tables, origin: &str) -> Option<Self> {
+        let meta = tables.meta?;
+        Some(Self {
+            meta: Meta {
+                schema: meta.schema,
+                revision: meta.revision,
+                date: meta.date.to_string(),
+                origin: origin.to_owned(),
+            },
+            tensorflow: Table::read(tables.tensorflow),
+            keras: Table::read(tables.keras),
+            cuda: Table::read(tables.cuda),
+            cudnn: Table::read(tables.cudnn),
+            driver: Table::read(tables.driver),
+            gpu: Table::read(tables.gpu),
+            chip: Table::read(tables.chip),
+            compat: Table::read(tables.compat),
+            crates: Table::read(tables.crates),
+        })
     }
 
     /// Which data this is.
@@ -318,10 +346,14 @@ fn plain_name(name: &str) -> String {
     let beside = |word: &str| {
         let size = word.strip_suffix("gb").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
         let socket = word.strip_prefix("sxm").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
-        size || socket
-            || matches!(word, "nvidia" | "tesla" | "pcie" | "pci" | "hbm2" | "hbm2e" | "hbm3" | "hbm3e" | "lhr")
+        let form = ["pcie", "pci", "nvl", "hbm2", "hbm2e", "hbm3", "hbm3e", "lhr"].contains(&word);
+        size || socket || form || ["nvidia", "tesla", "generation"].contains(&word)
     };
-    name.to_lowercase()
+    // `GB10 (DGX Spark)`: the product is before the bracket.
+    name.split('(')
+        .next()
+        .unwrap_or_default()
+        .to_lowercase()
         .split(|c: char| c.is_whitespace() || c == '-')
         .filter(|word| !word.is_empty() && !beside(word))
         .collect::<Vec<_>>()
@@ -477,14 +509,35 @@ mod tests {
             ("NVIDIA A100-SXM4-80GB", "8.0"),
             ("NVIDIA H200", "9.0"),
             ("NVIDIA H100 PCIe", "9.0"),
+            ("NVIDIA H100 NVL", "9.0"),
+            ("NVIDIA RTX 6000 Ada Generation", "8.9"),
+            ("NVIDIA GB10", "12.1"),
             ("Tesla T4", "7.5"),
             ("Tesla V100-SXM2-16GB", "7.0"),
             ("NVIDIA GeForce RTX 4090", "8.9"),
         ] {
             assert_eq!(db.gpu_by_name(model).map(|gpu| gpu.compute.to_string()).as_deref(), Some(compute), "{model}");
         }
+        // What stands for another chip is no form factor.
+        assert!(db.gpu_by_name("NVIDIA GeForce RTX 3060 Laptop GPU").is_none());
         assert!(db.gpu_by_name("NVIDIA").is_none());
         assert!(db.gpu_by_name("GeForce RTX 99999").is_none());
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn no_look_up_panics(text in "([0-9]{1,3}\\.){0,3}[0-9]{0,9}|\\PC{0,20}") {
+            let db = Database::embedded();
+            let _ = (db.tensorflow("tensorflow", "linux-x86_64", &text), db.keras("keras", &text));
+            let _ = (db.tensorflow_nearest_older("linux-x86_64", &text), db.gpu_by_pci(&text), db.gpu_by_name(&text));
+            if let Ok(version) = text.parse::<Dotted>() {
+                let _ = (db.cuda(&version), db.compat(&version), db.driver_reports_cuda(&version));
+                let row = db.cudnn(&version, 12);
+                proptest::prop_assert!(row.is_none_or(|row| row.version <= version));
+            }
+        }
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl<'scope, T: Default + Send + 'scope> Aside<'scope, T> {
 /// its user-space libraries.
 pub fn assumptions(host: &Host, options: &Options) -> (Vec<Assumption>, Vec<Trouble>) {
     let assume = &options.assume;
-    let wishes: [(&str, &Option<Dotted>, Option<(&str, Parse)>); 4] = [
+    let wishes: [Wish<'_>; 4] = [
         ("driver", &assume.driver, Some(("UV_CUDA_DRIVER_VERSION", |text| text.parse().ok()))),
         ("gpu", &assume.gpu, Some(("CUDA_COMPUTE_CAP", compute_capability))),
         ("python", &assume.python, None),
@@ -130,6 +130,9 @@ pub fn assumptions(host: &Host, options: &Options) -> (Vec<Assumption>, Vec<Trou
     (assumed, troubles)
 }
 
+/// A key, what the option says, and the variable that means the same.
+type Wish<'a> = (&'static str, &'a Option<Dotted>, Option<(&'static str, Parse)>);
+
 /// Reads the text of a variable.
 type Parse = fn(&str) -> Option<Dotted>;
 
@@ -146,7 +149,6 @@ pub fn compute_capability(text: &str) -> Option<Dotted> {
 
 /// Small trees for tests.
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "tests make the trees that the host reads")]
 pub(crate) mod testing {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::path::PathBuf;

@@ -62,6 +62,8 @@ mod tensorflow_incomplete;
 mod tensorflow_platform_without_gpu;
 mod tensorflow_python_unsupported;
 mod tensorflow_without_cuda_libraries;
+#[cfg(test)]
+mod testing;
 mod toolkit_missing;
 mod toolkit_parts_mixed;
 mod toolkit_selectors_disagree;

@@ -10,9 +10,10 @@ use pep440_rs::{Version, VersionSpecifiers};
 use crate::db::Database;
 use crate::db::schema::TensorflowRow;
 use crate::facts::{
-    Assumption, Dist, Evidence, Facts, Library, Module, PathOrigin, PythonEnv, Requirement, Resolution, TensorFlow,
+    Assumption, DeviceNode, Dist, Evidence, Facts, LibcudaKind, Library, Module, PathOrigin, PythonEnv, Requirement,
+    Resolution, TensorFlow, Via,
 };
-use crate::finding::RowRef;
+use crate::finding::{RowRef, Subject};
 use crate::version::Dotted;
 
 /// The sonames of one CUDA major that TensorFlow opens by name, cuDNN left out.
@@ -287,6 +288,112 @@ impl<'a> View<'a> {
             format!("{python} -m pip uninstall -y {what}")
         }
     }
+
+    /// Whether the driver's own state is worth asking about: a GPU, and no driver assumed.
+    pub fn driver_matters(&self) -> bool {
+        self.has_gpu() && self.assumed("driver").is_none()
+    }
+
+    /// The nodes of the GPUs themselves: `/dev/nvidia0` and so on.
+    pub fn gpu_nodes(&self) -> impl Iterator<Item = &'a DeviceNode> {
+        self.facts.driver.nodes.iter().filter(|node| {
+            let tail = node.path.strip_prefix("/dev/nvidia").unwrap_or_default();
+            !tail.is_empty() && tail.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    }
+
+    /// Whether this is a container that was given no GPU, though the machine beneath may well have one.
+    pub fn container_lacks_gpu(&self) -> bool {
+        self.facts.machine.container.is_some()
+            && self.assumed("driver").is_none()
+            && !self.gpu_is_assumed()
+            && !self.is_wsl()
+            && self.facts.machine.tegra.is_none()
+            && self.facts.driver.loaded.value() != Some(&false)
+            && self.gpu_nodes().next().is_none()
+    }
+
+    /// Whether a driver stands behind this process: loaded here, or its nodes were handed into the container.
+    pub fn driver_answers(&self) -> bool {
+        !self.container_lacks_gpu()
+            && (self.driver_loaded()
+                || (self.facts.machine.container.is_some() && self.gpu_nodes().next().is_some())
+                || self.facts.machine.tegra.is_some())
+    }
+
+    /// What a copy of libcuda is.
+    pub fn libcuda_kind(&self, library: &Library) -> LibcudaKind {
+        let copies = &self.facts.driver.copies;
+        let copy = copies.iter().find(|copy| copy.path == library.path || copy.real == library.real);
+        let folder = |name: &str| [&library.path, &library.real].iter().any(|path| path.split('/').any(|p| p == name));
+        match copy {
+            Some(copy) => copy.kind,
+            None if library.via == Via::Assumed => LibcudaKind::Assumed,
+            None if folder("stubs") => LibcudaKind::Stub,
+            None if folder("compat") || folder("cuda-compat") => LibcudaKind::Compat,
+            None if folder("wsl") => LibcudaKind::Wsl,
+            None => LibcudaKind::Driver,
+        }
+    }
+
+    /// The driver version that a copy of libcuda states in its file name.
+    pub fn libcuda_version(&self, library: &Library) -> Option<Dotted> {
+        let copies = &self.facts.driver.copies;
+        let copy = copies.iter().find(|copy| copy.path == library.path || copy.real == library.real);
+        copy.and_then(|copy| copy.version.clone()).or_else(|| driver_file_version(&library.real))
+    }
+
+    /// The libcuda that TensorFlow of an environment gets, else the one of an ordinary program.
+    pub fn libcuda_of(&self, env: &PythonEnv) -> Option<&'a Library> {
+        let generic = self.facts.driver.libcuda.file.value();
+        let index = self.facts.pythons.iter().position(|other| std::ptr::eq(other, env));
+        let own = index.and_then(|index| self.facts.pythons[index].tensorflow.as_ref());
+        own.and_then(|tf| tf.libcuda.file.value()).or(generic)
+    }
+
+    /// Each libcuda that wins for somebody, with whom it serves: the machine where it serves everybody.
+    pub fn libcudas(&self) -> Vec<(&'a Library, Vec<Subject>)> {
+        let generic = self.facts.driver.libcuda.file.value();
+        let mut groups: Vec<(&'a Library, Vec<Subject>)> =
+            generic.map(|library| (library, Vec::new())).into_iter().collect();
+        for (index, env) in self.facts.pythons.iter().enumerate() {
+            let Some(library) = self.libcuda_of(env) else { continue };
+            match groups.iter_mut().find(|(other, _)| other.real == library.real) {
+                Some((_, users)) => users.push(Subject::Env(index)),
+                None => groups.push((library, vec![Subject::Env(index)])),
+            }
+        }
+        if let [(_, users)] = groups.as_mut_slice() {
+            *users = vec![Subject::Machine];
+        }
+        groups
+    }
+
+    /// The driver that the programs of an environment meet: a winning forward-compatibility package stands in for it.
+    pub fn driver_for(&self, env: &PythonEnv) -> Option<(Dotted, Evidence)> {
+        if self.assumed("driver").is_none()
+            && let Some(library) = self.libcuda_of(env)
+            && self.libcuda_kind(library) == LibcudaKind::Compat
+            && let Some(version) = self.libcuda_version(library)
+        {
+            return Some((version, library.evidence("libcuda.so.1")));
+        }
+        self.driver().map(|(version, evidence)| (version.clone(), evidence.clone()))
+    }
+
+    /// The CUDA version that the driver reports to the programs of an environment.
+    pub fn driver_cuda_for(&self, env: &PythonEnv) -> Option<(Dotted, Option<RowRef>)> {
+        if self.assumed("cuda").is_some() {
+            return self.driver_cuda();
+        }
+        let (version, _) = self.driver_for(env)?;
+        self.db.driver_reports_cuda(&version).map(|(cuda, row)| (cuda, Some(row)))
+    }
+}
+
+/// The driver version in the name of a library of the driver's: `libcuda.so.535.54.03`, but not `libcuda.so.1`.
+pub fn driver_file_version(path: &str) -> Option<Dotted> {
+    Dotted::from_file_name(path).filter(|version| version.len() >= 2 && version.major() >= 10)
 }
 
 /// One Python environment with what follows from its readings.
@@ -712,4 +819,139 @@ pub fn folders<'p>(paths: impl Iterator<Item = &'p str>) -> Vec<&'p str> {
         .filter_map(|path| path.rsplit_once('/').map(|(folder, _)| folder))
         .filter(|folder| seen.insert(*folder))
         .collect()
+}
+
+impl<'a> EnvView<'_, 'a> {
+    /// Other cuDNN majors that are about: their name and a path.
+    pub fn other_cudnns(&self, wanted: &str) -> Vec<(&'a str, &'a str)> {
+        let Some(tf) = self.tf() else { return Vec::new() };
+        tf.libraries
+            .iter()
+            .filter(|resolution| resolution.name.starts_with("libcudnn.so.") && resolution.name != wanted)
+            .filter_map(|resolution| {
+                let found = resolution.file.value().map(|library| library.path.as_str());
+                let unused = resolution.others.first().map(|other| other.path.as_str());
+                Some((resolution.name.as_str(), found.or(unused)?))
+            })
+            .collect()
+    }
+}
+
+impl<'a> EnvView<'_, 'a> {
+    /// conda's TensorFlow and its build string, where conda brought it.
+    pub fn conda_tf(&self) -> Option<(&'a Dist, &'a str)> {
+        self.env
+            .dists
+            .iter()
+            .filter(|dist| dist.name == "tensorflow" || dist.name == "tensorflow-base")
+            .find_map(|dist| Some((dist, dist.conda_build.as_deref()?)))
+    }
+
+    /// Whether conda brought TensorFlow.
+    pub fn is_conda_tf(&self) -> bool {
+        self.conda_tf().is_some()
+    }
+
+    /// Whether this TensorFlow is made for AMD's GPUs.
+    pub fn is_rocm(&self) -> bool {
+        self.tf().and_then(|tf| tf.build.value()).is_some_and(|build| build.rocm_build)
+    }
+
+    /// Whether a distribution only pulls another one in and holds no package of its own.
+    pub fn is_shim(&self, dist: &Dist) -> bool {
+        // On Arm `tensorflow` up to 2.16 is empty and requires `tensorflow-cpu-aws`; on Windows it requires `tensorflow-intel`.
+        dist.requires.iter().any(|requirement| {
+            requirement.applies == Some(true)
+                && requirement.extra.is_none()
+                && requirement.name.starts_with("tensorflow-")
+                && self.tf_dists().iter().any(|other| other.name == requirement.name)
+        })
+    }
+}
+
+/// Whether a backend of Keras computes on the GPU, as far as its packages tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accelerated {
+    /// It has CUDA here; what shows it.
+    Yes(Vec<Evidence>),
+    /// It has none; what shows it.
+    No(Vec<Evidence>),
+    /// It cannot be told; why.
+    Unknown(String),
+}
+
+impl EnvView<'_, '_> {
+    /// Whether the backend that Keras is set to has CUDA here; only for backends other than TensorFlow.
+    pub fn backend_acceleration(&self) -> Accelerated {
+        match self.backend().name.as_str() {
+            "jax" => self.jax_acceleration(),
+            "torch" => self.torch_acceleration(),
+            name => {
+                let at = self.env.modules.get(name).map_or(name, |module| module.path.as_str());
+                Accelerated::No(vec![Evidence::file(at, "this backend computes on the CPU")])
+            }
+        }
+    }
+
+    fn jax_acceleration(&self) -> Accelerated {
+        let Some(jax) = &self.env.jax else { return Accelerated::Unknown("what JAX is installed".to_owned()) };
+        if let Some(platforms) = &jax.platforms {
+            let wants_gpu = platforms.says.split(',').any(|name| matches!(name.trim(), "cuda" | "gpu"));
+            if !wants_gpu && !platforms.says.is_empty() {
+                return Accelerated::No(vec![platforms.clone()]);
+            }
+        }
+        let plugin = jax.plugins.iter().find(|(name, _)| name.contains("cuda"));
+        let Some((name, version)) = plugin else {
+            let at = self.dist("jaxlib").map_or("jaxlib", |dist| dist.metadata.as_str());
+            let version = jax.jaxlib.as_deref().unwrap_or("of unknown version");
+            return Accelerated::No(vec![Evidence::package(
+                at,
+                format!("jaxlib {version}, and no jax-cuda plugin beside it"),
+            )]);
+        };
+        Accelerated::Yes(vec![Evidence::package(
+            self.dist(name).map_or(name.as_str(), |dist| dist.metadata.as_str()),
+            format!("{name} {version}"),
+        )])
+    }
+
+    fn torch_acceleration(&self) -> Accelerated {
+        let Some(torch) = &self.env.torch else { return Accelerated::Unknown("what PyTorch is installed".to_owned()) };
+        match (torch.cuda.value(), torch.cuda.is_absent()) {
+            (Some(cuda), _) if torch.libtorch_cuda => Accelerated::Yes(vec![
+                torch.cuda.evidence().cloned().unwrap_or_else(|| Evidence::package("torch", format!("CUDA {cuda}"))),
+            ]),
+            (Some(_), _) => Accelerated::No(vec![Evidence::file(
+                "torch/lib/libtorch_cuda.so",
+                "not there, although version.py names a CUDA",
+            )]),
+            (None, true) => {
+                let at = torch
+                    .module
+                    .as_ref()
+                    .map_or_else(|| "torch/version.py".to_owned(), |module| format!("{}/version.py", module.path));
+                Accelerated::No(vec![Evidence::file(
+                    at,
+                    format!("torch {} without CUDA", torch.version.as_deref().unwrap_or_default()),
+                )])
+            }
+            (None, false) => Accelerated::Unknown("whether this PyTorch has CUDA".to_owned()),
+        }
+    }
+}
+
+impl View<'_> {
+    /// A command that gives a backend CUDA, for the CUDA major that the driver can run.
+    pub fn cuda_backend(&self, env: &EnvView<'_, '_>, backend: &str) -> Option<String> {
+        let major = self.driver_cuda().map_or(12, |(cuda, _)| if cuda.major() >= 13 { 13 } else { 12 });
+        match backend {
+            "jax" => {
+                let version = env.dist("jax").map_or_else(String::new, |dist| format!("=={}", dist.version));
+                Some(self.install(env.env, &format!("'jax[cuda{major}]{version}'")))
+            }
+            // Which index serves a CUDA build of PyTorch changes with its releases: no command is better than a wrong one.
+            _ => None,
+        }
+    }
 }

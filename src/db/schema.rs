@@ -345,7 +345,7 @@ impl<'de> Deserialize<'de> for Release {
         let text = String::deserialize(deserializer)?;
         let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
         let (number, pre) = text.split_at(end);
-        let number = number.parse().map_err(de::Error::custom)?;
+        let number = if number.is_empty() { &text } else { number }.parse().map_err(de::Error::custom)?;
         let kind = pre.trim_end_matches(|c: char| c.is_ascii_digit());
         if !pre.is_empty() && (!["a", "b", "rc"].contains(&kind) || kind == pre) {
             return Err(de::Error::custom(format_args!("`{pre}` is not a pre-release such as `rc1`")));

@@ -16,15 +16,11 @@ const HEADERS: &[&str] = &["cudnn_version.h", "cudnn_version_v9.h", "cudnn_versi
 /// Reads the cuDNN installations of the system's folders, the toolkits, and `LD_LIBRARY_PATH`.
 pub fn probe(host: &Host, toolkits: &[Toolkit]) -> Vec<CudnnInstall> {
     // Each place: folders of libraries, and the folders of headers that go with them.
-    let multiarch =
-        |arch: &str| (vec![format!("/usr/lib/{arch}"), format!("/lib/{arch}")], vec![format!("/usr/include/{arch}")]);
     let owned = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<String>>();
-    let mut places = vec![
-        multiarch("x86_64-linux-gnu"),
-        multiarch("aarch64-linux-gnu"),
-        (owned(LIBRARY_FOLDERS), owned(&["/usr/include"])),
-        (owned(&["/usr/local/lib", "/usr/local/lib64"]), owned(&["/usr/local/include"])),
-    ];
+    let (local, system): (Vec<&str>, Vec<&str>) =
+        LIBRARY_FOLDERS.iter().partition(|folder| folder.starts_with("/usr/local/"));
+    let headers_of_system = ["/usr/include/x86_64-linux-gnu", "/usr/include/aarch64-linux-gnu", "/usr/include"];
+    let mut places = vec![(owned(&system), owned(&headers_of_system)), (owned(&local), owned(&["/usr/local/include"]))];
     for toolkit in toolkits {
         places.push((library_folders(&toolkit.real, toolkit.kind), include_folders(&toolkit.real, toolkit.kind)));
     }
@@ -53,10 +49,7 @@ pub fn probe(host: &Host, toolkits: &[Toolkit]) -> Vec<CudnnInstall> {
         for folder in includes {
             let Ok(real) = host.real(&folder) else { continue };
             let real = real.to_string_lossy().into_owned();
-            if headers_read.contains(&real) {
-                continue;
-            }
-            let readings = headers(host, &real);
+            let readings = headers(host, &real, &mut headers_read);
             if readings.is_empty() {
                 continue;
             }
@@ -68,7 +61,6 @@ pub fn probe(host: &Host, toolkits: &[Toolkit]) -> Vec<CudnnInstall> {
             } else {
                 found[first].readings.extend(readings);
             }
-            headers_read.insert(real);
         }
     }
     found
@@ -114,8 +106,7 @@ fn is_part(name: &str) -> bool {
 }
 
 /// The versions that the headers of one folder state; names that lead to one file count once.
-fn headers(host: &Host, folder: &str) -> Vec<Reading<Dotted>> {
-    let mut seen = BTreeSet::new();
+fn headers(host: &Host, folder: &str, seen: &mut BTreeSet<String>) -> Vec<Reading<Dotted>> {
     HEADERS
         .iter()
         .filter_map(|name| {
@@ -156,6 +147,8 @@ mod tests {
             "/usr/include/x86_64-linux-gnu/cudnn_version_v9.h",
             "\n#define CUDNN_MAJOR 9\n#define CUDNN_MINOR 3\n#define CUDNN_PATCHLEVEL 0\n",
         )
+        .link("/etc/alternatives/libcudnn", "/usr/include/cudnn_version.h")
+        .link("/usr/include/x86_64-linux-gnu/cudnn_version_v9.h", "/etc/alternatives/libcudnn")
         .link("cudnn_version_v9.h", "/usr/include/x86_64-linux-gnu/cudnn_version.h");
         let found = probe(&tree.host(&[]), &[]);
         assert_eq!(found.len(), 1);

@@ -160,7 +160,7 @@ fn glibc(host: &Host) -> Probed<Dotted> {
     {
         return Probed::found(version, Evidence::file(path, says));
     }
-    let package = dpkg_version(host, |name| name == "libc6" || name == "libc6:amd64");
+    let package = dpkg_version(host, |name| name == "libc6");
     if let Some((_, version, evidence)) = package {
         return Probed::found(version, evidence);
     }
@@ -337,7 +337,7 @@ fn cgroup_kind(line: &str) -> Option<&'static str> {
     path.split('/').find_map(|part| match part {
         "docker" => Some("docker"),
         "lxc" => Some("lxc"),
-        _ if part.starts_with("docker-") && part.ends_with(".scope") => Some("docker"),
+        _ if part.starts_with("docker-") && part.strip_suffix(".scope").is_some() => Some("docker"),
         _ if part.starts_with("kubepods") => Some("kubernetes"),
         _ if part.starts_with("libpod-") => Some("podman"),
         _ if part.starts_with("lxc.payload") => Some("lxc"),

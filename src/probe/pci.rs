@@ -67,7 +67,6 @@ fn window_is_unassigned(resource: &str) -> bool {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "tests make the trees that the host reads")]
 mod tests {
     use super::*;
     use crate::probe::testing::Tree;

@@ -9,7 +9,7 @@ use crate::facts::{Evidence, LockedCrate, Project};
 use crate::host::{Host, HostError};
 use crate::options::Options;
 
-/// Crates that deal with CUDA, TensorFlow or LibTorch, for callers without a longer list.
+/// Crates that deal with CUDA, `TensorFlow` or `LibTorch`, for callers without a longer list.
 pub const CUDA_CRATES: &[&str] = &[
     "bindgen_cuda",
     "burn-cuda",
@@ -75,34 +75,34 @@ struct ManifestPackage {
 /// `names` are the crates that are looked for in its lock file.
 pub fn probe(host: &Host, options: &Options, names: &[&str]) -> Option<Project> {
     let manifest = match &options.manifest {
-        Some(named) => {
-            let path = host.absolute(named);
+        Some(given) => {
+            let path = host.absolute(given);
             if host.is_dir(&path) { path.join("Cargo.toml") } else { path }
         }
         None => host.cwd().ancestors().map(|folder| folder.join("Cargo.toml")).find(|path| host.is_file(path))?,
     };
-    let mut project = Project { manifest: text(&manifest), ..Project::default() };
-    let parsed = match read_manifest(host, &manifest) {
-        Ok(parsed) => parsed,
+    let mut found = Project { manifest: text(&manifest), ..Project::default() };
+    let content = match read_manifest(host, &manifest) {
+        Ok(content) => content,
         Err(why) => {
-            project.trouble = Some(why);
-            return Some(project);
+            found.trouble = Some(why);
+            return Some(found);
         }
     };
-    let root = workspace_root(host, &manifest, &parsed);
+    let root = workspace_root(host, &manifest, &content);
     let lock = root.join("Cargo.lock");
     match read_lock(host, &lock, names) {
         Ok(crates) => {
-            project.lock = Some(text(&lock));
-            project.crates = crates;
+            found.lock = Some(text(&lock));
+            found.crates = crates;
         }
         Err(LockError::Read(error)) if error.is_absent() => {}
         Err(error) => {
-            project.lock = Some(text(&lock));
-            project.trouble = Some(error.to_string());
+            found.lock = Some(text(&lock));
+            found.trouble = Some(error.to_string());
         }
     }
-    Some(project)
+    Some(found)
 }
 
 fn text(path: &Path) -> String {
@@ -167,8 +167,8 @@ fn parse_lock(content: &str, path: &str, names: &[&str]) -> Result<Vec<LockedCra
 /// The line of a byte, counted from 1.
 fn line_of(content: &str, offset: usize) -> u32 {
     let before = content.as_bytes().get(..offset).unwrap_or_default();
-    let breaks = before.iter().filter(|&&byte| byte == b'\n').count();
-    u32::try_from(breaks + 1).unwrap_or(u32::MAX)
+    let lines = before.split(|&byte| byte == b'\n').count();
+    u32::try_from(lines).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -217,6 +217,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn lock_files_never_panic(text in "(\\PC|\n){0,200}", cut in 0..200usize) {
             let _ = parse_lock(&text, "Cargo.lock", CUDA_CRATES);

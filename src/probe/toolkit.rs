@@ -14,6 +14,8 @@ pub const FOLDER_VARIABLES: &[&str] =
 const DEBIAN: &str = "/usr/lib/nvidia-cuda-toolkit";
 /// Headers are read up to this many bytes; what is sought stands near their beginning.
 const HEADER_LIMIT: u64 = 1 << 20;
+/// Where programs are sought without PATH, as a tree without an environment has none.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// The folders for other targets in NVIDIA's and conda's layouts.
 const TARGETS: &[&str] = &["targets/x86_64-linux", "targets/sbsa-linux", "targets/aarch64-linux"];
 
@@ -55,7 +57,9 @@ pub fn probe(host: &Host) -> Found {
     {
         add(host, &mut toolkits, prefix, Evidence::env("CONDA_PREFIX", prefix));
     }
-    if let Some(path) = find_program(host, "nvcc") {
+    if host.env("PATH").is_some()
+        && let Some(path) = find_program(host, "nvcc")
+    {
         let toolkit = of_nvcc(host, &mut toolkits, &path, Evidence::env("PATH", &path));
         selectors.push(ToolkitSelector { name: "PATH".to_owned(), value: path, toolkit });
     } else if host.is_file("/usr/bin/nvcc") {
@@ -80,7 +84,8 @@ pub(crate) fn find_program(host: &Host, name: &str) -> Option<String> {
     if name.contains('/') {
         return host.is_executable(name).then(|| host.absolute(name).to_string_lossy().into_owned());
     }
-    host.env("PATH")?
+    host.env("PATH")
+        .unwrap_or(DEFAULT_PATH)
         .split(':')
         .map(|folder| host.absolute(folder).join(name))
         .find(|path| host.is_executable(path))
@@ -116,6 +121,8 @@ fn add(host: &Host, toolkits: &mut Vec<Toolkit>, folder: &str, evidence: Evidenc
         ToolkitKind::Distribution
     } else if host.is_dir(format!("{real}/conda-meta")) {
         ToolkitKind::Conda
+    } else if real.contains("-packages/nvidia/") {
+        ToolkitKind::Wheel
     } else {
         ToolkitKind::System
     };
@@ -505,8 +512,8 @@ mod tests {
         let toolkit = &found.toolkits[0];
         assert_eq!((toolkit.path.as_str(), toolkit.real.as_str()), ("/usr/local/cuda", "/usr/local/cuda-12.4"));
         assert_eq!(toolkit.found_by.len(), 4);
-        let read: Vec<_> = toolkit.readings.iter().map(|reading| reading.value.as_str()).collect();
-        assert_eq!(read, ["12.4.1", "12.4", "12.4.127"]);
+        let values: Vec<_> = toolkit.readings.iter().map(|reading| reading.value.as_str()).collect();
+        assert_eq!(values, ["12.4.1", "12.4", "12.4.127"]);
         assert_eq!(toolkit.readings[0].evidence.line, Some(4));
         assert_eq!(toolkit.host_limits.value().unwrap().gcc_max, Some(16));
         let selected: Vec<_> = found.selectors.iter().map(|one| (one.name.as_str(), one.toolkit.as_deref())).collect();
