@@ -257,10 +257,12 @@ impl Page {
             format!("{denied} denied, {warned} warned, {notes}{ignored}")
         };
         let text = format!(
-            "{head}; {} rules passed, {} could not be told, {} do not apply",
+            "{head}; {} {} passed, {} could not be told, {} {} not apply",
             report.outcomes.passed.len(),
+            if report.outcomes.passed.len() == 1 { "rule" } else { "rules" },
             unknown.len(),
-            report.outcomes.not_applicable.len()
+            report.outcomes.not_applicable.len(),
+            if report.outcomes.not_applicable.len() == 1 { "does" } else { "do" },
         );
         self.put(format_args!("\n"));
         self.text(&text, 0, 2);
@@ -308,7 +310,10 @@ fn said(evidence: &Evidence, at: &str) -> String {
     match evidence.source {
         Source::Env if says.is_empty() => format!("{place} is set and empty"),
         _ if says.is_empty() => place,
-        _ => format!("{place} says: {says}"),
+        // A value or a line is quoted; of a whole file something is stated.
+        Source::Env | Source::Option => format!("{place} says: {says}"),
+        _ if evidence.line.is_some() => format!("{place} says: {says}"),
+        _ => format!("{place}: {says}"),
     }
 }
 
