@@ -1,5 +1,6 @@
 //! The command line: turns arguments into options and results into text and an exit code; judges nothing.
 
+use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -499,7 +500,7 @@ fn human_reports(checked: &[Checked], db: &Database, options: &Options, width: O
     for (index, machine) in checked.iter().enumerate() {
         if let (Some(name), true) = (&machine.name, checked.len() > 1) {
             let gap = if index > 0 { "\n" } else { "" };
-            text.push_str(&format!("{gap}{bold}=== {} ==={bold:#}\n", crate::report::wrap::clean(name)));
+            let _ = writeln!(text, "{gap}{bold}=== {} ==={bold:#}", crate::report::wrap::clean(name));
         }
         text.push_str(&crate::report::human::report(&machine.report(db, options), &machine.outcomes, db, width));
     }

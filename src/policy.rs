@@ -182,13 +182,23 @@ fn distance(from: &str, to: &str) -> usize {
 mod tests {
     use super::*;
 
+    fn nothing() -> Outcomes {
+        Outcomes {
+            findings: Vec::new(),
+            passed: Vec::new(),
+            unknown: Vec::new(),
+            not_applicable: Vec::new(),
+            verdicts: Verdicts { environments: Vec::new(), project: None, kernel: Vec::new() },
+        }
+    }
+
     fn outcomes() -> Outcomes {
         Outcomes {
             findings: vec![(
                 rules::find("gpu-absent").unwrap(),
                 Finding::new(Subject::Machine, "no GPU").at(Level::Deny),
             )],
-            ..Outcomes::default()
+            ..nothing()
         }
     }
 
@@ -239,7 +249,7 @@ mod tests {
 
     #[test]
     fn strict_fails_on_what_touches_a_verdict_only() {
-        let mut outcomes = Outcomes::default();
+        let mut outcomes = nothing();
         let options = Options { strict: true, ..Options::default() };
         let denied =
             |outcomes: &Outcomes| Policy::default().apply(outcomes, &options, "2026-11-23", &BTreeSet::new()).denied;

@@ -1,5 +1,11 @@
 //! The program from the outside: help, exit codes, streams, faults of the policy and of the command line.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests stand outside of the seam: they lay out files and run the program"
+)]
+
 use std::path::Path;
 
 use snapbox::cmd::{Command, cargo_bin};

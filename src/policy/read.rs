@@ -256,7 +256,7 @@ impl Reader<'_> {
         match section.map(|section| (section.span(), section.get_ref())) {
             Some((_, DeValue::Table(table))) => self.table(source, table),
             Some((span, _)) => {
-                self.fault(source, Some(span), format!("`{table}.metadata.gpu-doctor` must be a table"), None)
+                self.fault(source, Some(span), format!("`{table}.metadata.gpu-doctor` must be a table"), None);
             }
             None => {}
         }

@@ -26,6 +26,8 @@ const EVIDENCE: usize = 8;
 const FEW: usize = 4;
 /// Where the letter's second column begins.
 const COLUMN: usize = 9;
+/// The room that the longest answers and the indent of their line take.
+const ANSWERS: usize = 69;
 
 /// The letter and the findings, with colour; `width` is the terminal's, where it is one.
 pub fn report(report: &Report<'_>, outcomes: &Outcomes, db: &Database, width: Option<usize>) -> String {
@@ -152,15 +154,20 @@ impl Page {
         let keras = env.keras.as_ref().map(|keras| (keras_name(keras), keras));
         let names = [tensorflow.as_ref().map(|(name, _)| name), keras.as_ref().map(|(name, _)| name)];
         let column = names.into_iter().flatten().map(|name| name.chars().count()).max().unwrap_or(0);
+        // Names and answers share a line where they fit on one, for both or for none.
+        let (names, gap) = match self.width {
+            Some(width) if column + ANSWERS > width => (0, format!("\n{:13}", "")),
+            _ => (column, "   ".to_owned()),
+        };
         if let Some((name, tf)) = tensorflow {
             let (sees, runs) = (answer(tf.sees_gpu), answer(tf.runs_on_gpu));
-            self.put(format_args!("{:11}{name:column$}   sees the GPU: {sees}   computes on it: {runs}\n", ""));
+            self.put(format_args!("{:11}{name:names$}{gap}sees the GPU: {sees}   computes on it: {runs}\n", ""));
             self.because(&tf.because, shown);
             let breaks = [Break::Cuda, Break::TfSees, Break::TfRuns];
             self.missing(&subject, &breaks, outcomes, tf.sees_gpu.min_with(tf.runs_on_gpu));
         }
         if let Some((name, keras)) = keras {
-            self.put(format_args!("{:11}{name:column$}   uses the GPU: {}\n", "", answer(keras.uses_gpu)));
+            self.put(format_args!("{:11}{name:names$}{gap}uses the GPU: {}\n", "", answer(keras.uses_gpu)));
             let told = env.tensorflow.as_ref().map_or(&[][..], |tf| &tf.because);
             let rest: Vec<String> = keras.because.iter().filter(|rule| !told.contains(rule)).cloned().collect();
             self.because(&rest, shown);
@@ -257,10 +264,12 @@ impl Page {
             format!("{denied} denied, {warned} warned, {notes}{ignored}")
         };
         let text = format!(
-            "{head}; {} rules passed, {} could not be told, {} do not apply",
+            "{head}; {} {} passed, {} could not be told, {} {} not apply",
             report.outcomes.passed.len(),
+            if report.outcomes.passed.len() == 1 { "rule" } else { "rules" },
             unknown.len(),
-            report.outcomes.not_applicable.len()
+            report.outcomes.not_applicable.len(),
+            if report.outcomes.not_applicable.len() == 1 { "does" } else { "do" },
         );
         self.put(format_args!("\n"));
         self.text(&text, 0, 2);
@@ -308,7 +317,10 @@ fn said(evidence: &Evidence, at: &str) -> String {
     match evidence.source {
         Source::Env if says.is_empty() => format!("{place} is set and empty"),
         _ if says.is_empty() => place,
-        _ => format!("{place} says: {says}"),
+        // A value or a line is quoted; of a whole file something is stated.
+        Source::Env | Source::Option => format!("{place} says: {says}"),
+        _ if evidence.line.is_some() => format!("{place} says: {says}"),
+        _ => format!("{place}: {says}"),
     }
 }
 
@@ -388,6 +400,11 @@ fn driver(view: &View<'_>) -> String {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::needless_raw_string_hashes,
+    reason = "snapbox's snapshot macro brings both"
+)]
 mod tests {
     use std::collections::BTreeSet;
 
@@ -429,14 +446,14 @@ mod tests {
             version: Some("2.20.0".to_owned()),
             sees_gpu: Answer::Yes,
             runs_on_gpu: Answer::Yes,
-            ..TfVerdict::default()
+            because: Vec::new(),
         };
         let keras = KerasVerdict {
             version: Some("3.15.1".to_owned()),
             backend: "tensorflow".to_owned(),
             backend_from: "default".to_owned(),
             uses_gpu: Answer::Yes,
-            ..KerasVerdict::default()
+            because: Vec::new(),
         };
         let env = EnvVerdict {
             path: VENV.to_owned(),
@@ -445,9 +462,14 @@ mod tests {
             tensorflow: Some(tensorflow),
             keras: Some(keras),
         };
-        let mut outcomes = Outcomes { passed: vec!["gpu-absent", "gpu-lost"], ..Outcomes::default() };
-        outcomes.verdicts.environments = vec![env, EnvVerdict { path: "/usr".to_owned(), ..EnvVerdict::default() }];
-        outcomes
+        let bare = EnvVerdict { path: "/usr".to_owned(), python: None, active: false, tensorflow: None, keras: None };
+        Outcomes {
+            findings: Vec::new(),
+            passed: vec!["gpu-absent", "gpu-lost"],
+            unknown: Vec::new(),
+            not_applicable: Vec::new(),
+            verdicts: Verdicts { environments: vec![env, bare], project: None, kernel: Vec::new() },
+        }
     }
 
     fn sick() -> Outcomes {
@@ -509,8 +531,10 @@ nothing wrong was found; 2 rules passed, 0 could not be told, 0 do not apply
 GPU      2 × NVIDIA H100 80GB HBM3 (compute 9.0)
 Driver   550.54.14, runs CUDA up to 12.4
 Python   /srv/app/.venv (3.11.2, active)
-           TensorFlow 2.20.0                        sees the GPU: yes   computes on it: yes
-           Keras 3.15.1 (jax, from KERAS_BACKEND)   uses the GPU: NO
+           TensorFlow 2.20.0
+             sees the GPU: yes   computes on it: yes
+           Keras 3.15.1 (jax, from KERAS_BACKEND)
+             uses the GPU: NO
 Python   one more environment, without TensorFlow and Keras
 
 error[keras-backend-cpu-only]: Keras computes with JAX, and this JAX has no CUDA
