@@ -74,14 +74,14 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             format!("TensorFlow {version} has no code for {} (compute capability {compute})", first.name)
         };
         let build = env.tf().and_then(|tf| tf.build.evidence()).cloned();
-        let lowest = cx.facts.pythons.get(env.index).map(|env| env.path.as_str()).unwrap_or_default();
+        let path = env.path();
         let finding = Finding::new(subject, title)
             .because_all(build)
             .because_all(unfit.iter().take(8).map(|gpu| gpu.evidence.clone()))
             .row(env.tf_row_ref().or_else(|| first.row.clone()))
             .help(match other_release(cx, &env, first) {
                 Some(release) => format!(
-                    "install TensorFlow {release} in {lowest}, the nearest release that is known to have code for it"
+                    "install TensorFlow {release} in {path}, the nearest release that is known to have code for it"
                 ),
                 None => "install a TensorFlow that has code for this GPU, or build one for it".to_owned(),
             })

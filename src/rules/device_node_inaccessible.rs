@@ -42,6 +42,11 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         return;
     }
     out.applies();
+    // A GPU that is lost, or that another module holds, has no node for a reason of its own.
+    let mut on_bus = cx.facts.pci.iter().filter(|device| device.is_nvidia_gpu()).peekable();
+    if super::driver_not_loaded::all_held(cx) || (on_bus.peek().is_some() && on_bus.all(|device| device.lost)) {
+        return;
+    }
     let container = cx.facts.machine.container.is_some();
     let shared = ["/dev/nvidiactl", "/dev/nvidia-uvm"];
     let node = |path: &str| driver.nodes.iter().find(|node| node.path == path);

@@ -1,4 +1,4 @@
-//! Rule `fabric-manager-missing`: whether the fabric manager runs where NVSwitches join the GPUs.
+//! Rule `fabric-manager-missing`: whether the fabric manager runs where `NVSwitches` join the GPUs.
 
 use super::{Cx, Family, Rule, layer};
 use crate::facts::Evidence;
@@ -10,7 +10,7 @@ pub(super) static RULE: Rule = Rule {
     family: Family::Driver,
     level: Level::Deny,
     layer: layer::DRIVER,
-    summary: "NVSwitches are here but the fabric manager does not run",
+    summary: "NVSwitches are here but the fabric manager does not run as it must",
     docs: "\
 ### What it means
 

@@ -45,19 +45,17 @@ fn judge(cx: &Cx<'_>, compiling: &[(&LockedCrate, &CrateRow)], out: &mut Judgmen
     };
     out.applies();
     let clang = compiler.kind == "clang";
-    let (limit, evidence, row): (Option<u32>, Option<Evidence>, Option<RowRef>) = match toolkit.host_limits.value() {
-        // The toolkit's own header goes before any table.
-        Some(limits) => {
+    // The toolkit's own header goes before any table.
+    let (limit, evidence, row): (Option<u32>, Option<Evidence>, Option<RowRef>) =
+        if let Some(limits) = toolkit.host_limits.value() {
             let limit = if clang { limits.clang_max } else { limits.gcc_max };
             (limit, toolkit.host_limits.evidence().cloned(), None)
-        }
-        None => {
+        } else {
             let row = version(toolkit).and_then(|version| cx.db.cuda(version));
             let limit = row.and_then(|row| if clang { row.clang_max.as_ref() } else { row.gcc_max.as_ref() });
             let evidence = toolkit.readings.first().map(|reading| reading.evidence.clone());
             (limit.map(crate::version::Dotted::major), evidence, row.map(crate::db::CudaRow::row_ref))
-        }
-    };
+        };
     let cuda = version(toolkit).map_or_else(|| toolkit.path.clone(), |version| format!("CUDA {version}"));
     let Some(limit) = limit else { return };
     let Some(found) = compiler.version.value() else {

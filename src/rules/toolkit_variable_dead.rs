@@ -38,7 +38,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
 
 fn judge(cx: &Cx<'_>, crates: &[(&LockedCrate, &CrateRow)], out: &mut Judgment) {
     for selector in cx.facts.selectors.iter().filter(|selector| selector.name != "PATH") {
-        let reader = crates.iter().find(|(_, row)| row.env.iter().any(|name| *name == selector.name));
+        let reader = crates.iter().find(|(_, row)| row.env.contains(&selector.name));
         let Some((locked, row)) = reader else { continue };
         out.applies();
         if selector.toolkit.is_some() || selector.value.trim().is_empty() {

@@ -195,7 +195,7 @@ mod tests {
     use crate::facts::Facts;
     use crate::rules::testing::{bare, judge, machine, silent};
 
-    pub(super) fn set(value: &str) -> Facts {
+    fn set(value: &str) -> Facts {
         let mut facts = machine();
         facts.env.insert(VARIABLE.to_owned(), value.to_owned());
         facts

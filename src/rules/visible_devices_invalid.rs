@@ -60,11 +60,8 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
 
 /// A value for a title.
 fn short(value: &str) -> String {
-    let mut short: String = value.trim().chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if short.is_empty() {
-        short = "an empty entry".to_owned();
-    }
-    short
+    let short: String = value.trim().chars().take(60).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if short.is_empty() { "an empty entry".to_owned() } else { short }
 }
 
 #[cfg(test)]
