@@ -1,17 +1,138 @@
-//! Rule `compute-capability-unsupported`.
+//! Rule `compute-capability-unsupported`: whether TensorFlow's wheel has any code for the GPUs here.
 
 use super::{Cx, Family, Rule, layer};
-use crate::finding::{Judgment, Level};
+use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::view::{CodeFit, EnvView, Gpu, code_fit};
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
     id: "compute-capability-unsupported",
-    family: Family::Tool,
+    family: Family::Gpu,
     level: Level::Deny,
-    layer: layer::TOOL,
-    summary: "to be written",
-    docs: "",
+    layer: layer::FIT,
+    summary: "TensorFlow has no code for this GPU",
+    docs: "\
+### What it means
+
+A wheel holds machine code for some compute capabilities (`sm_80`) and PTX for some (`compute_90`). Machine code runs \
+on the same major with an equal or higher minor; PTX can be translated for everything newer, never for anything \
+older. For the GPU here this TensorFlow holds neither.
+
+### Why it matters
+
+TensorFlow may list the GPU or ignore it with a line in the log; nothing can be computed on it: kernels fail with \
+\"no kernel image is available for execution on the device\" (209). Where another GPU of the machine fits, this is a \
+warning.
+
+### How to fix it
+
+Install a TensorFlow release whose wheel has code for this GPU: for an old GPU an older release, for a new one a \
+newer release. No driver or toolkit changes what a wheel holds.
+",
     check,
 };
 
-fn check(_cx: &Cx<'_>, _out: &mut Judgment) {}
+/// How each GPU fits the code of an environment's TensorFlow.
+pub(super) fn fits<'v>(cx: &'v Cx<'_>, env: &EnvView<'_, '_>) -> Vec<(&'v Gpu, Option<CodeFit>)> {
+    let names = env.compute();
+    let fit = |gpu: &Gpu| gpu.compute.as_ref().and_then(|compute| code_fit(compute, &names));
+    cx.view.gpus.iter().map(|gpu| (gpu, fit(gpu))).collect()
+}
+
+/// Whether TensorFlow of an environment has no code for any of the GPUs.
+pub(super) fn none_fits(cx: &Cx<'_>, env: &EnvView<'_, '_>) -> bool {
+    let fits = fits(cx, env);
+    !fits.is_empty() && fits.iter().all(|(_, fit)| *fit == Some(CodeFit::None))
+}
+
+fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    for env in cx.view.envs().filter(EnvView::wants_cuda) {
+        out.applies();
+        let subject = Subject::Env(env.index);
+        let version = env.tf_version_text().unwrap_or("here");
+        let names = env.compute();
+        if names.is_empty() {
+            let missing = format!("for which GPUs TensorFlow {version} has code");
+            out.unknown(subject, missing, Some(Break::TfRuns));
+            continue;
+        }
+        let fits = fits(cx, &env);
+        let unfit: Vec<&Gpu> =
+            fits.iter().filter(|(_, fit)| *fit == Some(CodeFit::None)).map(|(gpu, _)| *gpu).collect();
+        let fit = fits.iter().any(|(_, fit)| matches!(fit, Some(CodeFit::Native | CodeFit::Jit)));
+        let untold = fits.iter().find(|(_, fit)| fit.is_none());
+        if let (false, Some((gpu, _))) = (fit, untold) {
+            let missing = format!("the compute capability of {}", gpu.name);
+            out.unknown(subject, missing, Some(Break::TfRuns));
+            continue;
+        }
+        let Some(first) = unfit.first() else { continue };
+        let compute = first.compute.as_ref().map(ToString::to_string).unwrap_or_default();
+        let title = if first.assumed {
+            format!("TensorFlow {version} has no code for compute capability {compute}")
+        } else {
+            format!("TensorFlow {version} has no code for {} (compute capability {compute})", first.name)
+        };
+        let build = env.tf().and_then(|tf| tf.build.evidence()).cloned();
+        let path = env.path();
+        let finding = Finding::new(subject, title)
+            .because_all(build)
+            .because_all(unfit.iter().take(8).map(|gpu| gpu.evidence.clone()))
+            .row(env.tf_row_ref().or_else(|| first.row.clone()))
+            .help(match other_release(cx, &env, first) {
+                Some(release) => format!(
+                    "install TensorFlow {release} in {path}, the nearest release that is known to have code for it"
+                ),
+                None => "install a TensorFlow that has code for this GPU, or build one for it".to_owned(),
+            })
+            .so(format!("it has {}", names.join(", ")));
+        out.find(if fit { finding.at(Level::Warn) } else { finding.breaks(Break::TfRuns) });
+    }
+}
+
+/// The release nearest to the installed one that has code for a GPU, the newer first.
+fn other_release(cx: &Cx<'_>, env: &EnvView<'_, '_>, gpu: &Gpu) -> Option<String> {
+    let compute = gpu.compute.as_ref()?;
+    let version = env.tf_version()?;
+    let platform = cx.view.platform();
+    let fits = |row: &&crate::db::TensorflowRow| {
+        row.package == "tensorflow"
+            && row.platform == platform
+            && row.cuda_build
+            && !row.version.any_prerelease()
+            && matches!(code_fit(compute, &row.compute), Some(CodeFit::Native | CodeFit::Jit))
+    };
+    let rows = || cx.db.tensorflow_rows().iter().filter(fits);
+    let newer = rows().filter(|row| row.version > version).min_by(|a, b| a.version.cmp(&b.version));
+    let older = || rows().filter(|row| row.version < version).max_by(|a, b| a.version.cmp(&b.version));
+    newer.or_else(older).map(|row| row.version.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::testing::{judge, machine, pci, silent, tensorflow};
+
+    #[test]
+    fn a_gpu_without_code_is_denied_and_one_of_two_is_a_warning() {
+        let mut facts = machine();
+        facts.pythons = vec![tensorflow("2.20.0", "12.5.1", &["sm_60", "sm_80"])];
+        let said = judge(&RULE, &facts);
+        assert_eq!(said.findings[0].breaks, [(Subject::Env(0), Break::TfRuns)]);
+        assert!(said.findings[0].title.starts_with("TensorFlow 2.20.0 has no code for NVIDIA H100"));
+        facts.pci.push(pci("0000:02:00.0", "0x20b0"));
+        let said = judge(&RULE, &facts);
+        assert_eq!(said.findings[0].level, Some(Level::Warn));
+        assert!(said.findings[0].breaks.is_empty());
+    }
+
+    #[test]
+    fn code_or_ptx_is_enough_and_an_unknown_gpu_stays_open() {
+        let mut facts = machine();
+        facts.pythons = vec![tensorflow("2.20.0", "12.5.1", &["sm_80", "compute_80"])];
+        assert!(silent(&RULE, &facts));
+        facts.pci[0].device = "0xffff".to_owned();
+        facts.driver.gpus.clear();
+        assert_eq!(judge(&RULE, &facts).unknown[0].breaks, Some(Break::TfRuns));
+    }
+}

@@ -1,17 +1,90 @@
-//! Rule `container-without-gpu`.
+//! Rule `container-without-gpu`: whether this container was started without the GPU that its machine has.
 
 use super::{Cx, Family, Rule, layer};
-use crate::finding::{Judgment, Level};
+use crate::facts::Evidence;
+use crate::finding::{Break, Finding, Judgment, Level, Subject};
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
     id: "container-without-gpu",
-    family: Family::Tool,
+    family: Family::Driver,
     level: Level::Deny,
-    layer: layer::TOOL,
-    summary: "to be written",
-    docs: "",
+    // Before the driver's own rules: what they would miss here is what the runtime did not bring in.
+    layer: layer::DRIVER - 1,
+    summary: "this container was started without the GPU of its machine",
+    docs: "\
+### What it means
+
+This is a container, the machine beneath it shows an NVIDIA GPU, and the container has no `/dev/nvidiaN`. The \
+container runtime hands GPUs, and the driver's libraries with them, only to containers that are started with them.
+
+### Why it matters
+
+Nothing inside the container can use the GPU. What is missing besides (libcuda, NVML) is missing for the same reason \
+and must not be installed into the image.
+
+### How to fix it
+
+Start the container with its GPU: `docker run --gpus all …`, `podman run --device nvidia.com/gpu=all …`, in Compose a \
+device reservation with `capabilities: [gpu]`, in Kubernetes a limit `nvidia.com/gpu: 1`, with Apptainer `--nv`. The \
+host needs the NVIDIA Container Toolkit. `NVIDIA_VISIBLE_DEVICES` must not be empty, `void` or `none`.
+",
     check,
 };
 
-fn check(_cx: &Cx<'_>, _out: &mut Judgment) {}
+fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    let Some(container) = &cx.facts.machine.container else { return };
+    if !cx.view.driver_matters() || cx.view.gpu_is_assumed() {
+        return;
+    }
+    out.applies();
+    if !cx.view.container_lacks_gpu() {
+        return;
+    }
+    let wish = cx.facts.env.get("NVIDIA_VISIBLE_DEVICES");
+    let refused = wish.filter(|value| matches!(value.trim(), "" | "void" | "none"));
+    let title = match refused.map(|value| value.trim()) {
+        Some("") => "NVIDIA_VISIBLE_DEVICES is empty: this container was started without the GPU".to_owned(),
+        Some(value) => format!("NVIDIA_VISIBLE_DEVICES is {value}: this container was started without the GPU"),
+        None => "this container was started without the GPU of its machine".to_owned(),
+    };
+    let mut finding = Finding::new(Subject::Machine, title)
+        .because_all(refused.map(|value| Evidence::env("NVIDIA_VISIBLE_DEVICES", value)))
+        .because(Evidence::file("/dev/nvidia0", "not there"))
+        .because_all(cx.view.gpus.first().map(|gpu| gpu.evidence.clone()))
+        .because(container.evidence.clone());
+    finding = match container.kind.as_str() {
+        "podman" => finding.run("start it with the GPU", "podman run --device nvidia.com/gpu=all …"),
+        "apptainer" | "singularity" => finding.run("start it with the GPU", "apptainer exec --nv …"),
+        "kubernetes" => finding.help("give the container a limit `nvidia.com/gpu: 1` under `resources`"),
+        "lxc" => finding.help("add a device of type `gpu` to the container, with `nvidia.runtime` set to `true`"),
+        _ => finding.run("start it with the GPU", "docker run --gpus all …"),
+    };
+    if let Some(value) = wish.filter(|_| refused.is_none()) {
+        finding = finding.because(Evidence::env("NVIDIA_VISIBLE_DEVICES", value)).help(
+            "NVIDIA_VISIBLE_DEVICES asks for GPUs, so the runtime did not act on it: install the NVIDIA Container Toolkit on the host and make its runtime the one that is used",
+        );
+    }
+    out.find(finding.breaks(Break::Cuda));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Container;
+    use crate::rules::testing::{judge, machine, silent};
+
+    #[test]
+    fn a_container_without_nodes_is_found() {
+        let mut facts = machine();
+        facts.machine.container = Some(Container { kind: "docker".to_owned(), ..Container::default() });
+        assert!(silent(&RULE, &facts));
+        facts.driver.nodes.clear();
+        facts.env.insert("NVIDIA_VISIBLE_DEVICES".to_owned(), "void".to_owned());
+        let said = judge(&RULE, &facts);
+        assert!(said.findings[0].title.starts_with("NVIDIA_VISIBLE_DEVICES is void"));
+        assert_eq!(said.findings[0].breaks, [(Subject::Machine, Break::Cuda)]);
+        // The nodes' own rule leaves it to this one.
+        assert!(silent(&super::super::device_node_inaccessible::RULE, &facts));
+    }
+}

@@ -1,17 +1,152 @@
-//! Rule `device-node-inaccessible`.
+//! Rule `device-node-inaccessible`: whether the nodes that CUDA opens are all there and open to this user.
 
 use super::{Cx, Family, Rule, layer};
-use crate::finding::{Judgment, Level};
+use crate::facts::{DeviceNode, Evidence};
+use crate::finding::{Break, Finding, Judgment, Level, Subject};
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
     id: "device-node-inaccessible",
-    family: Family::Tool,
+    family: Family::Driver,
     level: Level::Deny,
-    layer: layer::TOOL,
-    summary: "to be written",
-    docs: "",
+    layer: layer::VISIBILITY,
+    summary: "a device node that CUDA opens is missing or not open to this user",
+    docs: "\
+### What it means
+
+CUDA talks to the driver through `/dev/nvidiactl`, `/dev/nvidia-uvm` and one `/dev/nvidiaN` per GPU. The driver is \
+loaded, and one of these is missing beside the others, or this user may not open it for reading and writing.
+
+### Why it matters
+
+`cuInit` fails, with 100 (no device) or 999 (unknown error), or 304 where access is refused; `nvidia-smi`, which does \
+not need `/dev/nvidia-uvm`, may work all the same and so mislead.
+
+### How to fix it
+
+Make missing nodes with `nvidia-modprobe -c 0 -u` (the setuid helper of the driver's packages, which CUDA itself \
+calls where it is installed). Where access is refused, join the group that owns the node (often `video` or `render`) \
+or set `NVreg_DeviceFileMode`. In a container hand all of them in: `--gpus all`, or one `--device` for each.
+",
     check,
 };
 
-fn check(_cx: &Cx<'_>, _out: &mut Judgment) {}
+fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    let driver = &cx.facts.driver;
+    if !cx.view.driver_matters()
+        || !cx.view.driver_answers()
+        || cx.view.is_wsl()
+        || cx.facts.machine.tegra.is_some()
+        || (cx.view.gpu_is_assumed() && cx.view.gpu_nodes().next().is_none())
+    {
+        return;
+    }
+    out.applies();
+    // A GPU that is lost, or that another module holds, has no node for a reason of its own.
+    let mut on_bus = cx.facts.pci.iter().filter(|device| device.is_nvidia_gpu()).peekable();
+    if super::driver_not_loaded::all_held(cx) || (on_bus.peek().is_some() && on_bus.all(|device| device.lost)) {
+        return;
+    }
+    let container = cx.facts.machine.container.is_some();
+    let shared = ["/dev/nvidiactl", "/dev/nvidia-uvm"];
+    let node = |path: &str| driver.nodes.iter().find(|node| node.path == path);
+    let gpus: Vec<&DeviceNode> = cx.view.gpu_nodes().collect();
+    let missing: Vec<&str> = shared.into_iter().filter(|path| node(path).is_none()).collect();
+    if gpus.is_empty() || !missing.is_empty() {
+        let title = match (gpus.is_empty(), missing.as_slice()) {
+            (true, [_, _]) => "the driver is loaded but /dev holds no NVIDIA node".to_owned(),
+            (true, _) => "the driver is loaded but /dev/nvidia0 is missing".to_owned(),
+            (false, missing) => format!("{} missing beside {}", is(missing), gpus[0].path),
+        };
+        let mut finding = Finding::new(Subject::Machine, title).breaks(Break::Cuda);
+        if gpus.is_empty() {
+            finding = finding.because(Evidence::file("/dev/nvidia0", "not there"));
+        }
+        finding = finding.because_all(missing.iter().map(|path| Evidence::file(*path, "not there")));
+        finding = finding.because_all(gpus.first().map(|node| Evidence::file(&node.path, "there")));
+        finding = finding.because_all(driver.loaded.evidence().cloned());
+        finding = if container {
+            finding.run("hand all nodes into the container", "docker run --gpus all …")
+        } else {
+            finding.run("make the nodes", "sudo nvidia-modprobe -c 0 -u")
+        };
+        return out.find(finding);
+    }
+    let needed = || gpus.iter().copied().chain(shared.iter().filter_map(|path| node(path)));
+    let shut: Vec<&DeviceNode> = needed().filter(|node| node.open == Some(false)).collect();
+    let untold: Vec<&str> = needed().filter(|node| node.open.is_none()).map(|node| node.path.as_str()).collect();
+    if let Some(first) = shut.first() {
+        let some_left = gpus.iter().any(|node| node.open != Some(false)) && shut.iter().all(|node| gpus.contains(node));
+        let who = cx.facts.machine.user.name.as_deref().unwrap_or("this user");
+        let title = match shut.len() {
+            1 => format!("{who} cannot open {}", first.path),
+            count => format!("{who} cannot open {} and {} more", first.path, count - 1),
+        };
+        let mut finding = Finding::new(Subject::Machine, title).because_all(shut.iter().take(8).map(|node| {
+            let why = node.why.as_deref().unwrap_or("not open for reading and writing");
+            Evidence::file(
+                &node.path,
+                format!("mode {:04o}, owner {}, group {}: {why}", node.mode & 0o7777, node.uid, node.gid),
+            )
+        }));
+        finding = if container {
+            finding.run("hand the nodes into the container with access", "docker run --gpus all …")
+        } else if first.mode & 0o060 == 0o060 && first.gid != 0 {
+            let user = cx.facts.machine.user.name.as_deref().unwrap_or("\"$USER\"");
+            finding.run(
+                format!("join the group {} that owns it, then log in anew", first.gid),
+                format!("sudo usermod -aG \"$(getent group {} | cut -d: -f1)\" {user}", first.gid),
+            )
+        } else {
+            finding
+                .run("open it to all users, as the driver does by default", format!("sudo chmod 0666 {}", first.path))
+        };
+        finding = if some_left { finding.at(Level::Warn) } else { finding.breaks(Break::Cuda) };
+        return out.find(finding);
+    }
+    if !untold.is_empty() {
+        let missing = format!("whether this user can open {}", untold.join(", "));
+        out.unknown(Subject::Machine, missing, Some(Break::Cuda));
+    }
+}
+
+/// `a is`, `a and b are`.
+fn is(paths: &[&str]) -> String {
+    match paths {
+        [one] => format!("{one} is"),
+        many => format!("{} are", many.join(" and ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::testing::{judge, machine, silent, titles};
+
+    #[test]
+    fn missing_siblings_are_found() {
+        let mut facts = machine();
+        facts.driver.nodes.retain(|node| node.path != "/dev/nvidia-uvm");
+        assert_eq!(titles(&RULE, &facts), ["/dev/nvidia-uvm is missing beside /dev/nvidia0"]);
+        facts.driver.nodes.clear();
+        assert_eq!(titles(&RULE, &facts), ["the driver is loaded but /dev holds no NVIDIA node"]);
+    }
+
+    #[test]
+    fn a_shut_node_is_found_and_an_untold_one_stays_open() {
+        let mut facts = machine();
+        facts.driver.nodes[1].open = Some(false);
+        facts.driver.nodes[1].mode = 0o660;
+        facts.driver.nodes[1].gid = 44;
+        let said = judge(&RULE, &facts);
+        assert_eq!(said.findings[0].title, "this user cannot open /dev/nvidiactl");
+        assert_eq!(said.findings[0].breaks, [(Subject::Machine, Break::Cuda)]);
+        facts.driver.nodes[1].open = None;
+        assert_eq!(judge(&RULE, &facts).unknown[0].breaks, Some(Break::Cuda));
+    }
+
+    #[test]
+    fn all_nodes_open_is_fine() {
+        assert!(silent(&RULE, &machine()));
+    }
+}

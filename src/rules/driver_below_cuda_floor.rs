@@ -51,7 +51,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     }
 }
 
-/// The CUDA major of Keras's backend, where that is JAX or PyTorch with CUDA.
+/// The CUDA major of Keras's backend, where that is JAX or `PyTorch` with CUDA.
 fn other_backend(env: &EnvView<'_, '_>) -> Option<(&'static str, u32, Break)> {
     env.keras().filter(|_| env.is_keras3())?;
     let major = |text: &str| text.split('.').next().and_then(|major| major.parse().ok());

@@ -40,7 +40,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         return;
     }
     // A container gets its nodes from outside, and may not see the list of modules as it is.
-    if cx.view.driver_answers() || cx.view.container_lacks_gpu() {
+    if !all_held(cx) && (cx.view.driver_answers() || cx.view.container_lacks_gpu()) {
         return out.applies();
     }
     if cx.view.gpu_is_assumed() {
@@ -53,6 +53,16 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         return out.unknown(Subject::Machine, missing, Some(Break::Cuda));
     }
     out.find(diagnose(cx).because_all(cx.view.gpus.first().map(|gpu| gpu.evidence.clone())).breaks(Break::Cuda));
+}
+
+/// Whether other modules hold every GPU, so that a loaded module `nvidia` has none to drive.
+pub(super) fn all_held(cx: &Cx<'_>) -> bool {
+    let mut gpus = cx.facts.pci.iter().filter(|device| device.is_nvidia_gpu()).peekable();
+    !cx.view.gpu_is_assumed()
+        && !cx.facts.driver.rivals.is_empty()
+        && cx.facts.machine.container.is_none()
+        && gpus.peek().is_some()
+        && gpus.all(|device| device.driver.as_deref().is_some_and(|driver| driver != "nvidia"))
 }
 
 /// Which of the causes it is, the one that the files show most surely first.
@@ -203,6 +213,16 @@ mod tests {
         facts.machine.container = Some(Container::default());
         facts.driver.nodes = machine().driver.nodes;
         assert!(silent(&RULE, &facts));
+    }
+
+    #[test]
+    fn a_loaded_module_without_a_gpu_to_drive_is_found() {
+        let mut facts = machine();
+        facts.pci[0].driver = Some("vfio-pci".to_owned());
+        facts.driver.rivals = vec![Evidence::file("/sys/bus/pci/devices/0000:01:00.0/driver", "vfio-pci")];
+        facts.driver.nodes.clear();
+        assert_eq!(titles(&RULE, &facts), ["the GPU is held by vfio-pci, not by NVIDIA's driver"]);
+        assert!(silent(&super::super::device_node_inaccessible::RULE, &facts));
     }
 
     #[test]

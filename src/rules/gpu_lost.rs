@@ -1,17 +1,77 @@
-//! Rule `gpu-lost`.
+//! Rule `gpu-lost`: whether a GPU has fallen off the bus.
 
 use super::{Cx, Family, Rule, layer};
-use crate::finding::{Judgment, Level};
+use crate::facts::Evidence;
+use crate::finding::{Break, Finding, Judgment, Level, Subject};
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
     id: "gpu-lost",
-    family: Family::Tool,
+    family: Family::Driver,
     level: Level::Deny,
-    layer: layer::TOOL,
-    summary: "to be written",
-    docs: "",
+    layer: layer::DEVICE,
+    summary: "a GPU has fallen off the PCI bus",
+    docs: "\
+### What it means
+
+The kernel still lists the GPU, but its PCI configuration space reads all ones: the device does not answer any more. \
+The kernel log usually holds `Xid 79`, \"GPU has fallen off the bus\".
+
+### Why it matters
+
+No program can use the device, and calls to the driver may hang. Where other GPUs live it is a warning, else it is \
+denied.
+
+### How to fix it
+
+Power the machine off and on; a warm reboot may not be enough. If it returns, look for the cause in hardware: heat, \
+power supply, a loose card or riser, PCIe power saving. On a cloud machine, stop it and start it anew so that it \
+lands on other hardware.
+",
     check,
 };
 
-fn check(_cx: &Cx<'_>, _out: &mut Judgment) {}
+fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    if cx.view.gpu_is_assumed() {
+        return;
+    }
+    let gpus: Vec<_> = cx.facts.pci.iter().filter(|device| device.is_nvidia_gpu()).collect();
+    if gpus.is_empty() {
+        return;
+    }
+    out.applies();
+    let lost: Vec<_> = gpus.iter().filter(|device| device.lost).collect();
+    let Some(first) = lost.first() else { return };
+    let title = match lost.len() {
+        1 => format!("the GPU at {} has fallen off the bus", first.address),
+        count => format!("{count} GPUs have fallen off the bus, the first at {}", first.address),
+    };
+    let finding = Finding::new(Subject::Machine, title)
+        .because_all(lost.iter().take(8).map(|device| {
+            Evidence::file(format!("{}/config", device.path), "reads all ones: the device does not answer")
+        }))
+        .run("see what the kernel says of it (Xid 79)", "sudo dmesg | grep -i xid")
+        .help("power the machine off and on; if it returns, check power, heat and the seat of the card");
+    let left = gpus.len() - lost.len();
+    out.find(if left > 0 {
+        finding.at(Level::Warn).so(format!("{left} of {} GPUs are left", gpus.len()))
+    } else {
+        finding.breaks(Break::Cuda)
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::testing::{judge, machine, pci, silent};
+
+    #[test]
+    fn the_last_gpu_counts_more_than_one_of_two() {
+        let mut facts = machine();
+        assert!(silent(&RULE, &facts));
+        facts.pci[0].lost = true;
+        assert_eq!(judge(&RULE, &facts).findings[0].breaks, [(Subject::Machine, Break::Cuda)]);
+        facts.pci.push(pci("0000:02:00.0", "0x2330"));
+        assert_eq!(judge(&RULE, &facts).findings[0].level, Some(Level::Warn));
+    }
+}

@@ -1,17 +1,221 @@
-//! Rule `visible-devices-hides-all`.
+//! Rule `visible-devices-hides-all`: whether `CUDA_VISIBLE_DEVICES` hides every GPU on purpose.
+//!
+//! The reading of the variable, which the two neighbouring rules share, is here too; variables of single Jupyter
+//! kernels are not looked at.
 
 use super::{Cx, Family, Rule, layer};
-use crate::finding::{Judgment, Level};
+use crate::facts::Evidence;
+use crate::finding::{Break, Finding, Judgment, Level, Subject};
+
+/// The variable.
+pub(super) const VARIABLE: &str = "CUDA_VISIBLE_DEVICES";
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
     id: "visible-devices-hides-all",
-    family: Family::Tool,
+    family: Family::Visibility,
     level: Level::Deny,
-    layer: layer::TOOL,
-    summary: "to be written",
-    docs: "",
+    layer: layer::VISIBILITY,
+    summary: "CUDA_VISIBLE_DEVICES hides every GPU",
+    docs: "\
+### What it means
+
+`CUDA_VISIBLE_DEVICES` lists the GPUs that CUDA may show to a program. Set to an empty text, `-1`, `void` or \
+`NoDevFiles` it lists none. An empty value is not the same as an unset variable: unset shows all.
+
+### Why it matters
+
+Every CUDA program started with this variable sees no GPU, while `nvidia-smi`, which ignores the variable, lists them \
+all.
+
+### How to fix it
+
+`unset CUDA_VISIBLE_DEVICES`, or name the devices that are meant, such as `CUDA_VISIBLE_DEVICES=0`. Look for who sets \
+it: a shell profile, a service file, a job scheduler that granted no GPU, or a notebook.
+",
     check,
 };
 
-fn check(_cx: &Cx<'_>, _out: &mut Judgment) {}
+/// What the variable does on this machine.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Mask {
+    /// It is not set, or it cannot be judged because there is no GPU to hold it against.
+    None,
+    /// It hides all on purpose.
+    HidesAll,
+    /// It lists devices.
+    List {
+        /// Indexes of the devices that stay visible, in its order; those that could not be told are left out.
+        visible: Vec<usize>,
+        /// The first entry that is no device here, where the list ends, and why.
+        invalid: Option<(String, String)>,
+        /// An entry that cannot be told, and why.
+        untold: Option<(String, String)>,
+    },
+}
+
+/// How many devices a program could see; none where that cannot be told.
+pub(super) fn count(cx: &Cx<'_>) -> Option<usize> {
+    let gpus = &cx.view.gpus;
+    if gpus.iter().any(|gpu| gpu.assumed) {
+        return Some(gpus.len());
+    }
+    // What a container was given are nodes; the bus shows what the whole machine has.
+    if cx.facts.machine.container.is_some() {
+        return Some(cx.view.gpu_nodes().count()).filter(|&count| count > 0);
+    }
+    if cx.view.is_wsl() || gpus.iter().any(|gpu| gpu.address.is_none()) {
+        return None;
+    }
+    let lost = cx.facts.pci.iter().filter(|device| device.is_nvidia_gpu() && device.lost).count();
+    Some(gpus.len().saturating_sub(lost))
+}
+
+/// Reads the variable as the driver does: from left to right, up to the first entry that is no device.
+pub(super) fn mask(cx: &Cx<'_>) -> Mask {
+    let Some(value) = cx.facts.env.get(VARIABLE).filter(|_| cx.view.has_gpu()) else { return Mask::None };
+    let tokens: Vec<&str> = value.split(',').map(str::trim).collect();
+    let first = tokens.first().copied().unwrap_or_default();
+    if value.trim().is_empty() || matches!(first, "-1" | "NoDevFiles" | "void" | "none") {
+        return Mask::HidesAll;
+    }
+    let Some(count) = count(cx) else { return Mask::None };
+    let (mut visible, mut invalid, mut untold): (Vec<usize>, _, _) = (Vec::new(), None, None);
+    for token in tokens {
+        match entry(cx, token, count) {
+            Entry::Device(index) if visible.contains(&index) => {
+                // The driver refuses a list that names a device twice as a whole.
+                visible.clear();
+                invalid = Some((token.to_owned(), "it names a device a second time".to_owned()));
+                break;
+            }
+            Entry::Device(index) => visible.push(index),
+            Entry::Untold(why) => {
+                untold = Some((token.to_owned(), why));
+                break;
+            }
+            Entry::Invalid(why) => {
+                invalid = Some((token.to_owned(), why));
+                break;
+            }
+        }
+    }
+    Mask::List { visible, invalid, untold }
+}
+
+/// What one entry names.
+enum Entry {
+    Device(usize),
+    Invalid(String),
+    Untold(String),
+}
+
+fn entry(cx: &Cx<'_>, token: &str, count: usize) -> Entry {
+    if token.starts_with("GPU-") {
+        return uuid(cx, token);
+    }
+    if token.starts_with("MIG-") {
+        return Entry::Untold("which MIG instances there are is not told by their names in files".to_owned());
+    }
+    if token.is_empty() {
+        return Entry::Invalid("an entry is empty".to_owned());
+    }
+    let digits = token.strip_prefix('+').unwrap_or(token);
+    if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        let there = match count {
+            1 => "there is one GPU, number 0".to_owned(),
+            count => format!("there are {count} GPUs, 0 to {}", count.saturating_sub(1)),
+        };
+        return match digits.parse::<usize>() {
+            Ok(index) if index < count => Entry::Device(index),
+            _ => Entry::Invalid(there),
+        };
+    }
+    if token.starts_with('-') {
+        return Entry::Invalid("a negative number ends the list".to_owned());
+    }
+    Entry::Invalid("it is neither a number nor a UUID that begins with GPU- or MIG-".to_owned())
+}
+
+/// A UUID may be shortened as long as it is unique.
+fn uuid(cx: &Cx<'_>, token: &str) -> Entry {
+    let gpus = &cx.view.gpus;
+    if gpus.iter().any(|gpu| gpu.assumed) {
+        return Entry::Untold("the assumed GPU has no UUID".to_owned());
+    }
+    let fits = |gpu: &&crate::view::Gpu| {
+        let uuid = gpu.uuid.as_deref().unwrap_or_default();
+        uuid.get(..token.len()).is_some_and(|head| head.eq_ignore_ascii_case(token))
+    };
+    let matches: Vec<usize> = gpus.iter().enumerate().filter(|(_, gpu)| fits(gpu)).map(|(index, _)| index).collect();
+    match matches.as_slice() {
+        [index] => Entry::Device(*index),
+        [] if gpus.iter().any(|gpu| gpu.uuid.is_none()) => {
+            Entry::Untold("the UUIDs of the GPUs here are not known".to_owned())
+        }
+        [] => Entry::Invalid("no GPU here has that UUID".to_owned()),
+        _ => Entry::Invalid("several GPUs here have a UUID that begins so".to_owned()),
+    }
+}
+
+/// What the variable says, as evidence.
+pub(super) fn evidence(cx: &Cx<'_>) -> Evidence {
+    let value = cx.facts.env.get(VARIABLE).map(String::as_str).unwrap_or_default();
+    Evidence::env(VARIABLE, if value.trim().is_empty() { "set, and empty" } else { value })
+}
+
+fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    if !cx.view.has_gpu() || !cx.facts.env.contains_key(VARIABLE) {
+        return;
+    }
+    out.applies();
+    if mask(cx) != Mask::HidesAll {
+        return;
+    }
+    let value = cx.facts.env.get(VARIABLE).map(|value| value.trim()).unwrap_or_default();
+    let title = match value {
+        "" => "CUDA_VISIBLE_DEVICES is set and empty, which hides every GPU".to_owned(),
+        value => {
+            let short: String = value.chars().take(40).map(|c| if c.is_control() { ' ' } else { c }).collect();
+            format!("CUDA_VISIBLE_DEVICES is {short}, which hides every GPU")
+        }
+    };
+    out.find(
+        Finding::new(Subject::Machine, title)
+            .because(evidence(cx))
+            .run("unset it; all GPUs are visible then", "unset CUDA_VISIBLE_DEVICES")
+            .so("every CUDA program started from here sees no GPU, while nvidia-smi lists them all")
+            .breaks(Break::Cuda),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Facts;
+    use crate::rules::testing::{bare, judge, machine, silent};
+
+    fn set(value: &str) -> Facts {
+        let mut facts = machine();
+        facts.env.insert(VARIABLE.to_owned(), value.to_owned());
+        facts
+    }
+
+    #[test]
+    fn deliberate_hiding_is_found() {
+        for value in ["", " ", "-1", "-1,0", "NoDevFiles", "void"] {
+            let said = judge(&RULE, &set(value));
+            assert_eq!(said.findings[0].breaks, [(Subject::Machine, Break::Cuda)], "{value:?}");
+        }
+    }
+
+    #[test]
+    fn other_values_and_machines_are_not_its_business() {
+        assert!(silent(&RULE, &machine()));
+        assert!(silent(&RULE, &set("0")));
+        assert!(silent(&RULE, &set("7")));
+        let mut facts = bare();
+        facts.env.insert(VARIABLE.to_owned(), "-1".to_owned());
+        assert!(silent(&RULE, &facts));
+    }
+}
