@@ -28,8 +28,7 @@ pub(crate) struct Site<'a> {
 }
 
 /// The C library's names that every library needs.
-const LIBC: [&str; 6] =
-    ["libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libgcc_s.so.1", "libc.so.6"];
+const LIBC: [&str; 6] = ["libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libgcc_s.so.1", "libc.so.6"];
 
 /// Reads `name version [flag…]`, and gives the wheels that it stands for.
 pub(crate) fn wheels(spec: &str, site: &Site<'_>) -> Vec<Wheel> {
@@ -73,7 +72,9 @@ fn module(name: &str, version: &str) -> Wheel {
 fn keras(version: &str) -> Wheel {
     let mut wheel = Wheel::default();
     if version.starts_with("2.") {
-        wheel.files.push(text("keras/__init__.py", format!("from keras.src import layers\n\n__version__ = \"{version}\"\n")));
+        wheel
+            .files
+            .push(text("keras/__init__.py", format!("from keras.src import layers\n\n__version__ = \"{version}\"\n")));
         wheel.files.push(text("keras/src/__init__.py", ""));
     } else {
         wheel.files.push(text("keras/__init__.py", "from keras.src.version import __version__ as __version__\n"));
@@ -82,8 +83,9 @@ fn keras(version: &str) -> Wheel {
             "keras/src/version.py",
             format!("from keras.src.api_export import keras_export\n\n# Unique source of truth for the version number.\n__version__ = \"{version}\"\n"),
         ));
-        wheel.requires =
-            ["absl-py", "numpy", "rich", "namex", "h5py", "optree", "ml-dtypes", "packaging"].map(str::to_owned).to_vec();
+        wheel.requires = ["absl-py", "numpy", "rich", "namex", "h5py", "optree", "ml-dtypes", "packaging"]
+            .map(str::to_owned)
+            .to_vec();
     }
     wheel
 }
@@ -106,7 +108,12 @@ fn torch(version: &str) -> Wheel {
             library(
                 "libtorch_cuda.so",
                 &["libcudart.so.12", "libcublas.so.12", "libcudnn.so.9"],
-                &["$ORIGIN/../../nvidia/cublas/lib", "$ORIGIN/../../nvidia/cuda_runtime/lib", "$ORIGIN/../../nvidia/cudnn/lib", "$ORIGIN"],
+                &[
+                    "$ORIGIN/../../nvidia/cublas/lib",
+                    "$ORIGIN/../../nvidia/cuda_runtime/lib",
+                    "$ORIGIN/../../nvidia/cudnn/lib",
+                    "$ORIGIN",
+                ],
                 &[],
             ),
         ));
@@ -164,7 +171,11 @@ fn release(version: &str) -> Release {
             cudnn: "8",
             compute: "'sm_50', 'sm_60', 'sm_70', 'sm_75', 'compute_80'",
             folders: &["cuda_runtime", "cublas", "cudnn", "cufft", "cusolver", "cusparse"],
-            requires: &["numpy (<2.0.0,>=1.23.5)", "protobuf (!=4.21.0,!=4.21.5,<5.0.0dev,>=3.20.3)", "keras (<2.16,>=2.15.0)"],
+            requires: &[
+                "numpy (<2.0.0,>=1.23.5)",
+                "protobuf (!=4.21.0,!=4.21.5,<5.0.0dev,>=3.20.3)",
+                "keras (<2.16,>=2.15.0)",
+            ],
             python: ">=3.9",
         },
         16 | 17 => Release {
@@ -172,7 +183,12 @@ fn release(version: &str) -> Release {
             cudnn: "8",
             compute: "'sm_50', 'sm_60', 'sm_70', 'sm_80', 'compute_90'",
             folders: &["cuda_runtime"],
-            requires: &["protobuf !=4.21.0,!=4.21.5,<5.0.0dev,>=3.20.3", "keras >=3.0.0", "numpy <2.0.0,>=1.23.5 ; python_version <= \"3.11\"", "numpy <2.0.0,>=1.26.0 ; python_version >= \"3.12\""],
+            requires: &[
+                "protobuf !=4.21.0,!=4.21.5,<5.0.0dev,>=3.20.3",
+                "keras >=3.0.0",
+                "numpy <2.0.0,>=1.23.5 ; python_version <= \"3.11\"",
+                "numpy <2.0.0,>=1.26.0 ; python_version >= \"3.12\"",
+            ],
             python: ">=3.9",
         },
         18 | 19 => Release {
@@ -203,8 +219,20 @@ fn release(version: &str) -> Release {
     }
 }
 
-const CU12: [&str; 12] =
-    ["cublas", "cuda-cupti", "cuda-nvcc", "cuda-nvrtc", "cuda-runtime", "cudnn", "cufft", "curand", "cusolver", "cusparse", "nccl", "nvjitlink"];
+const CU12: [&str; 12] = [
+    "cublas",
+    "cuda-cupti",
+    "cuda-nvcc",
+    "cuda-nvrtc",
+    "cuda-runtime",
+    "cudnn",
+    "cufft",
+    "curand",
+    "cusolver",
+    "cusparse",
+    "nccl",
+    "nvjitlink",
+];
 
 fn tensorflow(name: &str, version: &str, flags: &[&str], site: &Site<'_>) -> Wheel {
     let release = release(version);
@@ -213,9 +241,11 @@ fn tensorflow(name: &str, version: &str, flags: &[&str], site: &Site<'_>) -> Whe
     wheel.requires = release.requires.iter().map(|&line| line.to_owned()).collect();
     if name == "tensorflow" {
         let (set, _) = and_cuda(version);
-        wheel.requires.extend(CU12.iter().zip(set).map(|(part, (low, high))| {
-            format!("nvidia-{part}-cu12<{high},>={low}; extra == \"and-cuda\"")
-        }));
+        wheel.requires.extend(
+            CU12.iter()
+                .zip(set)
+                .map(|(part, (low, high))| format!("nvidia-{part}-cu12<{high},>={low}; extra == \"and-cuda\"")),
+        );
     }
     wheel.tags = match site.arch {
         "x86_64" => vec![
@@ -232,11 +262,16 @@ fn tensorflow(name: &str, version: &str, flags: &[&str], site: &Site<'_>) -> Whe
         release
             .folders
             .iter()
-            .flat_map(|folder| [format!("$ORIGIN/../../nvidia/{folder}/lib"), format!("$ORIGIN/../nvidia/{folder}/lib")])
+            .flat_map(|folder| {
+                [format!("$ORIGIN/../../nvidia/{folder}/lib"), format!("$ORIGIN/../nvidia/{folder}/lib")]
+            })
             .collect()
     };
     let machine = if site.arch == "aarch64" { 183 } else { 62 };
-    let needed = ["libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libstdc++.so.6", "libgcc_s.so.1", "libc.so.6"].map(str::to_owned).to_vec();
+    let needed =
+        ["libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libstdc++.so.6", "libgcc_s.so.1", "libc.so.6"]
+            .map(str::to_owned)
+            .to_vec();
     let object = |soname: &str, needed: &[String], runpath: &[String], text: &str| {
         shared_object(&Object {
             soname: soname.to_owned(),
@@ -247,7 +282,8 @@ fn tensorflow(name: &str, version: &str, flags: &[&str], site: &Site<'_>) -> Whe
             ..Object::default()
         })
     };
-    let with = |first: &[&str]| first.iter().map(|&text| text.to_owned()).chain(needed.clone()).collect::<Vec<String>>();
+    let with =
+        |first: &[&str]| first.iter().map(|&text| text.to_owned()).chain(needed.clone()).collect::<Vec<String>>();
     let up = vec!["$ORIGIN/../../".to_owned(), "$ORIGIN/../".to_owned(), "$ORIGIN/".to_owned()];
     wheel.files = vec![
         text("tensorflow/__init__.py", format!("# TensorFlow {version} {name}\n")),
@@ -260,7 +296,12 @@ fn tensorflow(name: &str, version: &str, flags: &[&str], site: &Site<'_>) -> Whe
         ),
         (
             "tensorflow/libtensorflow_cc.so.2".to_owned(),
-            object("libtensorflow_cc.so.2", &with(&["libtensorflow_framework.so.2"]), &["$ORIGIN/".to_owned()], &format!("kernels of {name} {version}")),
+            object(
+                "libtensorflow_cc.so.2",
+                &with(&["libtensorflow_framework.so.2"]),
+                &["$ORIGIN/".to_owned()],
+                &format!("kernels of {name} {version}"),
+            ),
         ),
     ];
     for part in ["_pywrap_tf2.so", "_pywrap_cpu_feature_guard.so"] {
@@ -286,7 +327,9 @@ fn tensorflow(name: &str, version: &str, flags: &[&str], site: &Site<'_>) -> Whe
 
 fn version_header(version: &str) -> String {
     let mut parts = version.split('.');
-    ["MAJOR", "MINOR", "PATCH"].map(|part| format!("#define TF_{part}_VERSION {}\n", parts.next().unwrap_or("0"))).concat()
+    ["MAJOR", "MINOR", "PATCH"]
+        .map(|part| format!("#define TF_{part}_VERSION {}\n", parts.next().unwrap_or("0")))
+        .concat()
 }
 
 /// The bounds of the `and-cuda` extra, and the versions that an installation gets today.
@@ -294,39 +337,133 @@ fn version_header(version: &str) -> String {
 fn and_cuda(version: &str) -> ([(&'static str, &'static str); 12], [&'static str; 12]) {
     let minor: u32 = version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(20);
     let ranges = [
-        ("12.5.3.2", "13.0"), ("12.5.82", "13.0"), ("12.5.82", "13.0"), ("12.5.82", "13.0"), ("12.5.82", "13.0"), ("9.3.0.75", "10.0"),
-        ("11.2.3.61", "12.0"), ("10.3.6.82", "11.0"), ("11.6.3.83", "12.0"), ("12.5.1.3", "13.0"), ("2.25.1", "3.0"), ("12.5.82", "13.0"),
+        ("12.5.3.2", "13.0"),
+        ("12.5.82", "13.0"),
+        ("12.5.82", "13.0"),
+        ("12.5.82", "13.0"),
+        ("12.5.82", "13.0"),
+        ("9.3.0.75", "10.0"),
+        ("11.2.3.61", "12.0"),
+        ("10.3.6.82", "11.0"),
+        ("11.6.3.83", "12.0"),
+        ("12.5.1.3", "13.0"),
+        ("2.25.1", "3.0"),
+        ("12.5.82", "13.0"),
     ];
-    let old = ranges.map(|(_, high)| ("2", high)).map(|(low, high)| if high == "10.0" { ("8.9.4.25", "9.0") } else { (low, high) });
+    let old = ranges
+        .map(|(_, high)| ("2", high))
+        .map(|(low, high)| if high == "10.0" { ("8.9.4.25", "9.0") } else { (low, high) });
     match minor {
-        ..=15 => (old, ["12.2.5.6", "12.2.142", "12.2.140", "12.2.140", "12.2.140", "8.9.4.25", "11.0.8.103", "10.3.3.141", "11.5.2.141", "12.1.2.141", "2.16.5", "12.2.140"]),
-        16 | 17 => (old, ["12.3.4.1", "12.3.101", "12.3.107", "12.3.107", "12.3.101", "8.9.7.29", "11.0.12.1", "10.3.4.107", "11.5.4.101", "12.2.0.103", "2.19.3", "12.3.101"]),
-        18 | 19 => (ranges, ["12.5.3.2", "12.5.82", "12.5.82", "12.5.82", "12.5.82", "9.3.0.75", "11.2.3.61", "10.3.6.82", "11.6.3.83", "12.5.1.3", "2.21.5", "12.5.82"]),
-        _ => (ranges, ["12.9.3.13", "12.9.79", "12.9.86", "12.9.86", "12.9.79", "9.28.0.42", "11.4.1.4", "10.3.10.19", "11.7.5.82", "12.5.10.65", "2.32.3", "12.9.86"]),
+        ..=15 => (
+            old,
+            [
+                "12.2.5.6",
+                "12.2.142",
+                "12.2.140",
+                "12.2.140",
+                "12.2.140",
+                "8.9.4.25",
+                "11.0.8.103",
+                "10.3.3.141",
+                "11.5.2.141",
+                "12.1.2.141",
+                "2.16.5",
+                "12.2.140",
+            ],
+        ),
+        16 | 17 => (
+            old,
+            [
+                "12.3.4.1",
+                "12.3.101",
+                "12.3.107",
+                "12.3.107",
+                "12.3.101",
+                "8.9.7.29",
+                "11.0.12.1",
+                "10.3.4.107",
+                "11.5.4.101",
+                "12.2.0.103",
+                "2.19.3",
+                "12.3.101",
+            ],
+        ),
+        18 | 19 => (
+            ranges,
+            [
+                "12.5.3.2",
+                "12.5.82",
+                "12.5.82",
+                "12.5.82",
+                "12.5.82",
+                "9.3.0.75",
+                "11.2.3.61",
+                "10.3.6.82",
+                "11.6.3.83",
+                "12.5.1.3",
+                "2.21.5",
+                "12.5.82",
+            ],
+        ),
+        _ => (
+            ranges,
+            [
+                "12.9.3.13",
+                "12.9.79",
+                "12.9.86",
+                "12.9.86",
+                "12.9.79",
+                "9.28.0.42",
+                "11.4.1.4",
+                "10.3.10.19",
+                "11.7.5.82",
+                "12.5.10.65",
+                "2.32.3",
+                "12.9.86",
+            ],
+        ),
     }
 }
 
 /// What `tensorflow[and-cuda]==VERSION` brings.
 fn nvidia_set(version: &str, site: &Site<'_>) -> Vec<Wheel> {
-    CU12.iter().zip(and_cuda(version).1).flat_map(|(part, version)| wheels(&format!("nvidia-{part}-cu12 {version}"), site)).collect()
+    CU12.iter()
+        .zip(and_cuda(version).1)
+        .flat_map(|(part, version)| wheels(&format!("nvidia-{part}-cu12 {version}"), site))
+        .collect()
 }
 
 /// A library of a wheel: soname, what it needs beside the C library, RUNPATH, RPATH.
 type Shared = (&'static str, &'static [&'static str], &'static [&'static str], &'static [&'static str]);
 
 const CUDNN_RUNPATH: &[&str] = &["$ORIGIN", "$ORIGIN/../../cublas/lib", "$ORIGIN/../../cuda_nvrtc/lib"];
-const SOLVER_RUNPATH: &[&str] = &["$ORIGIN", "$ORIGIN/../../cublas/lib", "$ORIGIN/../../nvjitlink/lib", "$ORIGIN/../../cusparse/lib"];
+const SOLVER_RUNPATH: &[&str] =
+    &["$ORIGIN", "$ORIGIN/../../cublas/lib", "$ORIGIN/../../nvjitlink/lib", "$ORIGIN/../../cusparse/lib"];
 
 fn shared(folder: &str, major: &str) -> &'static [Shared] {
     match (folder, major) {
-        ("cublas", _) => &[("libcublas.so.12", &["libcublasLt.so.12"], &[], &["$ORIGIN"]), ("libcublasLt.so.12", &[], &[], &["$ORIGIN"]), ("libnvblas.so.12", &["libcublas.so.12"], &[], &["$ORIGIN"])],
+        ("cublas", _) => &[
+            ("libcublas.so.12", &["libcublasLt.so.12"], &[], &["$ORIGIN"]),
+            ("libcublasLt.so.12", &[], &[], &["$ORIGIN"]),
+            ("libnvblas.so.12", &["libcublas.so.12"], &[], &["$ORIGIN"]),
+        ],
         ("cuda_cupti", _) => &[("libcupti.so.12", &[], &[], &[])],
         ("cuda_nvrtc", _) => &[("libnvrtc.so.12", &[], &["$ORIGIN"], &[])],
         ("cuda_runtime", _) => &[("libcudart.so.12", &[], &[], &[])],
-        ("cufft", _) => &[("libcufft.so.11", &[], &["$ORIGIN/../../nvjitlink/lib", "$ORIGIN"], &[]), ("libcufftw.so.11", &["libcufft.so.11"], &["$ORIGIN/../../nvjitlink/lib", "$ORIGIN"], &[])],
+        ("cufft", _) => &[
+            ("libcufft.so.11", &[], &["$ORIGIN/../../nvjitlink/lib", "$ORIGIN"], &[]),
+            ("libcufftw.so.11", &["libcufft.so.11"], &["$ORIGIN/../../nvjitlink/lib", "$ORIGIN"], &[]),
+        ],
         ("curand", _) => &[("libcurand.so.10", &[], &["$ORIGIN"], &[])],
-        ("cusolver", _) => &[("libcusolver.so.11", &["libnvJitLink.so.12", "libcusparse.so.12", "libcublas.so.12", "libcublasLt.so.12"], SOLVER_RUNPATH, &[])],
-        ("cusparse", _) => &[("libcusparse.so.12", &["libnvJitLink.so.12"], &["$ORIGIN/../../nvjitlink/lib", "$ORIGIN"], &[])],
+        ("cusolver", _) => &[(
+            "libcusolver.so.11",
+            &["libnvJitLink.so.12", "libcusparse.so.12", "libcublas.so.12", "libcublasLt.so.12"],
+            SOLVER_RUNPATH,
+            &[],
+        )],
+        ("cusparse", _) => {
+            &[("libcusparse.so.12", &["libnvJitLink.so.12"], &["$ORIGIN/../../nvjitlink/lib", "$ORIGIN"], &[])]
+        }
         ("nccl", _) => &[("libnccl.so.2", &[], &[], &[])],
         ("nvjitlink", _) => &[("libnvJitLink.so.12", &[], &[], &[])],
         ("cudnn", "8") => &[
@@ -334,9 +471,19 @@ fn shared(folder: &str, major: &str) -> &'static [Shared] {
             ("libcudnn_ops_infer.so.8", &[], CUDNN_RUNPATH, &[]),
             ("libcudnn_ops_train.so.8", &["libcudnn_ops_infer.so.8"], CUDNN_RUNPATH, &[]),
             ("libcudnn_cnn_infer.so.8", &["libcudnn_ops_infer.so.8"], CUDNN_RUNPATH, &[]),
-            ("libcudnn_cnn_train.so.8", &["libcudnn_ops_infer.so.8", "libcudnn_ops_train.so.8", "libcudnn_cnn_infer.so.8"], CUDNN_RUNPATH, &[]),
+            (
+                "libcudnn_cnn_train.so.8",
+                &["libcudnn_ops_infer.so.8", "libcudnn_ops_train.so.8", "libcudnn_cnn_infer.so.8"],
+                CUDNN_RUNPATH,
+                &[],
+            ),
             ("libcudnn_adv_infer.so.8", &["libcudnn_ops_infer.so.8"], CUDNN_RUNPATH, &[]),
-            ("libcudnn_adv_train.so.8", &["libcudnn_ops_infer.so.8", "libcudnn_ops_train.so.8", "libcudnn_adv_infer.so.8"], CUDNN_RUNPATH, &[]),
+            (
+                "libcudnn_adv_train.so.8",
+                &["libcudnn_ops_infer.so.8", "libcudnn_ops_train.so.8", "libcudnn_adv_infer.so.8"],
+                CUDNN_RUNPATH,
+                &[],
+            ),
         ],
         ("cudnn", _) => &[
             ("libcudnn.so.9", &[], &[], &["$ORIGIN"]),
@@ -359,11 +506,15 @@ const CUDNN_LATE: &[Shared] = &[
 ];
 
 fn nvidia(name: &str, version: &str, site: &Site<'_>) -> Wheel {
-    let folder = name.trim_start_matches("nvidia-").trim_end_matches("-cu12").trim_end_matches("-cu13").replace('-', "_");
+    let folder =
+        name.trim_start_matches("nvidia-").trim_end_matches("-cu12").trim_end_matches("-cu13").replace('-', "_");
     let major = version.split('.').next().unwrap_or_default();
     let mut wheel = Wheel { requires_python: ">=3".to_owned(), ..Wheel::default() };
     wheel.tags.push(format!("py3-none-manylinux_2_27_{}", site.arch));
-    let late = version.strip_prefix("9.").and_then(|rest| rest.split('.').next()?.parse().ok()).is_some_and(|minor: u32| minor >= 26);
+    let late = version
+        .strip_prefix("9.")
+        .and_then(|rest| rest.split('.').next()?.parse().ok())
+        .is_some_and(|minor: u32| minor >= 26);
     let late = if folder == "cudnn" && late { CUDNN_LATE } else { &[] };
     for (soname, needed, runpath, rpath) in shared(&folder, major).iter().chain(late) {
         let mut bytes = library(soname, needed, runpath, rpath);
@@ -373,8 +524,12 @@ fn nvidia(name: &str, version: &str, site: &Site<'_>) -> Wheel {
     }
     if folder == "cudnn" {
         let mut parts = version.split('.');
-        let header = ["MAJOR", "MINOR", "PATCHLEVEL"].map(|part| format!("#define CUDNN_{part} {}\n", parts.next().unwrap_or("0")));
-        wheel.files.push(text("nvidia/cudnn/include/cudnn_version.h", format!("#ifndef CUDNN_VERSION_H_\n#define CUDNN_VERSION_H_\n\n{}\n#endif\n", header.concat())));
+        let header = ["MAJOR", "MINOR", "PATCHLEVEL"]
+            .map(|part| format!("#define CUDNN_{part} {}\n", parts.next().unwrap_or("0")));
+        wheel.files.push(text(
+            "nvidia/cudnn/include/cudnn_version.h",
+            format!("#ifndef CUDNN_VERSION_H_\n#define CUDNN_VERSION_H_\n\n{}\n#endif\n", header.concat()),
+        ));
         wheel.requires.push(format!("nvidia-cublas-{}", if name.ends_with("13") { "cu13" } else { "cu12" }));
     }
     if folder == "cuda_nvcc" {
