@@ -1,6 +1,6 @@
 //! Judges every machine under `tests/machines` with the real program and compares verdicts and findings.
 //!
-//! `MACHINE=name cargo test --test machines` runs one and prints its report. The machines are written from the
+//! `MACHINE=name cargo test --test machines -- --nocapture` runs one and prints its report; with `KEEP=1` its folder stays. The machines are written from the
 //! domain's rules, not from what the program says: where they differ, one of the two is wrong.
 
 #![expect(clippy::disallowed_methods, reason = "tests lay files out and run the program; the fence is for the product")]
@@ -30,7 +30,10 @@ fn each(check: impl Fn(&Machine, &Built) -> Vec<String> + Sync) {
         for _ in 0..4 {
             scope.spawn(|| {
                 while let Some(machine) = machines.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let built = machine::build(machine);
+                    let mut built = machine::build(machine);
+                    if std::env::var_os("KEEP").is_some() {
+                        println!("{}: {}", machine.name, built.keep().display());
+                    }
                     let found = check(machine, &built);
                     if !found.is_empty() {
                         let text = format!("{} ({})\n    {}", machine.name, machine.about, found.join("\n    "));

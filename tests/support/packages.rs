@@ -44,6 +44,8 @@ pub(crate) fn wheels(spec: &str, site: &Site<'_>) -> Vec<Wheel> {
         "tf_keras" => module("tf_keras", version),
         "torch" => torch(version),
         "jax" | "jaxlib" => jax(name, version),
+        "jax-cuda12-pjrt" => jax_pjrt(version),
+        "jax-cuda12-plugin" => jax_plugin(version),
         _ if name.starts_with("nvidia-") => nvidia(name, version, site),
         _ => module(&name.replace('-', "_"), version),
     };
@@ -134,6 +136,44 @@ fn jax(name: &str, version: &str) -> Wheel {
             format!("jax-cuda12-plugin[with-cuda]<={version},>={version}; extra == \"cuda12\""),
         ];
     }
+    wheel
+}
+
+/// The CUDA half of JAX that runs programs.
+fn jax_pjrt(version: &str) -> Wheel {
+    let folders = [
+        "cublas",
+        "cuda_cupti",
+        "cuda_nvrtc",
+        "cuda_runtime",
+        "cudnn",
+        "cufft",
+        "cusolver",
+        "cusparse",
+        "nccl",
+        "nvjitlink",
+    ]
+    .map(|folder| format!("$ORIGIN/../../nvidia/{folder}/lib"));
+    let runpath: Vec<&str> = folders.iter().map(String::as_str).collect();
+    Wheel {
+        files: vec![
+            text("jax_plugins/xla_cuda12/__init__.py", ""),
+            text("jax_plugins/xla_cuda12/version.py", format!("__version__ = \"{version}\"\n")),
+            ("jax_plugins/xla_cuda12/xla_cuda_plugin.so".to_owned(), library("xla_cuda_plugin.so", &[], &runpath, &[])),
+        ],
+        ..Wheel::default()
+    }
+}
+
+/// The CUDA half of JAX that holds its kernels.
+fn jax_plugin(version: &str) -> Wheel {
+    let mut wheel = module("jax_cuda12_plugin", version);
+    wheel.files.push(text("jax_cuda12_plugin/version.py", format!("__version__ = \"{version}\"\n")));
+    wheel.requires = vec![
+        format!("jax-cuda12-pjrt=={version}"),
+        "nvidia-cublas-cu12>=12.1.3.1; extra == \"with-cuda\"".to_owned(),
+        "nvidia-cudnn-cu12<10.0,>=9.8; extra == \"with-cuda\"".to_owned(),
+    ];
     wheel
 }
 
