@@ -548,7 +548,11 @@ impl Built {
             let mut names: Vec<String> = found.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
             names.sort();
             for name in names.into_iter().filter(|name| name.contains(".so")) {
-                // Links to nothing are left out, as ldconfig does.
+                // Links to nothing, and files behind a link of their soname, are left out, as ldconfig does.
+                let linked = name.split_once(".so.").is_some_and(|(_, rest)| rest.contains('.'));
+                if linked && !self.at(folder).join(&name).is_symlink() {
+                    continue;
+                }
                 if fs::metadata(self.at(folder).join(&name)).is_ok() {
                     entries.push((name.clone(), format!("{}/{name}", folder.replacen("/usr/lib/", "/lib/", 1))));
                 }
