@@ -1,5 +1,507 @@
-//! The command line.
-/// Runs the program.
-pub fn main() -> crate::exit::Exit {
-    crate::exit::Exit::Ok
+//! The command line: turns arguments into options and results into text and an exit code; judges nothing.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+
+use crate::db::Database;
+use crate::exit::Exit;
+use crate::finding::Level;
+use crate::host::{self, Host};
+use crate::options::{Assume, GpuWish, Options};
+use crate::policy;
+use crate::run::{self, Checked, Clock, Recorded};
+use crate::version::Dotted;
+
+mod explain;
+mod output;
+
+use output::{Failure, Paint, Sink};
+
+/// Facts documents are read up to this many bytes.
+const DOCUMENT_LIMIT: u64 = 256 << 20;
+
+const AFTER: &str = "\
+Exit codes, the same for every format:
+    0  nothing was denied
+    2  the command line or a configuration file is wrong
+  100  at least one finding was denied
+  101  the check did not finish
+
+Policy: gpu-doctor.toml, [package.metadata.gpu-doctor] or [workspace.metadata.gpu-doctor] of Cargo.toml.
+Colour: only on a terminal; NO_COLOR, CLICOLOR_FORCE and CARGO_TERM_COLOR are honoured.";
+
+/// Says whether TensorFlow, Keras and CUDA code will use the NVIDIA GPU of a machine, why not, and what mends it.
+///
+/// Without a command it checks: it reads the files of this machine, holds them against a database, and
+/// answers for every Python environment whether TensorFlow sees the GPU and computes on it, and whether
+/// Keras does. No program is run, no library is loaded, no network is used.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo-gpu-doctor",
+    bin_name = "cargo gpu-doctor",
+    version,
+    after_long_help = AFTER,
+    args_conflicts_with_subcommands = true,
+    subcommand_precedence_over_arg = true,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    check: CheckArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Judge this machine, this project, its Python environments (the default)
+    #[command(after_long_help = AFTER)]
+    Check(Box<CheckArgs>),
+    /// Print what was read as JSON, names of users and hosts redacted
+    ///
+    /// The document can be judged elsewhere with `check --facts`.
+    Facts(Box<FactsArgs>),
+    /// Say what a rule means, why it matters, how to fix it
+    Explain(ExplainArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// What goes to standard output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    #[command(flatten)]
+    print: PrintArgs,
+    #[command(flatten)]
+    inspect: InspectArgs,
+    /// Judge recorded facts instead of this machine; `-` reads documents from standard input
+    ///
+    /// Several documents may follow each other, as one a line does. With several machines each gets its
+    /// own report, and the exit code is the worst.
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 1..,
+        conflicts_with_all = ["root", "env_file", "python", "assume", "deep", "hashes"]
+    )]
+    facts: Vec<PathBuf>,
+    /// Whether to launch the test kernel; this build only reads files, so `auto` does not launch either
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Launch::Auto)]
+    launch: Launch,
+    /// What a machine without a usable GPU means: a denied finding, a note, or not looked at [default: optional]
+    #[arg(long, value_enum, value_name = "WISH")]
+    gpu: Option<Wish>,
+    /// Make findings of a rule fail the check
+    #[arg(long, value_name = "RULE", value_parser = rule_name)]
+    deny: Vec<String>,
+    /// Report findings of a rule without failing the check
+    #[arg(long, value_name = "RULE", value_parser = rule_name)]
+    warn: Vec<String>,
+    /// Do not report findings of a rule; of --deny, --warn and --allow the last one for a rule counts
+    #[arg(long, value_name = "RULE", value_parser = rule_name)]
+    allow: Vec<String>,
+    /// Fail the check too where something that a verdict rests on could not be told
+    #[arg(long)]
+    strict: bool,
+    /// Report how long each stage took
+    #[arg(long)]
+    timings: bool,
+}
+
+#[derive(Debug, Args)]
+struct FactsArgs {
+    /// What goes to standard output
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    format: Format,
+    #[command(flatten)]
+    print: PrintArgs,
+    #[command(flatten)]
+    inspect: InspectArgs,
+    /// Keep the names of users and hosts
+    #[arg(long)]
+    no_redact: bool,
+}
+
+#[derive(Debug, Args)]
+struct ExplainArgs {
+    /// The rule
+    #[arg(value_name = "RULE", required_unless_present = "list", value_parser = rule_name)]
+    rule: Option<String>,
+    /// Name all rules, one a line
+    #[arg(long, conflicts_with = "rule")]
+    list: bool,
+    /// What goes to standard output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    #[command(flatten)]
+    print: PrintArgs,
+}
+
+#[derive(Debug, Args)]
+struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+struct PrintArgs {
+    /// Write a second copy of standard output to a file, without colour
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// When to use colour
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = clap::ColorChoice::Auto)]
+    color: clap::ColorChoice,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What to inspect")]
+struct InspectArgs {
+    /// Inspect that file tree instead of `/`; implies --static, and the process's environment is not used
+    ///
+    /// Every path is then a path of that tree, those of --python and --manifest-path included.
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Take the environment to inspect from `KEY=VALUE` lines instead of the process's own
+    ///
+    /// `KEY=` means set and empty. The working folder is PWD of that file, where it is there.
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+    /// Look at these interpreters or environment folders only
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    python: Vec<String>,
+    /// The Cargo.toml of the project
+    #[arg(long, value_name = "PATH")]
+    manifest_path: Option<String>,
+    /// The package of the workspace
+    #[arg(long, short, value_name = "NAME")]
+    package: Option<String>,
+    /// Run no program and load no library: read files only, which is all that this build does
+    #[arg(long = "static")]
+    only_static: bool,
+    /// Pretend: driver=550.54.14, gpu=9.0, python=3.12, cuda=12.4
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1.., value_parser = assumption)]
+    assume: Vec<(String, Dotted)>,
+    /// Compare every file of every Python package with its RECORD, not only those that a verdict rests on
+    #[arg(long)]
+    deep: bool,
+    /// With --deep, compare contents too, not only sizes
+    #[arg(long, requires = "deep")]
+    hashes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Human,
+    /// For programs
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Launch {
+    /// Where a driver answers
+    Auto,
+    /// It must run; a build that only reads files cannot do that
+    Require,
+    /// Not at all
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Wish {
+    /// A denied finding
+    Required,
+    /// A note
+    Optional,
+    /// It is not looked at
+    None,
+}
+
+impl From<Wish> for GpuWish {
+    fn from(wish: Wish) -> Self {
+        match wish {
+            Wish::Required => Self::Required,
+            Wish::Optional => Self::Optional,
+            Wish::None => Self::None,
+        }
+    }
+}
+
+/// The command line as a clap command; for the man page and completions.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the program: reads the process's arguments, prints, and says how it ends.
+pub fn main() -> Exit {
+    let mut args: Vec<_> = std::env::args_os().collect();
+    // Cargo calls `cargo-gpu-doctor gpu-doctor …`.
+    if args.get(1).is_some_and(|first| first == "gpu-doctor") {
+        args.remove(1);
+    }
+    let here = Host::here();
+    let env = |name: &str| here.as_ref().ok().and_then(|host| host.env_nonempty(name));
+    let colour = output::colour(env);
+    let matches = match command().color(colour).try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => return usage(&error),
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let stderr = std::io::stderr();
+    let paint = |choice| Paint::new(choice, colour, env("TERM"));
+    let (paint, result) = match cli.command {
+        None => {
+            let paint = paint(cli.check.print.color);
+            (paint, check(&cli.check, &matches, here, paint))
+        }
+        Some(Command::Check(args)) => {
+            let paint = paint(args.print.color);
+            let levels = matches.subcommand_matches("check").unwrap_or(&matches);
+            (paint, check(&args, levels, here, paint))
+        }
+        Some(Command::Facts(args)) => {
+            let paint = paint(args.print.color);
+            (paint, facts(&args, here, paint))
+        }
+        Some(Command::Explain(args)) => {
+            let paint = paint(args.print.color);
+            (paint, explain::run(&args, paint))
+        }
+        Some(Command::Completions(args)) => {
+            let paint = paint(clap::ColorChoice::Never);
+            (paint, completions(&args, paint))
+        }
+    };
+    result.unwrap_or_else(|failure| {
+        // Nobody is left to tell where standard error is closed.
+        let _ = failure.print(&mut stderr.lock(), paint.stderr);
+        failure.exit
+    })
+}
+
+/// Prints clap's message: help and version to standard output, mistakes to standard error.
+fn usage(error: &clap::Error) -> Exit {
+    match error.print() {
+        Err(trouble) if trouble.kind() != std::io::ErrorKind::BrokenPipe => Exit::Incomplete,
+        _ if error.exit_code() == 0 => Exit::Ok,
+        _ => Exit::Usage,
+    }
+}
+
+fn check(
+    args: &CheckArgs,
+    matches: &ArgMatches,
+    here: Result<Host, host::HostError>,
+    paint: Paint,
+) -> Result<Exit, Failure> {
+    if args.launch == Launch::Require {
+        return Err(Failure::usage(
+            "`--launch require` asks for the test kernel, and this build has none: it only reads files".to_owned(),
+        ));
+    }
+    let mut clock = Clock::start();
+    let (options, host) = prepare(&args.inspect, here)?;
+    let policy = policy::read(&host, options.manifest.as_deref()).map_err(Failure::policy)?;
+    let options = Options {
+        gpu: args.gpu.map(GpuWish::from),
+        levels: levels(args, matches),
+        strict: args.strict,
+        timings: args.timings,
+        ..options
+    };
+    let machines =
+        if args.facts.is_empty() { run::probe(&host, &options, &mut clock) } else { recorded(&args.facts, &host)? };
+    let db = clock.stage("database", Database::embedded);
+    let checked = run::check(machines, db, &policy, &options, host.today(), &clock);
+    let text = match args.format {
+        Format::Json => json_reports(&checked, db, &options)?,
+        Format::Human => human_reports(&checked, db, &options, paint.width),
+    };
+    let exit = checked.iter().map(Checked::exit).max_by_key(|exit| exit.code()).unwrap_or(Exit::Ok);
+    Sink { paint, output: args.print.output.as_deref() }.write(&text, exit)
+}
+
+fn facts(args: &FactsArgs, here: Result<Host, host::HostError>, paint: Paint) -> Result<Exit, Failure> {
+    let (options, host) = prepare(&args.inspect, here)?;
+    let mut facts = crate::probe::probe(&host, &options);
+    if !args.no_redact {
+        crate::facts::redact::redact(&mut facts);
+    }
+    let text = match args.format {
+        Format::Json => json(&facts, true)?,
+        Format::Human => crate::report::human::facts(&facts, Database::embedded(), paint.width),
+    };
+    Sink { paint, output: args.print.output.as_deref() }.write(&text, Exit::Ok)
+}
+
+fn completions(args: &CompletionsArgs, paint: Paint) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    let mut command = command().bin_name("cargo-gpu-doctor");
+    clap_complete::generate(args.shell, &mut command, "cargo-gpu-doctor", &mut script);
+    Sink { paint, output: None }.write(&String::from_utf8_lossy(&script), Exit::Ok)
+}
+
+/// The host to inspect, and what is asked of it.
+fn prepare(args: &InspectArgs, here: Result<Host, host::HostError>) -> Result<(Options, Host), Failure> {
+    let here = here.map_err(|error| Failure::incomplete(format!("the working folder cannot be read: {error}")))?;
+    let env = args.env_file.as_deref().map(|file| env_file(&here, file)).transpose()?;
+    let host = match (&args.root, env) {
+        (Some(root), env) => Host::rooted(&here.absolute(root), env.unwrap_or_default())
+            .map_err(|error| Failure::usage(format!("--root {}: {}", root.display(), error.why)))?,
+        (None, Some(env)) => Host::here_with(env).map_err(|error| Failure::incomplete(error.to_string()))?,
+        (None, None) => here,
+    };
+    let mut manifest = args.manifest_path.as_deref().map(|path| manifest(&host, path)).transpose()?;
+    if let Some(package) = &args.package {
+        let member = policy::read::member(&host, manifest.as_deref(), package);
+        manifest = Some(member.map_err(|why| Failure::usage(format!("--package: {why}")))?);
+    }
+    let python = args.python.iter().map(|path| python(&host, path)).collect::<Result<_, _>>()?;
+    let options = Options {
+        python,
+        manifest,
+        assume: assume(&args.assume),
+        deep: args.deep,
+        hashes: args.hashes,
+        ..Options::default()
+    };
+    Ok((options, host))
+}
+
+fn env_file(here: &Host, file: &Path) -> Result<std::collections::BTreeMap<String, String>, Failure> {
+    let wrong = |why: &dyn std::fmt::Display| Failure::usage(format!("--env-file {}: {why}", file.display()));
+    let bytes = here.read(here.absolute(file), host::TEXT_LIMIT).map_err(|error| wrong(&error.why))?;
+    host::parse_env_file(&bytes).map_err(|error| wrong(&error))
+}
+
+fn manifest(host: &Host, path: &str) -> Result<String, Failure> {
+    let absolute = host.absolute(path);
+    if host.is_file(&absolute) {
+        Ok(absolute.to_string_lossy().into_owned())
+    } else {
+        Err(Failure::usage(format!("--manifest-path {path}: no such file")))
+    }
+}
+
+/// An interpreter or environment folder; a bare name is looked for on PATH, as a shell would.
+fn python(host: &Host, path: &str) -> Result<String, Failure> {
+    let absolute = host.absolute(path);
+    let found = if host.exists(&absolute) {
+        Some(absolute)
+    } else if path.contains('/') {
+        None
+    } else {
+        let folders = host.env("PATH").unwrap_or_default().split(':').filter(|folder| !folder.is_empty());
+        folders.map(|folder| host.absolute(folder).join(path)).find(|file| host.is_executable(file))
+    };
+    found
+        .map(|path| path.to_string_lossy().into_owned())
+        .ok_or_else(|| Failure::usage(format!("--python {path}: no such interpreter or environment folder")))
+}
+
+fn assume(pairs: &[(String, Dotted)]) -> Assume {
+    let mut assume = Assume::default();
+    for (key, version) in pairs {
+        let place = match key.as_str() {
+            "driver" => &mut assume.driver,
+            "gpu" => &mut assume.gpu,
+            "python" => &mut assume.python,
+            _ => &mut assume.cuda,
+        };
+        *place = Some(version.clone());
+    }
+    assume
+}
+
+fn assumption(text: &str) -> Result<(String, Dotted), String> {
+    const KEYS: [&str; 4] = ["driver", "gpu", "python", "cuda"];
+    let (key, value) = text.split_once('=').ok_or("it must be KEY=VALUE, such as `gpu=9.0`")?;
+    if !KEYS.contains(&key) {
+        return Err(format!("unknown key `{key}`; known are {}", KEYS.join(", ")));
+    }
+    let version = value.parse().map_err(|error: crate::version::NotDotted| error.to_string())?;
+    Ok((key.to_owned(), version))
+}
+
+fn rule_name(name: &str) -> Result<String, String> {
+    if crate::rules::find(name).is_some() {
+        return Ok(name.to_owned());
+    }
+    Err(policy::nearest(name).map_or_else(
+        || "no such rule; `cargo gpu-doctor explain --list` names them all".to_owned(),
+        |near| format!("no such rule; a rule with a similar name exists: `{near}`"),
+    ))
+}
+
+/// The levels of the command line in the order in which they stand there.
+fn levels(args: &CheckArgs, matches: &ArgMatches) -> Vec<(String, Option<Level>)> {
+    let kinds = [
+        ("deny", &args.deny, Some(Level::Deny)),
+        ("warn", &args.warn, Some(Level::Warn)),
+        ("allow", &args.allow, None),
+    ];
+    let mut placed: Vec<_> = kinds
+        .into_iter()
+        .flat_map(|(id, rules, level)| {
+            let places = matches.indices_of(id).into_iter().flatten();
+            places.zip(rules).map(move |(place, rule)| (place, (rule.clone(), level)))
+        })
+        .collect();
+    placed.sort_by_key(|(place, _)| *place);
+    placed.into_iter().map(|(_, level)| level).collect()
+}
+
+/// Facts documents from files, or from standard input for `-`.
+fn recorded(files: &[PathBuf], host: &Host) -> Result<Vec<Recorded>, Failure> {
+    let mut all = Vec::new();
+    for file in files {
+        let (name, bytes) = if file.as_os_str() == "-" {
+            let mut bytes = Vec::new();
+            let read = std::io::stdin().lock().take(DOCUMENT_LIMIT).read_to_end(&mut bytes);
+            ("standard input".to_owned(), read.map(|_| bytes).map_err(|error| error.to_string()))
+        } else {
+            let bytes = host.read(host.absolute(file), DOCUMENT_LIMIT).map_err(|error| error.why.to_string());
+            (file.display().to_string(), bytes)
+        };
+        let wrong = |why: &dyn std::fmt::Display| Failure::usage(format!("--facts: {name}: {why}"));
+        let text = String::from_utf8(bytes.map_err(|why| wrong(&why))?).map_err(|_| wrong(&"not UTF-8"))?;
+        let documents = run::documents(&text).map_err(|error| wrong(&error))?;
+        let several = documents.len() > 1;
+        all.extend(documents.into_iter().enumerate().map(|(index, facts)| {
+            let name = if several { format!("{name}, document {}", index + 1) } else { name.clone() };
+            Recorded { name: Some(name), facts }
+        }));
+    }
+    Ok(all)
+}
+
+fn json(value: &impl serde::Serialize, pretty: bool) -> Result<String, Failure> {
+    let text = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+    text.map(|text| text + "\n")
+        .map_err(|error| Failure::incomplete(format!("the report could not be written: {error}")))
+}
+
+fn json_reports(checked: &[Checked], db: &Database, options: &Options) -> Result<String, Failure> {
+    checked.iter().map(|machine| json(&machine.report(db, options), checked.len() == 1)).collect()
+}
+
+fn human_reports(checked: &[Checked], db: &Database, options: &Options, width: Option<usize>) -> String {
+    let bold = anstyle::Style::new().bold();
+    let mut text = String::new();
+    for (index, machine) in checked.iter().enumerate() {
+        if let (Some(name), true) = (&machine.name, checked.len() > 1) {
+            let gap = if index > 0 { "\n" } else { "" };
+            text.push_str(&format!("{gap}{bold}=== {} ==={bold:#}\n", crate::report::wrap::clean(name)));
+        }
+        text.push_str(&crate::report::human::report(&machine.report(db, options), &machine.outcomes, db, width));
+    }
+    text
 }

@@ -1,4 +1,552 @@
-//! The database.
-/// The database.
-#[derive(Debug, Default)]
-pub struct Database {}
+//! The database of what goes with what: looks rows up, and judges nothing.
+//!
+//! The data lies in data/*.toml. The build script lints it and turns each table into compact JSON,
+//! which is embedded and read on first use, table by table.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use pep440_rs::Version;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use crate::finding::RowRef;
+use crate::version::Dotted;
+
+pub mod lint;
+pub mod load;
+pub mod schema;
+
+pub use schema::{
+    ChipRow, CompatRow, CrateRow, CudaRow, CudnnRow, Day, DriverKind, DriverRow, GpuRow, KerasRow, MetaRow, Release,
+    TensorflowRow,
+};
+
+mod embedded {
+    //! The tables as the build script wrote them.
+    include!(concat!(env!("OUT_DIR"), "/database.rs"));
+}
+
+/// Which data a database holds.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Meta {
+    /// The version of the row grammar.
+    pub schema: u32,
+    /// Goes up with every change of the data.
+    pub revision: u32,
+    /// The day of that change, `YYYY-MM-DD`.
+    pub date: String,
+    /// Where the data came from: `embedded` or a path.
+    pub origin: String,
+}
+
+/// A GPU that the database knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gpu {
+    /// The product name; several joined by ` / ` where one id is sold under several names; the chip's where only that is known.
+    pub name: String,
+    /// The chip, where its table has the id.
+    pub chip: Option<String>,
+    /// The compute capability.
+    pub compute: Dotted,
+    /// `datacenter`, `workstation`, `geforce` or `jetson`.
+    pub class: Option<String>,
+    /// The row that says so.
+    pub row: RowRef,
+}
+
+/// A table that is read when it is first asked for.
+struct Table<Row> {
+    json: &'static str,
+    rows: OnceLock<Vec<Row>>,
+}
+
+impl<Row: DeserializeOwned> Table<Row> {
+    const fn lazy(json: &'static str) -> Self {
+        Self { json, rows: OnceLock::new() }
+    }
+
+    fn read(rows: Vec<Row>) -> Self {
+        Self { json: "[]", rows: OnceLock::from(rows) }
+    }
+
+    fn rows(&self) -> &[Row] {
+        // The build script wrote this text from these very types: it reads, and a test reads every table.
+        self.rows.get_or_init(|| serde_json::from_str(self.json).unwrap_or_default())
+    }
+}
+
+/// The tables.
+pub struct Database {
+    meta: Meta,
+    tensorflow: Table<TensorflowRow>,
+    keras: Table<KerasRow>,
+    cuda: Table<CudaRow>,
+    cudnn: Table<CudnnRow>,
+    driver: Table<DriverRow>,
+    gpu: Table<GpuRow>,
+    chip: Table<ChipRow>,
+    compat: Table<CompatRow>,
+    crates: Table<CrateRow>,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("meta", &self.meta).finish_non_exhaustive()
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            meta: Meta {
+                schema: embedded::SCHEMA,
+                revision: embedded::REVISION,
+                date: embedded::DATE.to_owned(),
+                origin: "embedded".to_owned(),
+            },
+            tensorflow: Table::lazy(embedded::TENSORFLOW),
+            keras: Table::lazy(embedded::KERAS),
+            cuda: Table::lazy(embedded::CUDA),
+            cudnn: Table::lazy(embedded::CUDNN),
+            driver: Table::lazy(embedded::DRIVER),
+            gpu: Table::lazy(embedded::GPU),
+            chip: Table::lazy(embedded::CHIP),
+            compat: Table::lazy(embedded::COMPAT),
+            crates: Table::lazy(embedded::CRATES),
+        }
+    }
+}
+
+impl Database {
+    /// The database that this program was built with.
+    ///
+    /// ```
+    /// let db = gpu_doctor::db::Database::embedded();
+    /// let row = db.tensorflow("tensorflow", "linux-x86_64", "2.10.0").unwrap();
+    /// assert_eq!(row.cuda.as_ref().unwrap().as_str(), "11.2");
+    /// ```
+    pub fn embedded() -> &'static Self {
+        static EMBEDDED: OnceLock<Database> = OnceLock::new();
+        EMBEDDED.get_or_init(Self::default)
+    }
+
+    /// A database from data files that the linter has read; none where meta.toml could not be read.
+    pub fn from_tables(tables: lint::Tables, origin: &str) -> Option<Self> {
+        let meta = tables.meta?;
+        Some(Self {
+            meta: Meta {
+                schema: meta.schema,
+                revision: meta.revision,
+                date: meta.date.to_string(),
+                origin: origin.to_owned(),
+            },
+            tensorflow: Table::read(tables.tensorflow),
+            keras: Table::read(tables.keras),
+            cuda: Table::read(tables.cuda),
+            cudnn: Table::read(tables.cudnn),
+            driver: Table::read(tables.driver),
+            gpu: Table::read(tables.gpu),
+            chip: Table::read(tables.chip),
+            compat: Table::read(tables.compat),
+            crates: Table::read(tables.crates),
+        })
+    }
+
+    /// Which data this is.
+    pub fn meta(&self) -> Meta {
+        self.meta.clone()
+    }
+
+    /// The row of a TensorFlow package; a local version (`2.16.1+nv24.03`) falls back on its public part.
+    pub fn tensorflow(&self, package: &str, platform: &str, version: &str) -> Option<&TensorflowRow> {
+        let wanted: Version = version.trim().parse().ok()?;
+        let public = wanted.clone().without_local();
+        let find = |wanted: &Version| {
+            self.tensorflow_rows()
+                .iter()
+                .find(|row| row.package == package && row.platform == platform && row.version == *wanted)
+        };
+        find(&wanted).or_else(|| find(&public))
+    }
+
+    /// The newest row of the package `tensorflow` that is older than a version the table lacks.
+    pub fn tensorflow_nearest_older(&self, platform: &str, version: &str) -> Option<&TensorflowRow> {
+        let wanted: Version = version.trim().parse().ok()?;
+        self.tensorflow_rows()
+            .iter()
+            .filter(|row| row.package == "tensorflow" && row.platform == platform && row.version < wanted)
+            .max_by(|a, b| a.version.cmp(&b.version))
+    }
+
+    /// All TensorFlow rows.
+    pub fn tensorflow_rows(&self) -> &[TensorflowRow] {
+        self.tensorflow.rows()
+    }
+
+    /// The row of `keras` or `tf-keras`; a local version falls back on its public part.
+    pub fn keras(&self, package: &str, version: &str) -> Option<&KerasRow> {
+        let wanted: Version = version.trim().parse().ok()?;
+        let public = wanted.clone().without_local();
+        let find =
+            |wanted: &Version| self.keras_rows().iter().find(|row| row.package == package && row.version == *wanted);
+        find(&wanted).or_else(|| find(&public))
+    }
+
+    /// All Keras rows.
+    pub fn keras_rows(&self) -> &[KerasRow] {
+        self.keras.rows()
+    }
+
+    /// The row of a CUDA toolkit: that release, else the newest update of the same major and minor.
+    pub fn cuda(&self, version: &Dotted) -> Option<&CudaRow> {
+        let rows = self.cuda_rows();
+        // A finished release goes before its own pre-releases.
+        let rank = |row: &&CudaRow| (row.version.number.clone(), row.version.pre.is_none(), row.version.pre.clone());
+        let best = |fits: &dyn Fn(&CudaRow) -> bool| rows.iter().filter(|row| fits(row)).max_by_key(rank);
+        best(&|row| row.version.number == *version).or_else(|| {
+            best(&|row| row.version.number.major() == version.major() && row.version.number.minor() == version.minor())
+        })
+    }
+
+    /// All CUDA rows.
+    pub fn cuda_rows(&self) -> &[CudaRow] {
+        self.cuda.rows()
+    }
+
+    /// The lowest Linux driver for the CUDA toolkits of a major (minor-version compatibility).
+    pub fn cuda_floor(&self, major: u32) -> Option<(Dotted, RowRef)> {
+        self.cuda_rows()
+            .iter()
+            .filter(|row| row.version.number.major() == major)
+            .find_map(|row| Some((row.floor_linux.clone()?, row.row_ref())))
+    }
+
+    /// The row of cuDNN for a CUDA major: that release, else the newest older one of the same
+    /// major and minor, else the newest older one of the same major.
+    pub fn cudnn(&self, version: &Dotted, cuda_major: u32) -> Option<&CudnnRow> {
+        // Rows of the same minor are newer than those of an older minor: the newest row that is
+        // not newer than the version is what all three steps find.
+        self.cudnn_rows()
+            .iter()
+            .filter(|row| row.cuda.iter().any(|cuda| cuda.major() == cuda_major))
+            .filter(|row| row.version.major() == version.major() && row.version <= *version)
+            .max_by(|a, b| a.version.cmp(&b.version))
+    }
+
+    /// All cuDNN rows.
+    pub fn cudnn_rows(&self) -> &[CudnnRow] {
+        self.cudnn.rows()
+    }
+
+    /// The branch of a driver.
+    pub fn driver_branch(&self, driver: &Dotted) -> Option<&DriverRow> {
+        self.driver_rows().iter().find(|row| row.branch.major() == driver.major())
+    }
+
+    /// All driver branches.
+    pub fn driver_rows(&self) -> &[DriverRow] {
+        self.driver.rows()
+    }
+
+    /// The CUDA that a driver of that branch reports.
+    pub fn driver_reports_cuda(&self, driver: &Dotted) -> Option<(Dotted, RowRef)> {
+        self.driver_branch(driver).map(|row| (row.reports_cuda.clone(), row.row_ref()))
+    }
+
+    /// The GPU with a PCI device id such as `0x2330`.
+    pub fn gpu_by_pci(&self, device_id: &str) -> Option<Gpu> {
+        let has = |ids: &[String]| ids.iter().any(|id| id.eq_ignore_ascii_case(device_id.trim()));
+        let chip = self.chip.rows().iter().find(|row| has(&row.pci));
+        let rows: Vec<&GpuRow> = self.gpu_rows().iter().filter(|row| has(&row.pci)).collect();
+        if let Some(first) = rows.first() {
+            // The linter sees to it that rows with a common id, and the chip's, agree on the compute capability.
+            return Some(Gpu {
+                name: rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>().join(" / "),
+                chip: chip.map(|row| row.chip.clone()),
+                compute: first.compute.clone(),
+                class: first.class.clone().filter(|_| rows.iter().all(|row| row.class == first.class)),
+                row: first.row_ref(),
+            });
+        }
+        chip.map(|row| Gpu {
+            name: row.chip.clone(),
+            chip: Some(row.chip.clone()),
+            compute: row.compute.clone(),
+            class: None,
+            row: row.row_ref(),
+        })
+    }
+
+    /// The GPU with a product name such as the driver gives: `NVIDIA A100-SXM4-80GB`.
+    ///
+    /// Maker, memory size and form factor may differ from the row's; nothing else may.
+    pub fn gpu_by_name(&self, model: &str) -> Option<Gpu> {
+        let wanted = plain_name(model);
+        if wanted.is_empty() {
+            return None;
+        }
+        let rows = self.gpu_rows();
+        let exact = rows.iter().find(|row| row.name.eq_ignore_ascii_case(model.trim()));
+        let row = exact.or_else(|| {
+            let mut same = rows.iter().filter(|row| plain_name(&row.name) == wanted);
+            let first = same.next()?;
+            // Two products that only differ in size must agree, or it is a guess.
+            same.all(|row| row.compute == first.compute).then_some(first)
+        })?;
+        let chip = self.chip.rows().iter().find(|chip| row.pci.iter().any(|id| chip.pci.contains(id)));
+        Some(Gpu {
+            name: row.name.clone(),
+            chip: chip.map(|chip| chip.chip.clone()),
+            compute: row.compute.clone(),
+            class: row.class.clone(),
+            row: row.row_ref(),
+        })
+    }
+
+    /// All GPUs by name.
+    pub fn gpu_rows(&self) -> &[GpuRow] {
+        self.gpu.rows()
+    }
+
+    /// The forward-compatibility package of a CUDA.
+    pub fn compat(&self, cuda: &Dotted) -> Option<&CompatRow> {
+        self.compat.rows().iter().find(|row| row.cuda.major() == cuda.major() && row.cuda.minor() == cuda.minor())
+    }
+
+    /// All crates.
+    pub fn crates(&self) -> &[CrateRow] {
+        self.crates.rows()
+    }
+
+    /// Every table with its rows, as `db export` prints them.
+    pub fn export(&self) -> Value {
+        let mut tables = Map::new();
+        let mut add = |name: &str, rows: Option<Value>| tables.insert(name.to_owned(), rows.unwrap_or_default());
+        add("tensorflow", serde_json::to_value(self.tensorflow_rows()).ok());
+        add("keras", serde_json::to_value(self.keras_rows()).ok());
+        add("cuda", serde_json::to_value(self.cuda_rows()).ok());
+        add("cudnn", serde_json::to_value(self.cudnn_rows()).ok());
+        add("driver", serde_json::to_value(self.driver_rows()).ok());
+        add("gpu", serde_json::to_value(self.gpu_rows()).ok());
+        add("chip", serde_json::to_value(self.chip.rows()).ok());
+        add("compat", serde_json::to_value(self.compat.rows()).ok());
+        add("crates", serde_json::to_value(self.crates()).ok());
+        json!({
+            "schema": self.meta.schema,
+            "revision": self.meta.revision,
+            "date": self.meta.date,
+            "tables": tables,
+        })
+    }
+}
+
+/// A product name without its maker, memory size and form factor, in lower case.
+fn plain_name(name: &str) -> String {
+    let beside = |word: &str| {
+        let size = word.strip_suffix("gb").is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+        let socket = word.strip_prefix("sxm").is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+        let form = ["pcie", "pci", "nvl", "hbm2", "hbm2e", "hbm3", "hbm3e", "lhr"].contains(&word);
+        size || socket || form || ["nvidia", "tesla", "generation"].contains(&word)
+    };
+    // `GB10 (DGX Spark)`: the product is before the bracket.
+    name.split('(')
+        .next()
+        .unwrap_or_default()
+        .to_lowercase()
+        .split(|c: char| c.is_whitespace() || c == '-')
+        .filter(|word| !word.is_empty() && !beside(word))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// A reference to a row.
+fn reference(table: &str, key: String, source: &str) -> RowRef {
+    RowRef { table: table.to_owned(), key, source: source.to_owned() }
+}
+
+impl TensorflowRow {
+    /// A reference to it; the package is part of the key where it is not `tensorflow`.
+    pub fn row_ref(&self) -> RowRef {
+        let key = match self.package.as_str() {
+            "tensorflow" => self.version.to_string(),
+            package => format!("{package} {}", self.version),
+        };
+        reference("tensorflow", key, &self.source)
+    }
+}
+
+impl KerasRow {
+    /// A reference to it; the package is part of the key where it is not `keras`.
+    pub fn row_ref(&self) -> RowRef {
+        let key = match self.package.as_str() {
+            "keras" => self.version.to_string(),
+            package => format!("{package} {}", self.version),
+        };
+        reference("keras", key, &self.source)
+    }
+}
+
+impl CudaRow {
+    /// A reference to it.
+    pub fn row_ref(&self) -> RowRef {
+        reference("cuda", self.version.to_string(), &self.source)
+    }
+}
+
+impl CudnnRow {
+    /// A reference to it.
+    pub fn row_ref(&self) -> RowRef {
+        reference("cudnn", self.version.to_string(), &self.source)
+    }
+}
+
+impl DriverRow {
+    /// A reference to it.
+    pub fn row_ref(&self) -> RowRef {
+        reference("driver", self.branch.to_string(), &self.source)
+    }
+}
+
+impl GpuRow {
+    /// A reference to it.
+    pub fn row_ref(&self) -> RowRef {
+        reference("gpu", self.name.clone(), &self.source)
+    }
+}
+
+impl ChipRow {
+    /// A reference to it.
+    pub fn row_ref(&self) -> RowRef {
+        reference("chip", self.chip.clone(), &self.source)
+    }
+}
+
+impl CompatRow {
+    /// A reference to it.
+    pub fn row_ref(&self) -> RowRef {
+        reference("compat", self.cuda.to_string(), &self.source)
+    }
+}
+
+impl CrateRow {
+    /// A reference to it.
+    pub fn row_ref(&self) -> RowRef {
+        reference("crates", self.name.clone(), &self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn v(text: &str) -> Dotted {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn every_table_is_read() {
+        let db = Database::embedded();
+        assert!(db.tensorflow_rows().len() > 100);
+        assert!(db.keras_rows().len() > 20);
+        assert!(db.cuda_rows().len() > 20);
+        assert!(db.cudnn_rows().len() > 20);
+        assert!(db.driver_rows().len() > 10);
+        assert!(db.gpu_rows().len() > 100);
+        assert!(db.chip.rows().len() > 20);
+        assert!(db.compat.rows().len() > 5);
+    }
+
+    #[test]
+    fn a_local_version_is_its_public_part() {
+        let db = Database::embedded();
+        let row = db.tensorflow("tensorflow", "linux-x86_64", "2.16.1+nv24.03").unwrap();
+        assert_eq!(row.version.to_string(), "2.16.1");
+        assert_eq!(row.row_ref().key, "2.16.1");
+        assert!(db.tensorflow("tensorflow", "linux-x86_64", "not a version").is_none());
+        let row = db.tensorflow_nearest_older("linux-x86_64", "99.0").unwrap();
+        assert!(db.tensorflow_rows().iter().all(|r| r.package != "tensorflow" || r.version <= row.version));
+        let row = db.tensorflow("tensorflow-cpu", "linux-x86_64", "2.18.0").unwrap();
+        assert_eq!(row.row_ref().key, "tensorflow-cpu 2.18.0");
+    }
+
+    #[test]
+    fn a_toolkit_falls_back_on_the_newest_update_of_its_minor() {
+        let db = Database::embedded();
+        assert_eq!(db.cuda(&v("12.4.1")).unwrap().version.to_string(), "12.4.1");
+        assert_eq!(db.cuda(&v("12.4.131")).unwrap().version.to_string(), "12.4.1");
+        assert_eq!(db.cuda(&v("13.4.0")).unwrap().version.to_string(), "13.4.0rc1");
+        assert_eq!(db.cuda(&v("13.4.9")).unwrap().version.to_string(), "13.4.3");
+        assert!(db.cuda(&v("12.77")).is_none());
+        assert_eq!(db.cuda_floor(12).unwrap().0, v("525.60.13"));
+        assert!(db.cuda_floor(99).is_none());
+    }
+
+    #[test]
+    fn cudnn_falls_back_on_the_newest_older_release() {
+        let db = Database::embedded();
+        assert_eq!(db.cudnn(&v("9.1.0.70"), 12).unwrap().version, v("9.1.0"));
+        assert_eq!(db.cudnn(&v("8.9.99"), 12).unwrap().version.minor(), 9);
+        assert!(db.cudnn(&v("9.1.0"), 11).is_none_or(|row| row.version <= v("9.1.0")));
+        assert!(db.cudnn(&v("5.0"), 11).is_none());
+    }
+
+    #[test]
+    fn a_driver_is_known_by_its_branch() {
+        let db = Database::embedded();
+        assert_eq!(db.driver_reports_cuda(&v("535.183.01")).unwrap().0, v("12.2"));
+        assert!(db.driver_branch(&v("1.2")).is_none());
+    }
+
+    #[test]
+    fn gpus_are_known_by_id_and_by_name() {
+        let db = Database::embedded();
+        let gpu = db.gpu_by_pci("0x2330").unwrap();
+        assert_eq!((gpu.compute.as_str(), gpu.chip.as_deref()), ("9.0", Some("GH100")));
+        assert_eq!(db.gpu_by_pci("0x1eb8").unwrap().compute, v("7.5"));
+        assert!(db.gpu_by_pci("0xffff").is_none());
+        for (model, compute) in [
+            ("NVIDIA A100-SXM4-80GB", "8.0"),
+            ("NVIDIA H200", "9.0"),
+            ("NVIDIA H100 PCIe", "9.0"),
+            ("NVIDIA H100 NVL", "9.0"),
+            ("NVIDIA RTX 6000 Ada Generation", "8.9"),
+            ("NVIDIA GB10", "12.1"),
+            ("Tesla T4", "7.5"),
+            ("Tesla V100-SXM2-16GB", "7.0"),
+            ("NVIDIA GeForce RTX 4090", "8.9"),
+        ] {
+            assert_eq!(db.gpu_by_name(model).map(|gpu| gpu.compute.to_string()).as_deref(), Some(compute), "{model}");
+        }
+        // What stands for another chip is no form factor.
+        assert!(db.gpu_by_name("NVIDIA GeForce RTX 3060 Laptop GPU").is_none());
+        assert!(db.gpu_by_name("NVIDIA").is_none());
+        assert!(db.gpu_by_name("GeForce RTX 99999").is_none());
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn no_look_up_panics(text in "([0-9]{1,3}\\.){0,3}[0-9]{0,9}|\\PC{0,20}") {
+            let db = Database::embedded();
+            let _ = (db.tensorflow("tensorflow", "linux-x86_64", &text), db.keras("keras", &text));
+            let _ = (db.tensorflow_nearest_older("linux-x86_64", &text), db.gpu_by_pci(&text), db.gpu_by_name(&text));
+            if let Ok(version) = text.parse::<Dotted>() {
+                let _ = (db.cuda(&version), db.compat(&version), db.driver_reports_cuda(&version));
+                let row = db.cudnn(&version, 12);
+                proptest::prop_assert!(row.is_none_or(|row| row.version <= version));
+            }
+        }
+    }
+
+    #[test]
+    fn the_export_has_every_table() {
+        let export = Database::embedded().export();
+        for table in ["tensorflow", "keras", "cuda", "cudnn", "driver", "gpu", "chip", "compat", "crates"] {
+            assert!(export["tables"][table].is_array(), "{table}");
+        }
+        assert_eq!(export["tables"]["cuda"][0]["version"], "11.2.0");
+        assert_eq!(export["tables"]["cuda"][0]["checked"].as_str().map(str::len), Some(10));
+    }
+}

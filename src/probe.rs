@@ -1,8 +1,12 @@
 //! Reads a machine through its host and gives facts; judges nothing.
 
-use crate::facts::Facts;
+use std::thread::{Builder, Scope, ScopedJoinHandle};
+
+use crate::facts::{Assumption, Evidence, Facts, JupyterKernel, PythonEnv, SCHEMA, Source, Trouble};
 use crate::host::Host;
 use crate::options::Options;
+use crate::probe::loader::Search;
+use crate::version::Dotted;
 
 pub mod cudnn;
 pub mod driver;
@@ -15,8 +19,227 @@ pub mod project;
 pub mod python;
 pub mod toolkit;
 
-/// Reads everything.
+/// Reads everything, the parts side by side.
 pub fn probe(host: &Host, options: &Options) -> Facts {
-    let _ = (host, options);
-    Facts::default()
+    let search = Search::new(host);
+    let search = &search;
+    let mut facts = Facts {
+        schema: SCHEMA,
+        recorded: host.today().to_owned(),
+        env: crate::env::VARIABLES
+            .iter()
+            .filter_map(|variable| Some((variable.name.to_owned(), host.env(variable.name)?.to_owned())))
+            .collect(),
+        ..Facts::default()
+    };
+    (facts.assumed, facts.troubles) = assumptions(host, options);
+    let troubles = &mut facts.troubles;
+    std::thread::scope(|scope| {
+        let pythons = Aside::start(scope, "Python environments", move || pythons(host, search, options));
+        let driver = Aside::start(scope, "driver", move || {
+            let pci = pci::probe(host);
+            let driver = driver::probe(host, search, &pci);
+            (pci, driver)
+        });
+        let toolkits = Aside::start(scope, "CUDA toolkits", move || {
+            let found = toolkit::probe(host);
+            let cudnn = cudnn::probe(host, &found.toolkits);
+            (found, cudnn)
+        });
+        let rest = Aside::start(scope, "machine", move || {
+            (machine::probe(host), search.facts(), project::probe(host, options, project::CUDA_CRATES))
+        });
+
+        (facts.machine, facts.loader, facts.project) = rest.finish(troubles);
+        let (found, cudnn) = toolkits.finish(troubles);
+        (facts.toolkits, facts.selectors, facts.compilers) = (found.toolkits, found.selectors, found.compilers);
+        facts.cudnn = cudnn;
+        (facts.pci, facts.driver) = driver.finish(troubles);
+        let more;
+        (facts.pythons, facts.kernels, more) = pythons.finish(troubles);
+        troubles.extend(more);
+    });
+    facts
+}
+
+/// What is known of Python environments; none are read yet.
+fn pythons(host: &Host, search: &Search<'_>, options: &Options) -> (Vec<PythonEnv>, Vec<JupyterKernel>, Vec<Trouble>) {
+    let _ = (host, search, options);
+    (Vec::new(), Vec::new(), Vec::new())
+}
+
+/// One part of the reading: on a thread of its own, or done already where no thread could be had.
+enum Aside<'scope, T> {
+    Running(&'static str, ScopedJoinHandle<'scope, T>),
+    Done(T),
+}
+
+impl<'scope, T: Default + Send + 'scope> Aside<'scope, T> {
+    fn start<F>(scope: &'scope Scope<'scope, '_>, name: &'static str, read: F) -> Self
+    where
+        F: FnOnce() -> T + Copy + Send + 'scope,
+    {
+        match Builder::new().spawn_scoped(scope, read) {
+            Ok(handle) => Self::Running(name, handle),
+            Err(_) => Self::Done(read()),
+        }
+    }
+
+    /// What was read; a fault of the program itself in one part leaves the others standing.
+    fn finish(self, troubles: &mut Vec<Trouble>) -> T {
+        match self {
+            Self::Done(value) => value,
+            Self::Running(name, handle) => handle.join().unwrap_or_else(|_| {
+                let why = "reading it failed by a fault of this program".to_owned();
+                troubles.push(Trouble { at: name.to_owned(), why });
+                T::default()
+            }),
+        }
+    }
+}
+
+/// What is pretended: an option, or the variable that means the same where the option is not given.
+///
+/// Only the wish is recorded; no other reading is changed by it. An assumed driver also means
+/// its user-space libraries.
+pub fn assumptions(host: &Host, options: &Options) -> (Vec<Assumption>, Vec<Trouble>) {
+    let assume = &options.assume;
+    let wishes: [Wish<'_>; 4] = [
+        ("driver", &assume.driver, Some(("UV_CUDA_DRIVER_VERSION", |text| text.parse().ok()))),
+        ("gpu", &assume.gpu, Some(("CUDA_COMPUTE_CAP", compute_capability))),
+        ("python", &assume.python, None),
+        ("cuda", &assume.cuda, Some(("CONDA_OVERRIDE_CUDA", |text| text.parse().ok()))),
+    ];
+    let mut assumed = Vec::new();
+    let mut troubles = Vec::new();
+    for (key, option, variable) in wishes {
+        if let Some(value) = option {
+            let evidence = Evidence::new(Source::Option, "--assume", format!("{key}={value}"));
+            assumed.push(Assumption { key: key.to_owned(), value: value.clone(), evidence });
+            continue;
+        }
+        let Some((name, parse)) = variable else { continue };
+        let Some(text) = host.env_nonempty(name) else { continue };
+        match parse(text.trim()) {
+            Some(value) => {
+                assumed.push(Assumption { key: key.to_owned(), value, evidence: Evidence::env(name, text) });
+            }
+            None => troubles.push(Trouble { at: name.to_owned(), why: "its value is not a version".to_owned() }),
+        }
+    }
+    (assumed, troubles)
+}
+
+/// A key, what the option says, and the variable that means the same.
+type Wish<'a> = (&'static str, &'a Option<Dotted>, Option<(&'static str, Parse)>);
+
+/// Reads the text of a variable.
+type Parse = fn(&str) -> Option<Dotted>;
+
+/// A compute capability: `8.6`, `86`, `sm_86`, `90a`.
+pub fn compute_capability(text: &str) -> Option<Dotted> {
+    let text = text.strip_prefix("sm_").or_else(|| text.strip_prefix("compute_")).unwrap_or(text);
+    let text = text.strip_suffix(['a', 'f']).unwrap_or(text);
+    if text.contains('.') {
+        return text.parse().ok();
+    }
+    let (major, minor) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    format!("{major}.{minor}").parse().ok()
+}
+
+/// Small trees for tests.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::path::PathBuf;
+
+    use crate::host::Host;
+
+    pub(crate) struct Tree(tempfile::TempDir);
+
+    impl Tree {
+        pub(crate) fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        pub(crate) fn path(&self, path: &str) -> PathBuf {
+            self.0.path().join(path.trim_start_matches('/'))
+        }
+
+        pub(crate) fn write(&self, path: &str, text: &str) -> &Self {
+            self.folder(path.rsplit_once('/').unwrap().0);
+            std::fs::write(self.path(path), text).unwrap();
+            self
+        }
+
+        pub(crate) fn program(&self, path: &str) -> &Self {
+            self.write(path, "");
+            std::fs::set_permissions(self.path(path), std::fs::Permissions::from_mode(0o755)).unwrap();
+            self
+        }
+
+        pub(crate) fn folder(&self, path: &str) -> &Self {
+            std::fs::create_dir_all(self.path(path)).unwrap();
+            self
+        }
+
+        pub(crate) fn link(&self, target: &str, path: &str) -> &Self {
+            self.folder(path.rsplit_once('/').unwrap().0);
+            symlink(target, self.path(path)).unwrap();
+            self
+        }
+
+        pub(crate) fn host(&self, env: &[(&str, &str)]) -> Host {
+            let env = env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            Host::rooted(self.0.path(), env).unwrap()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::Tree;
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_empty_tree_gives_facts_that_survive_json() {
+        let tree = Tree::new();
+        let facts = probe(&tree.host(&[("CUDA_HOME", ""), ("SECRET", "x")]), &Options::default());
+        assert_eq!(facts.env.keys().collect::<Vec<_>>(), ["CUDA_HOME"]);
+        assert!(facts.pci.is_empty() && facts.toolkits.is_empty() && facts.troubles.is_empty());
+        let text = serde_json::to_string(&facts).unwrap();
+        assert_eq!(serde_json::from_str::<Facts>(&text).unwrap(), facts);
+    }
+
+    #[test]
+    fn options_win_over_variables() {
+        let tree = Tree::new();
+        let host =
+            tree.host(&[("CUDA_COMPUTE_CAP", "90"), ("CONDA_OVERRIDE_CUDA", "x"), ("UV_CUDA_DRIVER_VERSION", "")]);
+        let (assumed, troubles) = assumptions(&host, &Options::default());
+        assert_eq!(assumed.len(), 1);
+        assert_eq!((assumed[0].key.as_str(), assumed[0].value.as_str()), ("gpu", "9.0"));
+        assert_eq!(troubles[0].at, "CONDA_OVERRIDE_CUDA");
+        let mut options = Options::default();
+        options.assume.gpu = Some(Dotted::new(&[8, 0]));
+        assert_eq!(assumptions(&host, &options).0[0].evidence.says, "gpu=8.0");
+    }
+
+    #[test]
+    fn compute_capabilities_have_several_spellings() {
+        for (text, want) in [("90", "9.0"), ("8.6", "8.6"), ("120", "12.0"), ("sm_90a", "9.0")] {
+            assert_eq!(compute_capability(text).unwrap().as_str(), want);
+        }
+        for text in ["", "9", "native", "é", "a"] {
+            assert!(compute_capability(text).is_none(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn compute_capabilities_never_panic(text in "\\PC{0,12}") {
+            let _ = compute_capability(&text);
+        }
+    }
 }

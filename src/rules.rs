@@ -8,6 +8,71 @@ use crate::finding::{Judgment, Level};
 use crate::options::GpuWish;
 use crate::view::View;
 
+mod compat_package_misused;
+mod compute_capability_needs_jit;
+mod compute_capability_unsupported;
+mod conda_cpu_variant;
+mod container_without_gpu;
+mod cpu_without_avx;
+mod cuda_compiler_parts_missing;
+mod cuda_library_missing;
+mod cuda_library_shadowed;
+mod cudnn_incomplete;
+mod cudnn_major_mismatch;
+mod cudnn_missing;
+mod cudnn_older_than_built;
+mod cudnn_parts_mixed;
+mod cudnn_without_code_for_gpu;
+mod database_old;
+mod device_node_inaccessible;
+mod driver_below_cuda_floor;
+mod driver_branch_ended;
+mod driver_library_mismatch;
+mod driver_not_loaded;
+mod driver_readings_disagree;
+mod fabric_manager_missing;
+mod gpu_absent;
+mod gpu_lost;
+mod gpu_not_targeted_by_toolkit;
+mod host_compiler_unsupported;
+mod ignore_expired;
+mod ignore_unused;
+mod jupyter_kernel_elsewhere;
+mod keras_backend_cpu_only;
+mod keras_backend_missing;
+mod keras_backend_not_tensorflow;
+mod keras_config_invalid;
+mod keras_in_another_environment;
+mod keras_not_for_tensorflow;
+mod keras_outdated;
+mod keras_shadowed;
+mod legacy_keras_mismatch;
+mod legacy_keras_missing;
+mod libcuda_missing;
+mod libcuda_stub;
+mod log_level_hides_errors;
+mod numpy_abi_mismatch;
+mod nvidia_wheel_twins;
+mod nvml_missing;
+mod protobuf_mismatch;
+mod ptx_newer_than_driver;
+mod tensorflow_cpu_only;
+mod tensorflow_distributions_overlap;
+mod tensorflow_incomplete;
+mod tensorflow_platform_without_gpu;
+mod tensorflow_python_unsupported;
+mod tensorflow_without_cuda_libraries;
+#[cfg(test)]
+mod testing;
+mod toolkit_missing;
+mod toolkit_parts_mixed;
+mod toolkit_selectors_disagree;
+mod toolkit_variable_dead;
+mod visible_devices_hides_all;
+mod visible_devices_hides_some;
+mod visible_devices_invalid;
+mod wsl_driver_shadowed;
+
 /// A family of rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
@@ -89,4 +154,80 @@ pub mod layer {
     pub const PROJECT: u8 = 110;
     /// The program itself.
     pub const TOOL: u8 = 120;
+}
+
+/// All rules, in the order of DESIGN: by family, then as a reader would ask.
+static RULES: &[&Rule] = &[
+    &gpu_absent::RULE,
+    &driver_not_loaded::RULE,
+    &driver_library_mismatch::RULE,
+    &driver_below_cuda_floor::RULE,
+    &ptx_newer_than_driver::RULE,
+    &libcuda_missing::RULE,
+    &libcuda_stub::RULE,
+    &nvml_missing::RULE,
+    &compat_package_misused::RULE,
+    &device_node_inaccessible::RULE,
+    &container_without_gpu::RULE,
+    &gpu_lost::RULE,
+    &fabric_manager_missing::RULE,
+    &wsl_driver_shadowed::RULE,
+    &driver_branch_ended::RULE,
+    &driver_readings_disagree::RULE,
+    &visible_devices_hides_all::RULE,
+    &visible_devices_invalid::RULE,
+    &visible_devices_hides_some::RULE,
+    &compute_capability_unsupported::RULE,
+    &compute_capability_needs_jit::RULE,
+    &cudnn_without_code_for_gpu::RULE,
+    &cuda_library_missing::RULE,
+    &cuda_library_shadowed::RULE,
+    &cudnn_missing::RULE,
+    &cudnn_major_mismatch::RULE,
+    &cudnn_older_than_built::RULE,
+    &cudnn_incomplete::RULE,
+    &cudnn_parts_mixed::RULE,
+    &cuda_compiler_parts_missing::RULE,
+    &toolkit_missing::RULE,
+    &toolkit_selectors_disagree::RULE,
+    &toolkit_variable_dead::RULE,
+    &toolkit_parts_mixed::RULE,
+    &host_compiler_unsupported::RULE,
+    &gpu_not_targeted_by_toolkit::RULE,
+    &tensorflow_cpu_only::RULE,
+    &tensorflow_without_cuda_libraries::RULE,
+    &tensorflow_distributions_overlap::RULE,
+    &tensorflow_incomplete::RULE,
+    &tensorflow_python_unsupported::RULE,
+    &tensorflow_platform_without_gpu::RULE,
+    &jupyter_kernel_elsewhere::RULE,
+    &numpy_abi_mismatch::RULE,
+    &protobuf_mismatch::RULE,
+    &nvidia_wheel_twins::RULE,
+    &conda_cpu_variant::RULE,
+    &cpu_without_avx::RULE,
+    &log_level_hides_errors::RULE,
+    &keras_not_for_tensorflow::RULE,
+    &keras_outdated::RULE,
+    &keras_in_another_environment::RULE,
+    &keras_shadowed::RULE,
+    &keras_backend_not_tensorflow::RULE,
+    &keras_backend_cpu_only::RULE,
+    &keras_backend_missing::RULE,
+    &keras_config_invalid::RULE,
+    &legacy_keras_missing::RULE,
+    &legacy_keras_mismatch::RULE,
+    &database_old::RULE,
+    &ignore_expired::RULE,
+    &ignore_unused::RULE,
+];
+
+/// All rules.
+pub fn all() -> &'static [&'static Rule] {
+    RULES
+}
+
+/// A rule by its name.
+pub fn find(id: &str) -> Option<&'static Rule> {
+    RULES.iter().find(|rule| rule.id == id).copied()
 }

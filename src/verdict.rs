@@ -1,1 +1,260 @@
-//! To be written.
+//! Runs every rule over the facts and turns their findings into verdicts, root cause first.
+//!
+//! Levels from the policy, ignores and exit codes are not its business: verdicts are the truth, whatever
+//! the policy.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::db::Database;
+use crate::facts::Facts;
+use crate::finding::{Break, Finding, Judgment, Level, Subject, Unknown};
+use crate::options::GpuWish;
+use crate::rules::{self, Cx, Rule, layer};
+use crate::view::{EnvView, View};
+
+/// An answer to a question about the GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// It will.
+    Yes,
+    /// It will not.
+    No,
+    /// That cannot be told.
+    Unknown,
+}
+
+/// What all rules said.
+#[derive(Clone, Debug)]
+pub struct Outcomes {
+    /// Findings, the root cause first.
+    pub findings: Vec<(&'static Rule, Finding)>,
+    /// Rules that had something to look at and found nothing wrong.
+    pub passed: Vec<&'static str>,
+    /// What could not be told.
+    pub unknown: Vec<(&'static str, Unknown)>,
+    /// Rules that had nothing to look at.
+    pub not_applicable: Vec<&'static str>,
+    /// The verdicts.
+    pub verdicts: Verdicts,
+}
+
+/// The verdicts on one machine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Verdicts {
+    /// One for each Python environment.
+    pub environments: Vec<EnvVerdict>,
+    /// On the Cargo project, where its lock file has crates that deal with CUDA.
+    pub project: Option<ProjectVerdict>,
+    /// On the test kernel; empty where none ran.
+    pub kernel: Vec<KernelVerdict>,
+}
+
+/// The verdict on one Python environment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EnvVerdict {
+    /// Its folder.
+    pub path: String,
+    /// Its Python version.
+    pub python: Option<String>,
+    /// Whether `python` would start it.
+    pub active: bool,
+    /// On TensorFlow, where it is installed.
+    pub tensorflow: Option<TfVerdict>,
+    /// On Keras, where it is installed.
+    pub keras: Option<KerasVerdict>,
+}
+
+/// The verdict on TensorFlow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TfVerdict {
+    /// Its version.
+    pub version: Option<String>,
+    /// Whether `tf.config.list_physical_devices('GPU')` returns a device.
+    pub sees_gpu: Answer,
+    /// Whether its operations compute on it.
+    pub runs_on_gpu: Answer,
+    /// The rules that say so, root cause first.
+    pub because: Vec<String>,
+}
+
+/// The verdict on Keras.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KerasVerdict {
+    /// Its version.
+    pub version: Option<String>,
+    /// Its backend.
+    pub backend: String,
+    /// What chose the backend.
+    pub backend_from: String,
+    /// Whether a computation with it, a small `fit` included, runs on the GPU.
+    pub uses_gpu: Answer,
+    /// The rules that say so, root cause first.
+    pub because: Vec<String>,
+}
+
+/// The verdict on a Cargo project.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProjectVerdict {
+    /// Whether its CUDA code builds.
+    pub builds: Answer,
+    /// Whether it runs.
+    pub runs: Answer,
+    /// The rules that say so.
+    pub because: Vec<String>,
+}
+
+/// The outcome of one test kernel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KernelVerdict {
+    /// The number of the GPU.
+    pub gpu: u32,
+    /// `ptx`, `nvrtc` or `nvcc`.
+    pub route: String,
+    /// `ok`, or what failed.
+    pub outcome: String,
+    /// Milliseconds by stage.
+    pub ms: BTreeMap<String, f64>,
+}
+
+/// Judges one machine.
+pub fn judge(facts: &Facts, db: &Database, gpu: GpuWish, today: &str) -> Outcomes {
+    let view = View::new(facts, db);
+    let cx = Cx { facts, db, view: &view, gpu, today };
+    let mut findings: Vec<(&'static Rule, Finding)> = Vec::new();
+    let mut unknown: Vec<(&'static str, Unknown)> = Vec::new();
+    let mut passed = Vec::new();
+    let mut not_applicable = Vec::new();
+    for rule in rules::all() {
+        let mut judgment = Judgment::default();
+        (rule.check)(&cx, &mut judgment);
+        match (judgment.applied, judgment.findings.is_empty(), judgment.unknown.is_empty()) {
+            (false, ..) => not_applicable.push(rule.id),
+            (true, true, true) => passed.push(rule.id),
+            _ => {}
+        }
+        findings.extend(judgment.findings.into_iter().map(|finding| (*rule, finding)));
+        unknown.extend(judgment.unknown.into_iter().map(|item| (rule.id, item)));
+    }
+    // Stable: rules of one layer keep the order in which they are listed.
+    findings.sort_by_key(|(rule, finding)| (rule.layer, finding.subject.clone()));
+    unknown.sort_by_key(|(id, _)| rules::find(id).map_or(u8::MAX, |rule| rule.layer));
+
+    let verdicts = Verdicts {
+        environments: view.envs().map(|env| env_verdict(&env, &findings, &unknown)).collect(),
+        project: project_verdict(facts, db, &findings, &unknown),
+        kernel: Vec::new(),
+    };
+
+    // A message level hides something only where there is something to hide.
+    let trouble = findings
+        .iter()
+        .any(|(rule, finding)| rule.layer < layer::TOOL && finding.level.unwrap_or(rule.level) > Level::Note);
+    let mut dropped = Vec::new();
+    findings.retain(|(rule, _)| {
+        let keep = match rule.id {
+            "log-level-hides-errors" => trouble,
+            // Where no GPU is wanted, only what breaks imports, builds or the check itself is worth a word.
+            _ => {
+                gpu != GpuWish::None
+                    || (layer::IMPORT..layer::WHEEL).contains(&rule.layer)
+                    || rule.layer >= layer::PROJECT
+            }
+        };
+        if !keep {
+            dropped.push(rule.id);
+        }
+        keep
+    });
+    dropped.dedup();
+    not_applicable.extend(dropped.into_iter().filter(|id| !findings.iter().any(|(rule, _)| rule.id == *id)));
+    not_applicable.sort_unstable();
+    not_applicable.dedup();
+    passed.sort_unstable();
+    Outcomes { findings, passed, unknown, not_applicable, verdicts }
+}
+
+fn env_verdict(
+    env: &EnvView<'_, '_>,
+    findings: &[(&'static Rule, Finding)],
+    unknown: &[(&'static str, Unknown)],
+) -> EnvVerdict {
+    let asked = |wanted: &[Break]| verdict_on(&[Subject::Machine, Subject::Env(env.index)], wanted, findings, unknown);
+    let tensorflow = env.tf().map(|_| {
+        let (sees_gpu, _) = asked(&[Break::Cuda, Break::TfSees]);
+        let (runs_on_gpu, because) = asked(&[Break::Cuda, Break::TfSees, Break::TfRuns]);
+        TfVerdict { version: env.tf_version_text().map(str::to_owned), sees_gpu, runs_on_gpu, because }
+    });
+    let legacy = env.legacy().then_some(env.env.tf_keras.as_ref()).flatten();
+    let keras = legacy.or_else(|| env.keras()).map(|keras| {
+        let backend = env.backend();
+        let (uses_gpu, because) = if backend.name == "tensorflow" {
+            asked(&[Break::Cuda, Break::TfSees, Break::TfRuns, Break::KerasUses])
+        } else {
+            asked(&[Break::Cuda, Break::KerasUses])
+        };
+        KerasVerdict {
+            version: keras.version.clone(),
+            backend: backend.name,
+            backend_from: backend.from,
+            uses_gpu,
+            because,
+        }
+    });
+    EnvVerdict {
+        path: env.env.path.clone(),
+        python: env.env.version.value().cloned(),
+        active: env.env.active,
+        tensorflow,
+        keras,
+    }
+}
+
+/// The answer that findings and unknown things leave for some subjects, and the rules that decide it.
+fn verdict_on(
+    subjects: &[Subject],
+    wanted: &[Break],
+    findings: &[(&'static Rule, Finding)],
+    unknown: &[(&'static str, Unknown)],
+) -> (Answer, Vec<String>) {
+    let mut because: Vec<String> = Vec::new();
+    for (rule, finding) in findings {
+        let breaks = finding.breaks.iter().any(|(subject, what)| subjects.contains(subject) && wanted.contains(what));
+        if breaks && !because.iter().any(|id| id == rule.id) {
+            because.push(rule.id.to_owned());
+        }
+    }
+    if !because.is_empty() {
+        return (Answer::No, because);
+    }
+    for (id, item) in unknown {
+        let open = subjects.contains(&item.subject) && item.breaks.is_some_and(|what| wanted.contains(&what));
+        if open && !because.iter().any(|known| known == id) {
+            because.push((*id).to_owned());
+        }
+    }
+    (if because.is_empty() { Answer::Yes } else { Answer::Unknown }, because)
+}
+
+fn project_verdict(
+    facts: &Facts,
+    db: &Database,
+    findings: &[(&'static Rule, Finding)],
+    unknown: &[(&'static str, Unknown)],
+) -> Option<ProjectVerdict> {
+    let project = facts.project.as_ref()?;
+    // A project without CUDA asks nothing of the machine.
+    project.crates.iter().find(|locked| db.crates().iter().any(|row| row.name == locked.name))?;
+    let asked = |wanted: &[Break]| verdict_on(&[Subject::Project], wanted, findings, unknown);
+    let (builds, because) = asked(&[Break::Builds]);
+    let (runs, runs_because) = asked(&[Break::Builds, Break::Runs]);
+    // What the crates themselves ask for is judged in a later step; until then only a "no" is certain.
+    let certain = |answer| if answer == Answer::No { Answer::No } else { Answer::Unknown };
+    Some(ProjectVerdict {
+        builds: certain(builds),
+        runs: certain(runs),
+        because: if because.is_empty() { runs_because } else { because },
+    })
+}

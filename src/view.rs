@@ -1,7 +1,957 @@
-//! Derived views of the facts, shared by rules; pure.
-/// Derived views.
+//! Derived views of the facts, shared by rules: which GPU, which driver, what an environment would import.
+//!
+//! Pure: it looks at facts, rows and wishes only, and decides nothing about levels.
+
+use std::collections::BTreeSet;
+use std::str::FromStr as _;
+
+use pep440_rs::{Version, VersionSpecifiers};
+
+use crate::db::Database;
+use crate::db::schema::TensorflowRow;
+use crate::facts::{
+    Assumption, DeviceNode, Dist, Evidence, Facts, LibcudaKind, Library, Module, PathOrigin, PythonEnv, Requirement,
+    Resolution, TensorFlow, Via,
+};
+use crate::finding::{RowRef, Subject};
+use crate::version::Dotted;
+
+/// The sonames of one CUDA major that TensorFlow opens by name, cuDNN left out.
+///
+/// Source: the sonames of NVIDIA's libraries, as TensorFlow 2.10 to 2.22 was seen to open them.
+pub const GENERATIONS: &[(u32, &[&str])] = &[
+    (
+        11,
+        &[
+            "libcudart.so.11.0",
+            "libcublas.so.11",
+            "libcublasLt.so.11",
+            "libcufft.so.10",
+            "libcusolver.so.11",
+            "libcusparse.so.11",
+        ],
+    ),
+    (
+        12,
+        &[
+            "libcudart.so.12",
+            "libcublas.so.12",
+            "libcublasLt.so.12",
+            "libcufft.so.11",
+            "libcusolver.so.11",
+            "libcusparse.so.12",
+        ],
+    ),
+    (
+        13,
+        &[
+            "libcudart.so.13",
+            "libcublas.so.13",
+            "libcublasLt.so.13",
+            "libcufft.so.12",
+            "libcusolver.so.12",
+            "libcusparse.so.12",
+        ],
+    ),
+];
+
+/// Distributions that bring a `tensorflow` package of their own.
+pub const TENSORFLOW_DISTS: &[&str] = &[
+    "tensorflow",
+    "tensorflow-cpu",
+    "tensorflow-gpu",
+    "tensorflow-intel",
+    "tf-nightly",
+    "tf-nightly-cpu",
+    "tensorflow-rocm",
+    "tensorflow-macos",
+    "intel-tensorflow",
+];
+
+/// The backends that Keras 3 knows.
+pub const BACKENDS: &[&str] = &["tensorflow", "jax", "torch", "numpy", "openvino"];
+
+/// Derived views of one machine.
 #[derive(Debug)]
 pub struct View<'a> {
-    /** The facts. */
-    pub facts: &'a crate::facts::Facts,
+    /// The facts.
+    pub facts: &'a Facts,
+    /// The database.
+    pub db: &'a Database,
+    /// The GPUs that programs could use, assumed ones in place of real ones.
+    pub gpus: Vec<Gpu>,
+}
+
+/// A GPU, real or assumed.
+#[derive(Clone, Debug)]
+pub struct Gpu {
+    /// Its marketing name, or the best that is known.
+    pub name: String,
+    /// Its compute capability, where it can be told.
+    pub compute: Option<Dotted>,
+    /// The row that gave the compute capability.
+    pub row: Option<RowRef>,
+    /// `datacenter`, `workstation`, `geforce`, `jetson`.
+    pub class: Option<String>,
+    /// Its PCI address.
+    pub address: Option<String>,
+    /// Its UUID.
+    pub uuid: Option<String>,
+    /// What shows it.
+    pub evidence: Evidence,
+    /// Whether it is only assumed.
+    pub assumed: bool,
+}
+
+impl<'a> View<'a> {
+    /// Derives what several rules need.
+    pub fn new(facts: &'a Facts, db: &'a Database) -> Self {
+        let mut view = Self { facts, db, gpus: Vec::new() };
+        view.gpus = view.find_gpus();
+        view
+    }
+
+    /// An assumption by its key.
+    pub fn assumed(&self, key: &str) -> Option<&'a Assumption> {
+        self.facts.assumed.iter().find(|assumption| assumption.key == key)
+    }
+
+    fn find_gpus(&self) -> Vec<Gpu> {
+        if let Some(assumed) = self.assumed("gpu") {
+            return vec![Gpu {
+                name: format!("GPU of compute capability {}", assumed.value),
+                compute: Some(assumed.value.clone()),
+                row: None,
+                class: None,
+                address: None,
+                uuid: None,
+                evidence: assumed.evidence.clone(),
+                assumed: true,
+            }];
+        }
+        let listed = &self.facts.driver.gpus;
+        let mut gpus: Vec<Gpu> = self
+            .facts
+            .pci
+            .iter()
+            .filter(|device| device.is_nvidia_gpu())
+            .map(|device| {
+                let known = self.db.gpu_by_pci(&device.device);
+                let proc = listed.iter().find(|gpu| gpu.address.eq_ignore_ascii_case(&device.address));
+                let by_name = proc.and_then(|gpu| gpu.model.as_deref()).and_then(|model| self.db.gpu_by_name(model));
+                let known = by_name.or(known);
+                Gpu {
+                    name: proc
+                        .and_then(|gpu| gpu.model.clone())
+                        .or_else(|| known.as_ref().map(|gpu| gpu.name.clone()))
+                        .unwrap_or_else(|| format!("NVIDIA device {}", device.device)),
+                    compute: known.as_ref().map(|gpu| gpu.compute.clone()),
+                    row: known.as_ref().map(|gpu| gpu.row.clone()),
+                    class: known.and_then(|gpu| gpu.class),
+                    address: Some(device.address.clone()),
+                    uuid: proc.and_then(|gpu| gpu.uuid.clone()),
+                    evidence: Evidence::file(
+                        &device.path,
+                        format!("vendor {} device {} class {}", device.vendor, device.device, device.class),
+                    ),
+                    assumed: false,
+                }
+            })
+            .collect();
+        if gpus.is_empty() {
+            // Containers and WSL often hide the PCI bus: the driver's own list, then bare nodes, tell.
+            gpus.extend(listed.iter().map(|gpu| {
+                let known = gpu.model.as_deref().and_then(|model| self.db.gpu_by_name(model));
+                Gpu {
+                    name: gpu.model.clone().unwrap_or_else(|| "NVIDIA GPU".to_owned()),
+                    compute: known.as_ref().map(|gpu| gpu.compute.clone()),
+                    row: known.as_ref().map(|gpu| gpu.row.clone()),
+                    class: known.and_then(|gpu| gpu.class),
+                    address: Some(gpu.address.clone()),
+                    uuid: gpu.uuid.clone(),
+                    evidence: Evidence::file(&gpu.path, gpu.model.as_deref().unwrap_or("a device")),
+                    assumed: false,
+                }
+            }));
+        }
+        let bare = |name: &str, evidence: Evidence| Gpu {
+            name: name.to_owned(),
+            compute: None,
+            row: None,
+            class: None,
+            address: None,
+            uuid: None,
+            evidence,
+            assumed: false,
+        };
+        if gpus.is_empty() {
+            if let Some(wsl) = self.facts.machine.wsl.as_ref().filter(|wsl| wsl.dxg) {
+                gpus.push(bare(
+                    "GPU of the Windows host",
+                    Evidence::file("/dev/dxg", format!("there; {}", wsl.evidence.says)),
+                ));
+            } else if let Some(tegra) = &self.facts.machine.tegra {
+                gpus.push(Gpu { class: Some("jetson".to_owned()), ..bare("NVIDIA Jetson", tegra.clone()) });
+            } else {
+                // `/dev/nvidia0` is made for a device; a lone `/dev/nvidiactl` proves nothing.
+                gpus.extend(
+                    self.facts
+                        .driver
+                        .nodes
+                        .iter()
+                        .filter(|node| {
+                            node.path
+                                .strip_prefix("/dev/nvidia")
+                                .is_some_and(|tail| !tail.is_empty() && tail.bytes().all(|b| b.is_ascii_digit()))
+                        })
+                        .map(|node| bare("NVIDIA GPU", Evidence::file(&node.path, "a device node"))),
+                );
+            }
+        }
+        gpus
+    }
+
+    /// Whether there is a GPU, real or assumed.
+    pub fn has_gpu(&self) -> bool {
+        !self.gpus.is_empty()
+    }
+
+    /// Whether the GPU is only assumed.
+    pub fn gpu_is_assumed(&self) -> bool {
+        self.gpus.iter().any(|gpu| gpu.assumed)
+    }
+
+    /// Whether this is WSL with its door to the Windows driver.
+    pub fn is_wsl(&self) -> bool {
+        self.facts.machine.wsl.is_some()
+    }
+
+    /// The driver's version: assumed, else the loaded module's, else that of the user-space library.
+    pub fn driver(&self) -> Option<(&'a Dotted, &'a Evidence)> {
+        if let Some(assumed) = self.assumed("driver") {
+            return Some((&assumed.value, &assumed.evidence));
+        }
+        let driver = &self.facts.driver;
+        driver.kernel.first().or_else(|| driver.userspace.first()).map(|reading| (&reading.value, &reading.evidence))
+    }
+
+    /// Whether a driver answers as far as files tell: module loaded, or WSL, or assumed.
+    pub fn driver_loaded(&self) -> bool {
+        self.assumed("driver").is_some()
+            || self.is_wsl()
+            || self.facts.driver.loaded.value() == Some(&true)
+            || !self.facts.driver.kernel.is_empty()
+    }
+
+    /// The CUDA version that the driver reports, and where that is known from.
+    pub fn driver_cuda(&self) -> Option<(Dotted, Option<RowRef>)> {
+        if let Some(assumed) = self.assumed("cuda") {
+            return Some((assumed.value.clone(), None));
+        }
+        let (version, _) = self.driver()?;
+        self.db.driver_reports_cuda(version).map(|(cuda, row)| (cuda, Some(row)))
+    }
+
+    /// The environments.
+    pub fn envs(&self) -> impl Iterator<Item = EnvView<'_, 'a>> {
+        (0..self.facts.pythons.len()).map(|index| self.env(index))
+    }
+
+    /// One environment.
+    pub fn env(&self, index: usize) -> EnvView<'_, 'a> {
+        EnvView { view: self, index, env: &self.facts.pythons[index] }
+    }
+
+    /// `linux-x86_64` and the like, as the database names platforms.
+    pub fn platform(&self) -> String {
+        let arch = match (self.facts.machine.os.as_str(), self.facts.machine.arch.as_str()) {
+            ("macos", "aarch64") => "arm64",
+            (_, arch) => arch,
+        };
+        format!("{}-{arch}", self.facts.machine.os)
+    }
+
+    /// Text for "pip install", by what made the environment.
+    pub fn install(&self, env: &PythonEnv, what: &str) -> String {
+        let uv = env.dists.iter().any(|dist| dist.installer.as_deref() == Some("uv"));
+        let python = if env.interpreter.is_empty() { "python".to_owned() } else { env.interpreter.clone() };
+        if uv { format!("uv pip install --python {python} {what}") } else { format!("{python} -m pip install {what}") }
+    }
+
+    /// Text for "pip uninstall", by what made the environment.
+    pub fn uninstall(&self, env: &PythonEnv, what: &str) -> String {
+        let uv = env.dists.iter().any(|dist| dist.installer.as_deref() == Some("uv"));
+        let python = if env.interpreter.is_empty() { "python".to_owned() } else { env.interpreter.clone() };
+        if uv {
+            format!("uv pip uninstall --python {python} {what}")
+        } else {
+            format!("{python} -m pip uninstall -y {what}")
+        }
+    }
+
+    /// Whether the driver's own state is worth asking about: a GPU, and no driver assumed.
+    pub fn driver_matters(&self) -> bool {
+        self.has_gpu() && self.assumed("driver").is_none()
+    }
+
+    /// The nodes of the GPUs themselves: `/dev/nvidia0` and so on.
+    pub fn gpu_nodes(&self) -> impl Iterator<Item = &'a DeviceNode> {
+        self.facts.driver.nodes.iter().filter(|node| {
+            let tail = node.path.strip_prefix("/dev/nvidia").unwrap_or_default();
+            !tail.is_empty() && tail.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    }
+
+    /// Whether this is a container that was given no GPU, though the machine beneath may well have one.
+    pub fn container_lacks_gpu(&self) -> bool {
+        self.facts.machine.container.is_some()
+            && self.assumed("driver").is_none()
+            && !self.gpu_is_assumed()
+            && !self.is_wsl()
+            && self.facts.machine.tegra.is_none()
+            && self.facts.driver.loaded.value() != Some(&false)
+            && self.gpu_nodes().next().is_none()
+    }
+
+    /// Whether a driver stands behind this process: loaded here, or its nodes were handed into the container.
+    pub fn driver_answers(&self) -> bool {
+        !self.container_lacks_gpu()
+            && (self.driver_loaded()
+                || (self.facts.machine.container.is_some() && self.gpu_nodes().next().is_some())
+                || self.facts.machine.tegra.is_some())
+    }
+
+    /// What a copy of libcuda is.
+    pub fn libcuda_kind(&self, library: &Library) -> LibcudaKind {
+        let copies = &self.facts.driver.copies;
+        let copy = copies.iter().find(|copy| copy.path == library.path || copy.real == library.real);
+        let folder = |name: &str| [&library.path, &library.real].iter().any(|path| path.split('/').any(|p| p == name));
+        match copy {
+            Some(copy) => copy.kind,
+            None if library.via == Via::Assumed => LibcudaKind::Assumed,
+            None if folder("stubs") => LibcudaKind::Stub,
+            None if folder("compat") || folder("cuda-compat") => LibcudaKind::Compat,
+            None if folder("wsl") => LibcudaKind::Wsl,
+            None => LibcudaKind::Driver,
+        }
+    }
+
+    /// The driver version that a copy of libcuda states in its file name.
+    pub fn libcuda_version(&self, library: &Library) -> Option<Dotted> {
+        let copies = &self.facts.driver.copies;
+        let copy = copies.iter().find(|copy| copy.path == library.path || copy.real == library.real);
+        copy.and_then(|copy| copy.version.clone()).or_else(|| driver_file_version(&library.real))
+    }
+
+    /// The libcuda that TensorFlow of an environment gets, else the one of an ordinary program.
+    pub fn libcuda_of(&self, env: &PythonEnv) -> Option<&'a Library> {
+        let generic = self.facts.driver.libcuda.file.value();
+        let index = self.facts.pythons.iter().position(|other| std::ptr::eq(other, env));
+        let own = index.and_then(|index| self.facts.pythons[index].tensorflow.as_ref());
+        own.and_then(|tf| tf.libcuda.file.value()).or(generic)
+    }
+
+    /// Each libcuda that wins for somebody, with whom it serves: the machine where it serves everybody.
+    pub fn libcudas(&self) -> Vec<(&'a Library, Vec<Subject>)> {
+        let generic = self.facts.driver.libcuda.file.value();
+        let mut groups: Vec<(&'a Library, Vec<Subject>)> =
+            generic.map(|library| (library, Vec::new())).into_iter().collect();
+        for (index, env) in self.facts.pythons.iter().enumerate() {
+            let Some(library) = self.libcuda_of(env) else { continue };
+            match groups.iter_mut().find(|(other, _)| other.real == library.real) {
+                Some((_, users)) => users.push(Subject::Env(index)),
+                None => groups.push((library, vec![Subject::Env(index)])),
+            }
+        }
+        if let [(_, users)] = groups.as_mut_slice() {
+            *users = vec![Subject::Machine];
+        }
+        groups
+    }
+
+    /// The driver that the programs of an environment meet: a winning forward-compatibility package stands in for it.
+    pub fn driver_for(&self, env: &PythonEnv) -> Option<(Dotted, Evidence)> {
+        if self.assumed("driver").is_none()
+            && let Some(library) = self.libcuda_of(env)
+            && self.libcuda_kind(library) == LibcudaKind::Compat
+            && let Some(version) = self.libcuda_version(library)
+        {
+            return Some((version, library.evidence("libcuda.so.1")));
+        }
+        self.driver().map(|(version, evidence)| (version.clone(), evidence.clone()))
+    }
+
+    /// The CUDA version that the driver reports to the programs of an environment.
+    pub fn driver_cuda_for(&self, env: &PythonEnv) -> Option<(Dotted, Option<RowRef>)> {
+        if self.assumed("cuda").is_some() {
+            return self.driver_cuda();
+        }
+        let (version, _) = self.driver_for(env)?;
+        self.db.driver_reports_cuda(&version).map(|(cuda, row)| (cuda, Some(row)))
+    }
+}
+
+/// The driver version in the name of a library of the driver's: `libcuda.so.535.54.03`, but not `libcuda.so.1`.
+pub fn driver_file_version(path: &str) -> Option<Dotted> {
+    Dotted::from_file_name(path).filter(|version| version.len() >= 2 && version.major() >= 10)
+}
+
+/// One Python environment with what follows from its readings.
+#[derive(Clone, Copy, Debug)]
+pub struct EnvView<'v, 'a> {
+    /// The whole.
+    pub view: &'v View<'a>,
+    /// Its index in `Facts::pythons`.
+    pub index: usize,
+    /// Its readings.
+    pub env: &'a PythonEnv,
+}
+
+/// What Keras 3 computes with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Its name as configured.
+    pub name: String,
+    /// What decides: `KERAS_BACKEND`, the path of keras.json, or `default`.
+    pub from: String,
+    /// The evidence, where something decides.
+    pub evidence: Option<Evidence>,
+}
+
+impl<'a> EnvView<'_, 'a> {
+    /// TensorFlow's readings, where it is installed.
+    pub fn tf(&self) -> Option<&'a TensorFlow> {
+        self.env.tensorflow.as_ref()
+    }
+
+    /// TensorFlow where it is worth asking about the GPU: installed and importable.
+    pub fn tf_alive(&self) -> Option<&'a TensorFlow> {
+        self.tf().filter(|tf| !tf.module.as_ref().is_none_or(|module| module.namespace))
+    }
+
+    /// The distribution that TensorFlow's module belongs to.
+    pub fn tf_dist(&self) -> Option<&'a Dist> {
+        let tf = self.tf()?;
+        let owner = tf.module.as_ref().and_then(|module| module.dist);
+        owner.or_else(|| tf.dists.first().copied()).and_then(|index| self.env.dists.get(index))
+    }
+
+    /// The distributions that bring a `tensorflow` package, without mere shims.
+    pub fn tf_dists(&self) -> Vec<&'a Dist> {
+        self.tf().map(|tf| tf.dists.iter().filter_map(|&index| self.env.dists.get(index)).collect()).unwrap_or_default()
+    }
+
+    /// TensorFlow's version as text.
+    pub fn tf_version_text(&self) -> Option<&'a str> {
+        let tf = self.tf()?;
+        let module = tf.module.as_ref().and_then(|module| module.version.as_deref());
+        self.tf_dist().map(|dist| dist.version.as_str()).or(module)
+    }
+
+    /// TensorFlow's version.
+    pub fn tf_version(&self) -> Option<Version> {
+        Version::from_str(self.tf_version_text()?).ok()
+    }
+
+    /// TensorFlow's release as `(major, minor)`.
+    pub fn tf_minor(&self) -> Option<(u64, u64)> {
+        let version = self.tf_version()?;
+        let release = version.release();
+        Some((*release.first()?, release.get(1).copied().unwrap_or(0)))
+    }
+
+    /// TensorFlow's row.
+    pub fn tf_row(&self) -> Option<&'a TensorflowRow> {
+        let package = self.tf_dist().map_or("tensorflow", |dist| dist.name.as_str());
+        self.view.db.tensorflow(package, &self.view.platform(), self.tf_version_text()?)
+    }
+
+    /// A reference to TensorFlow's row.
+    pub fn tf_row_ref(&self) -> Option<RowRef> {
+        self.tf_row().map(TensorflowRow::row_ref)
+    }
+
+    /// Whether TensorFlow was built with CUDA.
+    pub fn cuda_build(&self) -> Option<bool> {
+        let tf = self.tf()?;
+        tf.build.value().map(|build| build.cuda_build).or_else(|| self.tf_row().map(|row| row.cuda_build))
+    }
+
+    /// Whether it is worth asking about the CUDA libraries: a GPU, and a living CUDA build.
+    pub fn wants_cuda(&self) -> bool {
+        self.view.has_gpu() && self.tf_alive().is_some() && self.cuda_build() == Some(true)
+    }
+
+    /// The CUDA major that TensorFlow was built for.
+    pub fn cuda_major(&self) -> Option<u32> {
+        let built = self.tf()?.build.value().and_then(|build| build.cuda.clone());
+        let built = built.or_else(|| self.tf_row().and_then(|row| row.cuda.as_ref().map(ToString::to_string)));
+        if let Some(major) = built.and_then(|text| text.split('.').next().and_then(|major| major.parse().ok())) {
+            return Some(major);
+        }
+        // A release that does not say it names its wheels by it: nvidia-cublas-cu12.
+        self.requirements()
+            .filter_map(|requirement| requirement.name.strip_prefix("nvidia-")?.rsplit_once("-cu")?.1.parse().ok())
+            .next()
+    }
+
+    /// The CUDA version that TensorFlow was built for, as text.
+    pub fn cuda_text(&self) -> Option<String> {
+        let built = self.tf()?.build.value().and_then(|build| build.cuda.clone());
+        built
+            .or_else(|| self.tf_row().and_then(|row| row.cuda.as_ref().map(ToString::to_string)))
+            .or_else(|| self.cuda_major().map(|major| major.to_string()))
+    }
+
+    /// The requirement lines of the distributions that bring TensorFlow.
+    pub fn requirements(&self) -> impl Iterator<Item = &'a Requirement> {
+        self.tf_dists().into_iter().flat_map(|dist| dist.requires.iter())
+    }
+
+    /// A requirement of TensorFlow, the extra's or the plain one, that applies here.
+    pub fn requirement(&self, name: &str) -> Option<&'a Requirement> {
+        self.requirements().find(|requirement| requirement.name == name && requirement.applies != Some(false))
+    }
+
+    /// Where a requirement of TensorFlow stands.
+    pub fn requirement_evidence(&self, requirement: &Requirement) -> Evidence {
+        let at = self
+            .tf_dists()
+            .into_iter()
+            .find(|dist| dist.requires.iter().any(|other| std::ptr::eq(other, requirement)))
+            .map_or_else(|| "METADATA".to_owned(), |dist| format!("{}/METADATA", dist.metadata));
+        Evidence::package(at, &requirement.text).line(requirement.line)
+    }
+
+    /// The cuDNN that TensorFlow was built with: the row's figure, else the lowest that its requirements allow, else the major.
+    pub fn cudnn_built(&self) -> Option<Dotted> {
+        let from_row = self.tf_row().and_then(|row| row.cudnn.clone());
+        let from_requirement = || {
+            self.requirements()
+                .find(|requirement| requirement.name.starts_with("nvidia-cudnn-cu"))
+                .and_then(|requirement| lower_bound(&requirement.specifier))
+                .map(|bound: Dotted| bound.prefix(3))
+        };
+        let from_build = || self.tf()?.build.value()?.cudnn.as_deref()?.parse().ok();
+        from_row.or_else(from_requirement).or_else(from_build)
+    }
+
+    /// The names that TensorFlow opens when it registers GPUs, cuDNN last.
+    pub fn wanted(&self) -> Vec<String> {
+        if let Some(row) = self.tf_row().filter(|row| !row.libraries.is_empty()) {
+            return row.libraries.clone();
+        }
+        let generation = self.cuda_major().and_then(|major| GENERATIONS.iter().find(|(of, _)| *of == major));
+        let mut names: Vec<String> =
+            generation.map(|(_, names)| names.iter().map(|&name| name.to_owned()).collect()).unwrap_or_default();
+        if let Some(cudnn) = self.cudnn_built()
+            && !names.is_empty()
+        {
+            names.push(format!("libcudnn.so.{}", cudnn.major()));
+        }
+        names
+    }
+
+    /// How a name resolves for TensorFlow.
+    pub fn resolution(&self, name: &str) -> Option<&'a Resolution> {
+        self.tf()?.libraries.iter().find(|resolution| resolution.name == name)
+    }
+
+    /// The file that wins for a name.
+    pub fn library(&self, name: &str) -> Option<&'a Library> {
+        self.resolution(name)?.file.value()
+    }
+
+    /// The name of the cuDNN that TensorFlow opens.
+    pub fn cudnn_name(&self) -> Option<String> {
+        self.wanted().into_iter().find(|name| name.starts_with("libcudnn.so."))
+    }
+
+    /// The cuDNN that TensorFlow gets.
+    pub fn cudnn(&self) -> Option<&'a Library> {
+        self.library(&self.cudnn_name()?)
+    }
+
+    /// Wanted names that nothing provides, with their resolutions.
+    pub fn missing(&self) -> Vec<(String, Option<&'a Resolution>)> {
+        self.wanted()
+            .into_iter()
+            .filter_map(|name| {
+                let resolution = self.resolution(&name);
+                let usable = resolution
+                    .and_then(|resolution| resolution.file.value())
+                    .is_some_and(|library| library.missing.is_empty());
+                (!usable).then_some((name, resolution))
+            })
+            .collect()
+    }
+
+    /// Whether none of the wanted names is found, and no file of such a name lies about unused.
+    pub fn has_no_cuda_library_at_all(&self) -> bool {
+        let wanted = self.wanted();
+        !wanted.is_empty()
+            && wanted.iter().all(|name| {
+                self.resolution(name).is_none_or(|resolution| {
+                    resolution.file.is_absent() && resolution.others.is_empty() && resolution.rejected.is_empty()
+                })
+            })
+            && !self.hollow_nvidia().iter().any(|dist| self.serves_tensorflow(dist))
+    }
+
+    /// NVIDIA wheels of which shared libraries are gone.
+    pub fn hollow_nvidia(&self) -> Vec<&'a Dist> {
+        self.env
+            .dists
+            .iter()
+            .filter(|dist| dist.name.starts_with("nvidia-"))
+            .filter(|dist| {
+                dist.record
+                    .as_ref()
+                    .is_some_and(|record| record.missing_examples.iter().any(|path| path.contains(".so")))
+            })
+            .collect()
+    }
+
+    /// Whether a wheel of NVIDIA's is of the CUDA major that TensorFlow wants.
+    pub fn serves_tensorflow(&self, dist: &Dist) -> bool {
+        match (dist.name.rsplit_once("-cu"), self.cuda_major()) {
+            (Some((_, major)), Some(wanted)) => major.parse() == Ok(wanted),
+            (None, Some(wanted)) => wanted >= 13,
+            _ => false,
+        }
+    }
+
+    /// The Python version as `(major, minor)`.
+    pub fn python(&self) -> Option<(u64, u64)> {
+        let mut parts = self.env.version.value()?.split('.');
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    }
+
+    /// Keras, where `import keras` gives something that is Keras.
+    pub fn keras(&self) -> Option<&'a Module> {
+        self.env.keras.as_ref().filter(|module| !module.namespace)
+    }
+
+    /// Keras's version.
+    pub fn keras_version(&self) -> Option<Version> {
+        Version::from_str(self.keras()?.version.as_deref()?).ok()
+    }
+
+    /// Keras's release as `(major, minor)`.
+    pub fn keras_minor(&self) -> Option<(u64, u64)> {
+        let version = self.keras_version()?;
+        let release = version.release();
+        Some((*release.first()?, release.get(1).copied().unwrap_or(0)))
+    }
+
+    /// Whether `import keras` gives Keras 3 or newer.
+    pub fn is_keras3(&self) -> bool {
+        self.keras_minor().is_some_and(|(major, _)| major >= 3)
+    }
+
+    /// Whether `tf.keras` is switched to the legacy package: only these three spellings count.
+    pub fn legacy(&self) -> bool {
+        self.env
+            .keras_config
+            .legacy
+            .as_ref()
+            .is_some_and(|evidence| matches!(evidence.says.as_str(), "1" | "true" | "True"))
+            && self.tf_minor().is_some_and(|minor| minor >= (2, 16))
+    }
+
+    /// The backend, as Keras would choose it.
+    pub fn backend(&self) -> Backend {
+        let config = &self.env.keras_config;
+        if self.legacy() {
+            return Backend {
+                name: "tensorflow".to_owned(),
+                from: "TF_USE_LEGACY_KERAS".to_owned(),
+                evidence: config.legacy.clone(),
+            };
+        }
+        // Keras 2 after 2.3 computes with TensorFlow only.
+        if self.keras_minor().is_some_and(|(major, _)| major < 3) {
+            return Backend { name: "tensorflow".to_owned(), from: "keras 2".to_owned(), evidence: None };
+        }
+        if let Some(variable) = &config.variable {
+            return Backend {
+                name: self.raw_backend(variable),
+                from: "KERAS_BACKEND".to_owned(),
+                evidence: Some(variable.clone()),
+            };
+        }
+        if let (Some(name), Some(evidence)) = (config.file.value(), config.file.evidence()) {
+            return Backend { name: name.clone(), from: evidence.at.clone(), evidence: Some(evidence.clone()) };
+        }
+        Backend { name: "tensorflow".to_owned(), from: "default".to_owned(), evidence: None }
+    }
+
+    /// The variable's value as Python sees it: evidence is trimmed, and a padded name is a wrong name.
+    fn raw_backend(&self, variable: &Evidence) -> String {
+        self.view.facts.env.get("KERAS_BACKEND").cloned().unwrap_or_else(|| variable.says.clone())
+    }
+
+    /// Whether the backend's name is one that Keras knows.
+    pub fn backend_is_known(&self) -> bool {
+        BACKENDS.contains(&self.backend().name.as_str())
+    }
+
+    /// Whether a backend's package is installed here.
+    pub fn has_backend(&self, name: &str) -> bool {
+        let real = |module: Option<&Module>| module.is_some_and(|module| !module.namespace);
+        match name {
+            "tensorflow" => self.tf_alive().is_some(),
+            "jax" => self.env.jax.as_ref().is_some_and(|jax| real(jax.module.as_ref())),
+            "torch" => self.env.torch.as_ref().is_some_and(|torch| real(torch.module.as_ref())),
+            other => real(self.env.modules.get(other)),
+        }
+    }
+
+    /// Whether Keras computes with TensorFlow here.
+    pub fn keras_on_tensorflow(&self) -> bool {
+        self.backend().name == "tensorflow"
+    }
+
+    /// A distribution by its normalised name; the first in import order.
+    pub fn dist(&self, name: &str) -> Option<&'a Dist> {
+        self.env.dists.iter().find(|dist| dist.name == name)
+    }
+
+    /// Evidence that a distribution is installed.
+    pub fn dist_evidence(dist: &Dist) -> Evidence {
+        Evidence::package(&dist.metadata, format!("{} {}", dist.name, dist.version))
+    }
+
+    /// The environment's path, for a title.
+    pub fn path(&self) -> &'a str {
+        &self.env.path
+    }
+
+    /// Whether an entry of `sys.path` belongs to the environment itself.
+    pub fn is_own(origin: Option<&PathOrigin>) -> bool {
+        matches!(origin, Some(PathOrigin::Site | PathOrigin::BaseSite | PathOrigin::Stdlib | PathOrigin::Pth { .. }))
+    }
+
+    /// The highest compute capability for which TensorFlow has code or PTX, and all that it has.
+    pub fn compute(&self) -> Vec<String> {
+        let built = self.tf().and_then(|tf| tf.build.value()).map(|build| build.compute.clone()).unwrap_or_default();
+        if built.is_empty() { self.tf_row().map(|row| row.compute.clone()).unwrap_or_default() } else { built }
+    }
+}
+
+/// How a GPU fits the code in a binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeFit {
+    /// There is machine code for it.
+    Native,
+    /// There is only PTX, which the driver must translate.
+    Jit,
+    /// There is nothing for it.
+    None,
+}
+
+/// Holds a compute capability against the names in a wheel, such as `sm_80` and `compute_90`.
+///
+/// `sm_XY` runs on the same major with an equal or higher minor. `compute_XY` stands for PTX of XY, for
+/// everything newer, and, as TensorFlow's builds use it, for machine code of XY itself too.
+///
+/// ```
+/// use gpu_doctor::view::{CodeFit, code_fit};
+/// let wheel = ["sm_60", "sm_80", "compute_90"].map(String::from);
+/// assert_eq!(code_fit(&"8.9".parse().unwrap(), &wheel), Some(CodeFit::Native));
+/// assert_eq!(code_fit(&"9.0".parse().unwrap(), &wheel), Some(CodeFit::Native));
+/// assert_eq!(code_fit(&"12.0".parse().unwrap(), &wheel), Some(CodeFit::Jit));
+/// assert_eq!(code_fit(&"5.2".parse().unwrap(), &wheel), Some(CodeFit::None));
+/// ```
+pub fn code_fit(compute: &Dotted, names: &[String]) -> Option<CodeFit> {
+    let parse = |digits: &str| -> Option<(u32, u32)> {
+        let digits = digits.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let (major, minor) = digits.split_at_checked(digits.len().checked_sub(1)?)?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    };
+    let wanted = (compute.major(), compute.minor());
+    let (mut known, mut native, mut jit) = (false, false, false);
+    for name in names {
+        let (digits, ptx) = match (name.strip_prefix("sm_"), name.strip_prefix("compute_")) {
+            (Some(digits), _) => (digits, false),
+            (_, Some(digits)) => (digits, true),
+            _ => (name.as_str(), false),
+        };
+        // Older build files write `8.0`.
+        let Some(has) = parse(digits).or_else(|| digits.parse::<Dotted>().ok().map(|v| (v.major(), v.minor()))) else {
+            continue;
+        };
+        known = true;
+        native |= has.0 == wanted.0 && has.1 <= wanted.1;
+        jit |= ptx && has <= wanted;
+    }
+    known.then_some(if native {
+        CodeFit::Native
+    } else if jit {
+        CodeFit::Jit
+    } else {
+        CodeFit::None
+    })
+}
+
+/// Whether a version lies in a specifier; pre-releases count by their numbers. `None` where either is not understood.
+pub fn within(version: &str, specifier: &str) -> Option<bool> {
+    if specifier.trim().is_empty() {
+        return Some(true);
+    }
+    let version = Version::from_str(version).ok()?;
+    let specifiers = VersionSpecifiers::from_str(specifier).ok()?;
+    Some(specifiers.contains(&version))
+}
+
+/// The lowest version that a specifier allows, from `>=`, `==` or `~=`.
+pub fn lower_bound(specifier: &str) -> Option<Dotted> {
+    specifier.split(',').map(str::trim).find_map(|part| {
+        let rest = part.strip_prefix(">=").or_else(|| part.strip_prefix("==")).or_else(|| part.strip_prefix("~="))?;
+        rest.trim().trim_end_matches(".*").parse().ok()
+    })
+}
+
+/// Paths' folders, each once, in order.
+pub fn folders<'p>(paths: impl Iterator<Item = &'p str>) -> Vec<&'p str> {
+    let mut seen = BTreeSet::new();
+    paths
+        .filter_map(|path| path.rsplit_once('/').map(|(folder, _)| folder))
+        .filter(|folder| seen.insert(*folder))
+        .collect()
+}
+
+impl<'a> EnvView<'_, 'a> {
+    /// Other cuDNN majors that are about: their name and a path.
+    pub fn other_cudnns(&self, wanted: &str) -> Vec<(&'a str, &'a str)> {
+        let Some(tf) = self.tf() else { return Vec::new() };
+        tf.libraries
+            .iter()
+            .filter(|resolution| resolution.name.starts_with("libcudnn.so.") && resolution.name != wanted)
+            .filter_map(|resolution| {
+                let found = resolution.file.value().map(|library| library.path.as_str());
+                let unused = resolution.others.first().map(|other| other.path.as_str());
+                Some((resolution.name.as_str(), found.or(unused)?))
+            })
+            .collect()
+    }
+}
+
+impl<'a> EnvView<'_, 'a> {
+    /// conda's TensorFlow and its build string, where conda brought it.
+    pub fn conda_tf(&self) -> Option<(&'a Dist, &'a str)> {
+        self.env
+            .dists
+            .iter()
+            .filter(|dist| dist.name == "tensorflow" || dist.name == "tensorflow-base")
+            .find_map(|dist| Some((dist, dist.conda_build.as_deref()?)))
+    }
+
+    /// Whether conda brought TensorFlow.
+    pub fn is_conda_tf(&self) -> bool {
+        self.conda_tf().is_some()
+    }
+
+    /// Whether this TensorFlow is made for AMD's GPUs.
+    pub fn is_rocm(&self) -> bool {
+        self.tf().and_then(|tf| tf.build.value()).is_some_and(|build| build.rocm_build)
+    }
+
+    /// Whether a distribution only pulls another one in and holds no package of its own.
+    pub fn is_shim(&self, dist: &Dist) -> bool {
+        // On Arm `tensorflow` up to 2.16 is empty and requires `tensorflow-cpu-aws`; on Windows it requires `tensorflow-intel`.
+        dist.requires.iter().any(|requirement| {
+            requirement.applies == Some(true)
+                && requirement.extra.is_none()
+                && requirement.name.starts_with("tensorflow-")
+                && self.tf_dists().iter().any(|other| other.name == requirement.name)
+        })
+    }
+}
+
+/// Whether a backend of Keras computes on the GPU, as far as its packages tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Accelerated {
+    /// It has CUDA here; what shows it.
+    Yes(Vec<Evidence>),
+    /// It has none; what shows it.
+    No(Vec<Evidence>),
+    /// It cannot be told; why.
+    Unknown(String),
+}
+
+impl EnvView<'_, '_> {
+    /// Whether the backend that Keras is set to has CUDA here; only for backends other than TensorFlow.
+    pub fn backend_acceleration(&self) -> Accelerated {
+        match self.backend().name.as_str() {
+            "jax" => self.jax_acceleration(),
+            "torch" => self.torch_acceleration(),
+            name => {
+                let at = self.env.modules.get(name).map_or(name, |module| module.path.as_str());
+                Accelerated::No(vec![Evidence::file(at, "this backend computes on the CPU")])
+            }
+        }
+    }
+
+    fn jax_acceleration(&self) -> Accelerated {
+        let Some(jax) = &self.env.jax else { return Accelerated::Unknown("what JAX is installed".to_owned()) };
+        if let Some(platforms) = &jax.platforms {
+            let wants_gpu = platforms.says.split(',').any(|name| matches!(name.trim(), "cuda" | "gpu"));
+            if !wants_gpu && !platforms.says.is_empty() {
+                return Accelerated::No(vec![platforms.clone()]);
+            }
+        }
+        let plugin = jax.plugins.iter().find(|(name, _)| name.contains("cuda"));
+        let Some((name, version)) = plugin else {
+            let at = self.dist("jaxlib").map_or("jaxlib", |dist| dist.metadata.as_str());
+            let version = jax.jaxlib.as_deref().unwrap_or("of unknown version");
+            return Accelerated::No(vec![Evidence::package(
+                at,
+                format!("jaxlib {version}, and no jax-cuda plugin beside it"),
+            )]);
+        };
+        Accelerated::Yes(vec![Evidence::package(
+            self.dist(name).map_or(name.as_str(), |dist| dist.metadata.as_str()),
+            format!("{name} {version}"),
+        )])
+    }
+
+    fn torch_acceleration(&self) -> Accelerated {
+        let Some(torch) = &self.env.torch else { return Accelerated::Unknown("what PyTorch is installed".to_owned()) };
+        match (torch.cuda.value(), torch.cuda.is_absent()) {
+            (Some(cuda), _) if torch.libtorch_cuda => Accelerated::Yes(vec![
+                torch.cuda.evidence().cloned().unwrap_or_else(|| Evidence::package("torch", format!("CUDA {cuda}"))),
+            ]),
+            (Some(_), _) => Accelerated::No(vec![Evidence::file(
+                "torch/lib/libtorch_cuda.so",
+                "not there, although version.py names a CUDA",
+            )]),
+            (None, true) => {
+                let at = torch
+                    .module
+                    .as_ref()
+                    .map_or_else(|| "torch/version.py".to_owned(), |module| format!("{}/version.py", module.path));
+                Accelerated::No(vec![Evidence::file(
+                    at,
+                    format!("torch {} without CUDA", torch.version.as_deref().unwrap_or_default()),
+                )])
+            }
+            (None, false) => Accelerated::Unknown("whether this PyTorch has CUDA".to_owned()),
+        }
+    }
+}
+
+impl View<'_> {
+    /// A command that gives a backend CUDA, for the CUDA major that the driver can run.
+    pub fn cuda_backend(&self, env: &EnvView<'_, '_>, backend: &str) -> Option<String> {
+        let major = self.driver_cuda().map_or(12, |(cuda, _)| if cuda.major() >= 13 { 13 } else { 12 });
+        match backend {
+            "jax" => {
+                let version = env.dist("jax").map_or_else(String::new, |dist| format!("=={}", dist.version));
+                Some(self.install(env.env, &format!("'jax[cuda{major}]{version}'")))
+            }
+            // Which index serves a CUDA build of PyTorch changes with its releases: no command is better than a wrong one.
+            _ => None,
+        }
+    }
 }

@@ -1,1 +1,396 @@
-//! Takes names of users and hosts out of facts before they are shown to others.
+//! Takes names of users and hosts, GPU ids and secrets out of facts before they are shown; keeps their structure.
+
+use serde_json::Value;
+
+use super::{Facts, Trouble};
+
+/// What stands in the place of a user's name.
+const USER: &str = "user";
+/// What stands in the place of a secret.
+const SECRET: &str = "[secret]";
+/// Keys whose values are words of the schema, never names of people.
+const SCHEMA_KEYS: &[&str] = &["state", "source", "schema", "recorded", "os", "arch", "key"];
+/// Names that are parts of every machine: as words they give nobody away, and replacing them
+/// would change what the paths mean. In a home folder they are replaced all the same.
+const COMMON: &[&str] = &[
+    "root",
+    "user",
+    "ubuntu",
+    "debian",
+    "admin",
+    "nvidia",
+    "cuda",
+    "python",
+    "python3",
+    "conda",
+    "jovyan",
+    "lib",
+    "bin",
+    "usr",
+    "opt",
+    "home",
+    "local",
+    "share",
+    "src",
+    "app",
+    "work",
+    "data",
+    "srv",
+    "tmp",
+    "var",
+    "etc",
+    "dev",
+    "proc",
+    "sys",
+    "keras",
+    "tensorflow",
+    "jax",
+    "torch",
+    "jupyter",
+    "docker",
+    "vagrant",
+    "runner",
+    "linux",
+    "localhost",
+];
+/// Beginnings of well-known access tokens.
+const TOKENS: &[&str] =
+    &["ghp_", "gho_", "ghs_", "ghu_", "github_pat_", "glpat-", "hf_", "sk-", "xoxb-", "xoxp-", "pypi-", "AKIA", "ASIA"];
+
+/// Replaces the user's name and home folder, GPU ids and secrets in all strings of the facts.
+///
+/// The same name gets the same replacement everywhere, so what is said about paths still holds.
+pub fn redact(facts: &mut Facts) {
+    redact_names(facts, &[]);
+}
+
+/// [`redact`], and replaces more names, such as that of the host, by `host`.
+pub fn redact_names(facts: &mut Facts, hosts: &[&str]) {
+    let mut names = Names {
+        user: facts.machine.user.name.clone().filter(|name| telling(name)),
+        home: facts.machine.user.home.clone().filter(|home| home.matches('/').count() >= 2 && home != "/root"),
+        hosts: hosts.iter().filter(|name| telling(name)).map(|name| (*name).to_owned()).collect(),
+        homes: Vec::new(),
+    };
+    if let Some(own) = names.home.as_deref().or(facts.env.get("HOME").map(String::as_str)).and_then(owner) {
+        names.homes.push(own.to_owned());
+    }
+    if facts.machine.user.name.as_deref().is_some_and(|name| name != "root") {
+        facts.machine.user.name = Some(USER.to_owned());
+    }
+    let mut document = serde_json::to_value(&*facts).unwrap_or_default();
+    walk(&mut document, None, &mut names);
+    if let Some(user) = document.pointer_mut("/env/USER").filter(|user| user.as_str() != Some("root")) {
+        *user = Value::String(USER.to_owned());
+    }
+    // Only that it is set tells anything.
+    if let Some(address) = document.pointer_mut("/env/KUBERNETES_SERVICE_HOST") {
+        *address = Value::String("set".to_owned());
+    }
+    if let Ok(redacted) = serde_json::from_value(document) {
+        *facts = redacted;
+    } else {
+        // A name that was also a word of the schema: better no facts than someone's name.
+        *facts = Facts { schema: facts.schema, recorded: facts.recorded.clone(), ..Facts::default() };
+        let why = "the facts could not be redacted".to_owned();
+        facts.troubles.push(Trouble { at: "redaction".to_owned(), why });
+    }
+}
+
+/// Whether a name tells who or what it is, and can be replaced as a word without harm.
+fn telling(name: &str) -> bool {
+    name.len() >= 2 && !COMMON.contains(&name) && !name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
+/// The folder's name in `/home/ada` or `/Users/ada`.
+fn owner(home: &str) -> Option<&str> {
+    ["/home/", "/Users/"]
+        .iter()
+        .find_map(|base| home.strip_prefix(base)?.split('/').next().filter(|name| !name.is_empty()))
+}
+
+/// What is replaced.
+struct Names {
+    user: Option<String>,
+    home: Option<String>,
+    hosts: Vec<String>,
+    /// Owners of home folders in the order in which they are met.
+    homes: Vec<String>,
+}
+
+impl Names {
+    /// The replacement for the owner of a home folder: `user`, `user2`, …
+    fn stand_in(&mut self, name: &str) -> String {
+        let index = self.homes.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.homes.push(name.to_owned());
+            self.homes.len() - 1
+        });
+        if index == 0 { USER.to_owned() } else { format!("{USER}{}", index + 1) }
+    }
+
+    fn clean(&mut self, text: &str) -> String {
+        let mut text = text.to_owned();
+        // A home folder elsewhere than under /home, where no rule would know it.
+        if let Some(home) = self.home.clone().filter(|home| owner(home).is_none()) {
+            text = replace_words(&text, &home, "/home/user");
+        }
+        for base in ["/home/", "/Users/"] {
+            text = self.homes_under(&text, base);
+        }
+        if let Some(name) = self.user.clone() {
+            text = replace_words(&text, &name, USER);
+        }
+        for name in self.hosts.clone() {
+            text = replace_words(&text, &name, "host");
+        }
+        shorten_ids(&hide_secrets(&text))
+    }
+
+    /// Replaces the part after each `/home/`.
+    fn homes_under(&mut self, text: &str, base: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find(base) {
+            let (before, after) = rest.split_at(at + base.len());
+            out.push_str(before);
+            let end = after.find(ends_component).unwrap_or(after.len());
+            // A sentence's full stop is no part of a name.
+            let (name, tail) = after.split_at(after[..end].trim_end_matches('.').len());
+            if name.is_empty() || name == "linuxbrew" || name == USER {
+                out.push_str(name);
+            } else {
+                out.push_str(&self.stand_in(name));
+            }
+            rest = tail;
+        }
+        out.push_str(rest);
+        out
+    }
+}
+
+/// Whether a character ends a component of a path in running text.
+fn ends_component(c: char) -> bool {
+    c == '/' || is_stop(c)
+}
+
+/// Whether a character separates paths and words in running text.
+fn is_stop(c: char) -> bool {
+    c.is_whitespace() || matches!(c, ':' | ';' | ',' | '"' | '\'' | '`' | '(' | ')' | '=' | '@')
+}
+
+fn walk(value: &mut Value, key: Option<&str>, names: &mut Names) {
+    match value {
+        Value::String(text) => {
+            if !key.is_some_and(|key| SCHEMA_KEYS.contains(&key)) {
+                let clean = names.clean(text);
+                if clean != *text {
+                    *text = clean;
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| walk(item, key, names)),
+        // Keys stay: they are words of the schema or names of variables.
+        Value::Object(fields) => {
+            // A tagged enum and an enum of words both lie under `kind`; free text never does.
+            fields.iter_mut().filter(|(key, _)| *key != "kind").for_each(|(key, item)| walk(item, Some(key), names));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Replaces a name where it is a whole component of a path or a whole word.
+fn replace_words(text: &str, name: &str, by: &str) -> String {
+    let word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(name) {
+        let (before, found) = rest.split_at(at);
+        let after = &found[name.len()..];
+        let last = before.chars().next_back().or_else(|| out.chars().next_back());
+        // A sentence's full stop is no part of a name.
+        let mut next = after.chars();
+        let joined = match next.next() {
+            Some('.') => next.next().is_some_and(word),
+            Some(c) => word(c),
+            None => false,
+        };
+        out.push_str(before);
+        out.push_str(if last.is_some_and(word) || joined { name } else { by });
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Cuts GPU and MIG ids to their first four digits.
+fn shorten_ids(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    loop {
+        let next = ["GPU-", "MIG-"].iter().filter_map(|mark| rest.find(mark)).min();
+        let Some(at) = next else { break };
+        let (before, after) = rest.split_at(at + 4);
+        out.push_str(before);
+        let end = after.find(|c: char| !(c.is_ascii_hexdigit() || c == '-')).unwrap_or(after.len());
+        // `MIG-GPU-…` is looked at again from its second mark.
+        let id = &after[..end];
+        match id.char_indices().nth(4) {
+            Some((cut, _)) if id.is_char_boundary(cut) => {
+                out.push_str(&id[..cut]);
+                out.push('…');
+            }
+            _ => out.push_str(id),
+        }
+        rest = &after[end..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Replaces access tokens and the passwords of addresses.
+fn hide_secrets(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for word in text.split_inclusive(is_secret_stop) {
+        let (body, stop) = match word.char_indices().next_back() {
+            Some((at, c)) if is_secret_stop(c) => word.split_at(at),
+            _ => (word, ""),
+        };
+        let token = TOKENS.iter().any(|start| body.strip_prefix(start).is_some_and(|rest| rest.len() >= 12));
+        out.push_str(if token { SECRET } else { body });
+        out.push_str(stop);
+    }
+    hide_passwords(&out)
+}
+
+fn is_secret_stop(c: char) -> bool {
+    c == '/' || is_stop(c)
+}
+
+/// Replaces what stands before the `@` of an address: `https://name:word@host`.
+fn hide_passwords(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        out.push_str(before);
+        let end = after.find(|c: char| c == '/' || c.is_whitespace()).unwrap_or(after.len());
+        let authority = &after[..end];
+        rest = match authority.rfind('@') {
+            Some(sign) => {
+                out.push_str(SECRET);
+                &after[sign..]
+            }
+            None => after,
+        };
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::{Evidence, Probed, ProcGpu, Reading, ToolkitSelector};
+    use proptest::prelude::*;
+
+    fn facts(name: &str, home: &str) -> Facts {
+        let mut facts = Facts::default();
+        facts.machine.user.name = Some(name.to_owned());
+        facts.machine.user.home = Some(home.to_owned());
+        facts.env.insert("HOME".to_owned(), home.to_owned());
+        facts.env.insert("USER".to_owned(), name.to_owned());
+        facts
+    }
+
+    fn say(facts: &mut Facts, text: &str) {
+        facts.machine.tegra = Some(Evidence::file(text, text));
+    }
+
+    fn said(facts: &Facts) -> &str {
+        &facts.machine.tegra.as_ref().unwrap().says
+    }
+
+    #[test]
+    fn names_go_and_paths_stay_consistent() {
+        let mut facts = facts("ada", "/home/ada");
+        facts.env.insert("LD_LIBRARY_PATH".to_owned(), "/home/ada/lib:/scratch/ada/x:/home/bob/lib".to_owned());
+        facts.env.insert("CUDA_HOME".to_owned(), "/opt/adage/ada.d".to_owned());
+        facts.selectors.push(ToolkitSelector {
+            name: "CUDA_HOME".to_owned(),
+            value: "/home/ada/cuda".to_owned(),
+            toolkit: None,
+        });
+        say(&mut facts, "owner ada of /home/ada. On turing, by ada");
+        redact_names(&mut facts, &["turing"]);
+        assert_eq!(facts.env["LD_LIBRARY_PATH"], "/home/user/lib:/scratch/user/x:/home/user2/lib");
+        assert_eq!(facts.env["CUDA_HOME"], "/opt/adage/ada.d");
+        assert_eq!((facts.env["HOME"].as_str(), facts.env["USER"].as_str()), ("/home/user", "user"));
+        assert_eq!(facts.selectors[0].value, "/home/user/cuda");
+        assert_eq!(said(&facts), "owner user of /home/user. On host, by user");
+        let text = serde_json::to_string(&facts).unwrap();
+        assert!(!text.contains("ada/") && !text.contains("bob") && !text.contains("turing"));
+        let once = facts.clone();
+        redact(&mut facts);
+        assert_eq!(facts, once);
+    }
+
+    #[test]
+    fn common_names_change_no_system_paths() {
+        let mut facts = facts("nvidia", "/home/nvidia");
+        say(&mut facts, "/usr/lib/nvidia/libcuda.so /home/nvidia/x");
+        redact(&mut facts);
+        assert_eq!(said(&facts), "/usr/lib/nvidia/libcuda.so /home/user/x");
+        let mut root = self::facts("root", "/root");
+        say(&mut root, "/root/.keras/keras.json");
+        redact(&mut root);
+        assert_eq!(said(&root), "/root/.keras/keras.json");
+        assert_eq!(root.env["USER"], "root");
+    }
+
+    #[test]
+    fn a_home_elsewhere_is_replaced_too() {
+        let mut facts = facts("ada", "/nfs/people/ada");
+        say(&mut facts, "/nfs/people/ada/.keras:/nfs/people/adam");
+        redact(&mut facts);
+        assert_eq!(said(&facts), "/home/user/.keras:/nfs/people/adam");
+    }
+
+    #[test]
+    fn a_name_that_is_a_word_of_the_schema_breaks_nothing() {
+        for name in ["found", "file", "driver", "system", "12.4", "cache", "gpu"] {
+            let mut facts = facts(name, &format!("/home/{name}"));
+            facts.driver.loaded = Probed::found(true, Evidence::file("/sys", "x"));
+            let version = "12.4".parse().unwrap();
+            facts.driver.kernel.push(Reading { value: version, evidence: Evidence::file("/sys", "x") });
+            facts.driver.libcuda.file = Probed::Absent;
+            let before = facts.driver.clone();
+            redact(&mut facts);
+            assert_eq!(facts.driver, before, "{name}");
+        }
+    }
+
+    #[test]
+    fn ids_are_cut_and_secrets_go() {
+        let mut facts = facts("ada", "/home/ada");
+        let uuid = "GPU-8f6d2a1c-1111-2222-3333-444455556666";
+        facts.driver.gpus.push(ProcGpu { uuid: Some(uuid.to_owned()), ..ProcGpu::default() });
+        facts.env.insert("CUDA_VISIBLE_DEVICES".to_owned(), format!("{uuid},MIG-{uuid}/1/0,0"));
+        say(&mut facts, "https://bob:word@host/x hf_abcdefghijklmnop ok=sk-0123456789abcdef");
+        redact(&mut facts);
+        assert_eq!(facts.driver.gpus[0].uuid.as_deref(), Some("GPU-8f6d…"));
+        assert_eq!(facts.env["CUDA_VISIBLE_DEVICES"], "GPU-8f6d…,MIG-GPU-8f6d…/1/0,0");
+        assert_eq!(said(&facts), "https://[secret]@host/x [secret] ok=[secret]");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_text_is_survived(name in "\\PC{0,8}", home in "(/[a-zé.]{0,4}){0,4}", text in "(GPU-|MIG-|/home/|://|@|é|a|\\PC){0,30}") {
+            let mut facts = facts(&name, &home);
+            say(&mut facts, &text);
+            facts.schema = 7;
+            redact_names(&mut facts, &[&text]);
+            prop_assert!(facts.machine.tegra.is_some());
+        }
+    }
+}

@@ -1,20 +1,155 @@
 //! What the dynamic loader would pick for a name: glibc's search rebuilt from files, nothing loaded.
+//!
+//! It follows glibc's own order and its own reasons to pass over a file or to give up. It knows no
+//! audit libraries, no namespaces, no set-user-id programs, and none of the `tls`, `haswell` and
+//! `x86_64` subfolders that glibc searched before 2.37.
 
-use std::path::Path;
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::facts::{Dynamic, Loader, Resolution};
-use crate::host::{Host, HostError};
+use crate::facts::loader::{Brought, Candidate, Library, MissingNeeded, Reading, Rejected, SearchFolder, Via};
+use crate::facts::{Dynamic, Evidence, Loader, Probed, Resolution};
+use crate::host::{Host, HostError, Stat, Why};
+use crate::probe::elf::{self, ElfError, Object, Wanted};
+use crate::probe::ld_cache::{self, Cache};
+use crate::version::Dotted;
+
+/// Libraries that one process holds at most.
+const MOST_LOADED: usize = 4096;
+/// Entries of a search path or of a list of preloads that are looked at.
+const MOST_ENTRIES: usize = 4096;
+/// Names of the C library itself: a process that opens libraries has it already.
+const C_LIBRARY: [&str; 6] = ["libc.so.6", "libm.so.6", "libdl.so.2", "librt.so.1", "libpthread.so.0", "libutil.so.1"];
+const PRELOAD_FILE: &str = "/etc/ld.so.preload";
 
 /// The loader of one machine: its `LD_LIBRARY_PATH`, cache, default folders, and what was read of ELF files so far.
 #[derive(Debug)]
 pub struct Search<'h> {
     host: &'h Host,
+    machine: String,
+    cache: Probed<u32>,
+    entries: Cache,
+    levels: Vec<&'static str>,
+    objects: Mutex<HashMap<PathBuf, Known>>,
+    folders: Mutex<HashMap<PathBuf, Arc<[String]>>>,
+    processes: Mutex<HashMap<Vec<String>, Arc<Process>>>,
+}
+
+/// What is remembered of a file: its `stat`, and what its headers say.
+type Known = (Stat, Result<Arc<Object>, ElfError>);
+
+/// How the loader of one machine type was built.
+#[derive(Clone, Debug)]
+struct Layout {
+    wanted: Wanted,
+    /// What `$LIB` stands for.
+    lib: String,
+    default_folders: Vec<String>,
+}
+
+/// A library in a process.
+#[derive(Clone, Debug)]
+struct Loaded {
+    path: String,
+    stat: Stat,
+    object: Arc<Object>,
+    /// What opened it or needs it.
+    by: Option<usize>,
+    /// What needs it, where that is why it was loaded: from there it inherits RPATHs. A library that
+    /// was opened by `dlopen` inherits none from its caller.
+    heir_of: Option<usize>,
+    /// Its RPATH and RUNPATH, existing folders only.
+    rpath: Arc<[Folder]>,
+    runpath: Arc<[Folder]>,
+    /// Its needed libraries, once they are loaded.
+    needs: Option<Vec<Need>>,
+}
+
+/// A needed name and the library that it became.
+#[derive(Clone, Debug)]
+struct Need {
+    name: String,
+    library: Option<usize>,
+}
+
+/// A folder in which names are tried.
+#[derive(Clone, Debug)]
+struct Folder {
+    /// The entry as written.
+    entry: String,
+    path: String,
+    /// Whether it is a `glibc-hwcaps` subfolder.
+    variant: bool,
+}
+
+/// A path that the search tries.
+struct Place {
+    path: String,
+    via: Via,
+    /// Whether it lies in a `glibc-hwcaps` subfolder.
+    variant: bool,
+}
+
+/// What a process has loaded so far.
+#[derive(Clone, Debug)]
+struct Process {
+    layout: Arc<Layout>,
+    loaded: Vec<Loaded>,
+    names: HashMap<String, usize>,
+    files: HashMap<(u64, u64), usize>,
+    /// The program, where the chain ends with one.
+    program: Option<usize>,
+    library_path: Arc<[Folder]>,
+    default_path: Arc<[Folder]>,
+}
+
+/// How a search ended.
+enum Outcome {
+    Found { path: String, stat: Stat, object: Arc<Object>, via: Via },
+    Absent,
+    Failed(String),
+}
+
+/// What trying one path gave.
+enum Try {
+    Taken(Stat, Arc<Object>),
+    /// It is not there.
+    Missing,
+    /// It is there, and the search goes on behind it.
+    PassedOver(String),
+    /// Nothing more of this list of folders is tried.
+    EndsList(String),
+    /// The loader reports this and gives up.
+    Fatal(String),
 }
 
 impl<'h> Search<'h> {
     /// Reads what every search needs.
     pub fn new(host: &'h Host) -> Self {
-        Self { host }
+        let machine = machine_of(host);
+        let (cache, entries) = match host.read(ld_cache::PATH, ld_cache::LIMIT) {
+            Ok(bytes) => match Cache::parse(&bytes) {
+                Ok(entries) => {
+                    let says = format!("{} libraries", entries.len());
+                    (Probed::found(entries.len(), Evidence::file(ld_cache::PATH, says)), entries)
+                }
+                Err(error) => (Probed::failed(format!("{}: {error}", ld_cache::PATH)), Cache::default()),
+            },
+            Err(error) if error.is_absent() => (Probed::Absent, Cache::default()),
+            Err(error) => (Probed::failed(error.to_string()), Cache::default()),
+        };
+        let levels = levels(host, &machine);
+        Self {
+            host,
+            machine,
+            cache,
+            entries,
+            levels,
+            objects: Mutex::default(),
+            folders: Mutex::default(),
+            processes: Mutex::default(),
+        }
     }
 
     /// The host that is searched.
@@ -24,7 +159,21 @@ impl<'h> Search<'h> {
 
     /// How this loader searches for an ordinary program.
     pub fn facts(&self) -> Loader {
-        Loader::default()
+        let layout = self.layout(&self.machine);
+        Loader {
+            library_path: self
+                .library_path_entries()
+                .map(|text| {
+                    // Without a program, `$ORIGIN` stays as it is written.
+                    let expanded = expand(text, Some("$ORIGIN"), &layout).unwrap_or_default();
+                    let path = self.host.absolute(&expanded).to_string_lossy().into_owned();
+                    SearchFolder { text: text.to_owned(), exists: self.host.is_dir(&path), path }
+                })
+                .collect(),
+            preload: self.preloads().into_iter().map(|(_, evidence)| evidence).collect(),
+            cache: self.cache.clone(),
+            default_folders: layout.default_folders.into_iter().filter(|folder| self.host.is_dir(folder)).collect(),
+        }
     }
 
     /// Resolves names in the order in which one process would `dlopen` them.
@@ -32,8 +181,9 @@ impl<'h> Search<'h> {
     /// `chain` is the object that calls `dlopen` first, then what loaded that object, up to the program.
     /// Names that an earlier library already brought in are found as such.
     pub fn resolve_all(&self, names: &[&str], chain: &[&str]) -> Vec<Resolution> {
-        let _ = chain;
-        names.iter().map(|name| Resolution { name: (*name).to_owned(), ..Resolution::default() }).collect()
+        let mut process = Process::clone(&self.process(chain));
+        let caller = chain.first().and_then(|path| process.by_path(self.host, path));
+        names.iter().map(|name| self.dlopen(&mut process, name, caller)).collect()
     }
 
     /// Resolves one name in a fresh process.
@@ -43,6 +193,648 @@ impl<'h> Search<'h> {
 
     /// The dynamic section of an ELF file; remembered.
     pub fn dynamic(&self, path: impl AsRef<Path>) -> Result<Dynamic, HostError> {
-        self.host.open(path).map(|_| Dynamic::default())
+        let path = path.as_ref();
+        let fault = |error: ElfError| match error {
+            ElfError::Host(error) => error,
+            other => HostError { path: path.to_string_lossy().into_owned(), why: Why::Other(other.to_string()) },
+        };
+        let (_, object) = self.object(path)?;
+        object.map(|object| object.dynamic.clone()).map_err(fault)
     }
+
+    /// Reads an object of any machine; remembered, also where it is broken.
+    fn object(&self, path: &Path) -> Result<Known, HostError> {
+        let path = self.host.absolute(path);
+        if let Some(known) = hold(&self.objects).get(&path) {
+            return Ok(known.clone());
+        }
+        let file = self.host.open(&path)?;
+        let known = (file.stat, elf::read(&file, None).map(Arc::new));
+        hold(&self.objects).insert(path, known.clone());
+        Ok(known)
+    }
+
+    /// What the loader does with a path: it opens it and looks at its headers.
+    fn attempt(&self, path: &str, layout: &Layout) -> Try {
+        let (stat, object) = match self.object(Path::new(path)) {
+            Ok(known) => known,
+            Err(error) => {
+                return match error.why {
+                    Why::NotFound => Try::Missing,
+                    Why::Denied => Try::PassedOver(error.why.to_string()),
+                    Why::NotRegular => Try::Fatal(error.to_string()),
+                    _ => Try::EndsList(error.why.to_string()),
+                };
+            }
+        };
+        let wanted = &layout.wanted;
+        match object {
+            Ok(object) if object.dynamic.class != wanted.class => {
+                Try::PassedOver(format!("wrong ELF class: it is a {}-bit object", object.dynamic.class))
+            }
+            Ok(object) if object.dynamic.machine != wanted.machine => {
+                Try::PassedOver(format!("for {}", object.dynamic.machine))
+            }
+            Ok(object) if object.program => Try::Fatal(format!("{path}: it is a program, not a library")),
+            Ok(object) => Try::Taken(stat, object),
+            // A broken object of another machine is passed over all the same.
+            Err(ElfError::Broken(why)) => match self.host.open(path).map(|file| elf::read(&file, Some(wanted))) {
+                Ok(Err(ElfError::Foreign(why))) => Try::PassedOver(why),
+                Ok(Err(ElfError::Broken(why))) => Try::Fatal(format!("{path}: {why}")),
+                _ => Try::Fatal(format!("{path}: {why}")),
+            },
+            Err(error) => Try::Fatal(format!("{path}: {error}")),
+        }
+    }
+
+    /// The process before the caller's first `dlopen`: preloads, the program, everything in the chain and what it needs.
+    fn process(&self, chain: &[&str]) -> Arc<Process> {
+        let key: Vec<String> = chain.iter().map(|path| (*path).to_owned()).collect();
+        if let Some(known) = hold(&self.processes).get(&key) {
+            return Arc::clone(known);
+        }
+        let process = Arc::new(self.start(chain));
+        hold(&self.processes).insert(key, Arc::clone(&process));
+        process
+    }
+
+    fn start(&self, chain: &[&str]) -> Process {
+        let objects: Vec<(&str, Stat, Arc<Object>)> = chain
+            .iter()
+            .rev()
+            .filter_map(|path| match self.object(Path::new(path)) {
+                Ok((stat, Ok(object))) => Some((*path, stat, object)),
+                _ => None,
+            })
+            .collect();
+        let machine = objects.first().map_or(self.machine.as_str(), |(_, _, object)| object.dynamic.machine.as_str());
+        let mut layout = self.layout(machine);
+        if let Some((_, _, object)) = objects.first() {
+            layout.wanted.class = object.dynamic.class;
+        }
+        let layout = Arc::new(layout);
+        let mut process = Process {
+            library_path: Arc::from([]),
+            default_path: layout.default_folders.iter().flat_map(|folder| self.folder(folder, folder)).collect(),
+            layout,
+            loaded: Vec::new(),
+            names: HashMap::new(),
+            files: HashMap::new(),
+            program: None,
+        };
+        // The program: its folder is the one behind all links, as the kernel tells the loader.
+        let mut rest = objects.into_iter().peekable();
+        let has_program = rest.peek().is_some_and(|(_, _, object)| object.program || object.interpreter.is_some());
+        let mut origin = None;
+        let mut program = None;
+        if has_program && let Some((path, stat, object)) = rest.next() {
+            let path = self.host.real_text(path);
+            origin = folder_of(&path);
+            program = self.add(&mut process, None, path, (stat, object), None, false);
+            process.program = program;
+        }
+        process.library_path = self
+            .library_path_entries()
+            .flat_map(|entry| {
+                let expanded = expand(entry, origin.as_deref(), &process.layout);
+                expanded.map(|expanded| self.folder(entry, &expanded)).unwrap_or_default()
+            })
+            .collect();
+        let mut roots: Vec<usize> = program.into_iter().collect();
+        for (name, _) in self.preloads() {
+            // One that cannot be loaded is ignored, with a message.
+            if let Ok((index, _)) = self.map(&mut process, &name, program, true, &mut Vec::new()) {
+                roots.push(index);
+            }
+        }
+        self.load_needed(&mut process, &roots);
+        let mut opener = program;
+        for (path, stat, object) in rest {
+            let path = self.host.absolute(path).to_string_lossy().into_owned();
+            let before = process.files.get(&stat.id).copied();
+            let index = before.or_else(|| self.add(&mut process, None, path.clone(), (stat, object), opener, false));
+            if let Some(index) = index {
+                process.names.entry(path).or_insert(index);
+                self.load_needed(&mut process, &[index]);
+                opener = Some(index);
+            }
+        }
+        process
+    }
+
+    /// One `dlopen`: what it gives, and what stays loaded after it.
+    fn dlopen(&self, process: &mut Process, name: &str, caller: Option<usize>) -> Resolution {
+        let mut resolution = Resolution { name: name.to_owned(), ..Resolution::default() };
+        let before = process.loaded.len();
+        let (index, via) = match self.map(process, name, caller, false, &mut resolution.rejected) {
+            Ok(found) => found,
+            Err(why) => {
+                resolution.file = why.map_or(Probed::Absent, Probed::failed);
+                resolution.others = self.others(process, name, caller, None);
+                return resolution;
+            }
+        };
+        self.load_needed(process, &[index]);
+        let (brings, missing) = self.consequences(process, index);
+        let chosen = &process.loaded[index];
+        let real = self.host.real_text(&chosen.path);
+        let soname = chosen.object.dynamic.soname.clone();
+        let library = Library {
+            version: version_of(&real, soname.as_deref()),
+            path: chosen.path.clone(),
+            via,
+            soname,
+            needed: chosen.object.dynamic.needed.clone(),
+            missing,
+            brings,
+            owner: None,
+            size: chosen.stat.size,
+            real,
+        };
+        resolution.others = self.others(process, name, caller, Some(&library.real));
+        if !library.missing.is_empty() {
+            // The call fails: what it loaded is unloaded.
+            process.truncate(before);
+        }
+        let evidence = library.evidence(name);
+        resolution.file = Probed::found(library, evidence);
+        resolution
+    }
+
+    /// Finds a name and adds its file to the process; `Err(None)` where there is none.
+    fn map(
+        &self,
+        process: &mut Process,
+        name: &str,
+        loader: Option<usize>,
+        needed: bool,
+        rejected: &mut Vec<Rejected>,
+    ) -> Result<(usize, Via), Option<String>> {
+        if name.is_empty() {
+            return Err(None);
+        }
+        if let Some(&index) = process.names.get(name) {
+            return Ok((index, Via::AlreadyLoaded { by: process.brought_by(index) }));
+        }
+        let (path, stat, object, via) = match self.search(process, name, loader, rejected) {
+            Outcome::Found { path, stat, object, via } => (path, stat, object, via),
+            Outcome::Absent => return Err(None),
+            Outcome::Failed(why) => return Err(Some(why)),
+        };
+        // The same file under another path is the same library.
+        if let Some(&index) = process.files.get(&stat.id) {
+            process.names.entry(name.to_owned()).or_insert(index);
+            return Ok((index, Via::AlreadyLoaded { by: process.brought_by(index) }));
+        }
+        let index = self
+            .add(process, Some(name), path, (stat, object), loader, needed)
+            .ok_or_else(|| Some(format!("more than {MOST_LOADED} libraries")))?;
+        Ok((index, via))
+    }
+
+    fn add(
+        &self,
+        process: &mut Process,
+        name: Option<&str>,
+        path: String,
+        (stat, object): (Stat, Arc<Object>),
+        by: Option<usize>,
+        needed: bool,
+    ) -> Option<usize> {
+        let index = process.loaded.len();
+        if index >= MOST_LOADED {
+            return None;
+        }
+        let origin = folder_of(&path);
+        let list = |entries: &[String]| -> Arc<[Folder]> {
+            entries
+                .iter()
+                .flat_map(|entry| {
+                    let expanded = expand(entry, origin.as_deref(), &process.layout);
+                    expanded.map(|expanded| self.folder(entry, &expanded)).unwrap_or_default()
+                })
+                .collect()
+        };
+        let dynamic = &object.dynamic;
+        // An object with a RUNPATH has no RPATH, as far as the loader is concerned.
+        let rpath = if object.has_runpath { Arc::from([]) } else { list(&dynamic.rpath) };
+        let runpath = list(&dynamic.runpath);
+        for known in [name, Some(path.as_str()), dynamic.soname.as_deref()].into_iter().flatten() {
+            process.names.entry(known.to_owned()).or_insert(index);
+        }
+        process.files.insert(stat.id, index);
+        process.loaded.push(Loaded {
+            path,
+            stat,
+            object,
+            by,
+            heir_of: by.filter(|_| needed),
+            rpath,
+            runpath,
+            needs: None,
+        });
+        Some(index)
+    }
+
+    /// Loads what the roots need, breadth first.
+    fn load_needed(&self, process: &mut Process, roots: &[usize]) {
+        let mut queue = roots.to_vec();
+        let mut seen: HashSet<usize> = roots.iter().copied().collect();
+        let mut at = 0;
+        while let Some(&index) = queue.get(at) {
+            at += 1;
+            if process.loaded[index].needs.is_none() {
+                let object = Arc::clone(&process.loaded[index].object);
+                let origin = folder_of(&process.loaded[index].path);
+                let mut needs = Vec::new();
+                for name in &object.dynamic.needed {
+                    let expanded = expand(name, origin.as_deref(), &process.layout).unwrap_or_default();
+                    let library = self.map(process, &expanded, Some(index), true, &mut Vec::new()).ok();
+                    needs.push(Need { name: name.clone(), library: library.map(|(index, _)| index) });
+                }
+                process.loaded[index].needs = Some(needs);
+            }
+            let needs = process.loaded[index].needs.iter().flatten();
+            queue.extend(needs.filter_map(|need| need.library).filter(|library| seen.insert(*library)));
+        }
+    }
+
+    /// What a library brings along, and what is missing for it.
+    fn consequences(&self, process: &Process, root: usize) -> (Vec<Brought>, Vec<MissingNeeded>) {
+        let (mut brings, mut missing) = (Vec::new(), Vec::new());
+        let mut queue = vec![root];
+        let mut seen = HashSet::from([root]);
+        let mut at = 0;
+        while let Some(&index) = queue.get(at) {
+            at += 1;
+            let library = &process.loaded[index];
+            for need in library.needs.iter().flatten() {
+                let Some(found) = need.library else {
+                    if !is_c_library(&need.name) {
+                        missing.push(MissingNeeded { name: need.name.clone(), by: library.path.clone() });
+                    }
+                    continue;
+                };
+                if seen.insert(found) {
+                    queue.push(found);
+                    if need.name.starts_with("libcu") || need.name.starts_with("libnv") {
+                        let path = process.loaded[found].path.clone();
+                        brings.push(Brought { name: need.name.clone(), path });
+                    }
+                }
+            }
+        }
+        (brings, missing)
+    }
+
+    /// glibc's search for one name.
+    fn search(&self, process: &Process, name: &str, loader: Option<usize>, rejected: &mut Vec<Rejected>) -> Outcome {
+        if name.contains('/') {
+            let origin = loader.and_then(|index| folder_of(&process.loaded[index].path));
+            let Some(expanded) = expand(name, origin.as_deref(), &process.layout) else { return Outcome::Absent };
+            let path = self.host.absolute(expanded).to_string_lossy().into_owned();
+            return match self.attempt(&path, &process.layout) {
+                Try::Taken(stat, object) => Outcome::Found { path, stat, object, via: Via::Path },
+                Try::Missing => Outcome::Absent,
+                Try::PassedOver(why) | Try::EndsList(why) => Outcome::Failed(format!("{path}: {why}")),
+                Try::Fatal(why) => Outcome::Failed(why),
+            };
+        }
+        for list in self.lists(process, name, loader) {
+            for Place { path, via, variant } in list {
+                match self.attempt(&path, &process.layout) {
+                    Try::Taken(stat, object) => return Outcome::Found { path, stat, object, via },
+                    Try::Missing => {}
+                    Try::PassedOver(why) => rejected.push(Rejected { path, why }),
+                    Try::EndsList(why) => {
+                        rejected.push(Rejected { path, why });
+                        // The loader asks only after the folder itself what went wrong.
+                        if !variant {
+                            break;
+                        }
+                    }
+                    Try::Fatal(why) => return Outcome::Failed(why),
+                }
+            }
+        }
+        Outcome::Absent
+    }
+
+    /// The lists of paths that the loader tries for a name, in its order.
+    fn lists<'a>(
+        &'a self,
+        process: &'a Process,
+        name: &'a str,
+        loader: Option<usize>,
+    ) -> impl Iterator<Item = Vec<Place>> + 'a {
+        let paths = move |folders: &[Folder], via: &dyn Fn(&Folder) -> Via| -> Vec<Place> {
+            let place =
+                |folder: &Folder| Place { path: join(&folder.path, name), via: via(folder), variant: folder.variant };
+            folders.iter().map(place).collect()
+        };
+        let asking = loader.map(|index| &process.loaded[index]);
+        // RPATH: the asking object's and those of what loaded it, unless it has a RUNPATH; then the program's.
+        let mut inherited = Vec::new();
+        if asking.is_none_or(|asking| !asking.object.has_runpath) {
+            let mut at = loader;
+            while let Some(index) = at {
+                if inherited.contains(&index) {
+                    break;
+                }
+                inherited.push(index);
+                at = process.loaded[index].heir_of;
+            }
+            if let Some(program) = process.program.filter(|program| !inherited.contains(program)) {
+                inherited.push(program);
+            }
+        }
+        let rpaths = inherited.into_iter().map(move |index| {
+            let object = &process.loaded[index];
+            paths(&object.rpath, &|folder| Via::Rpath { object: object.path.clone(), entry: folder.entry.clone() })
+        });
+        let no_defaults = asking
+            .or_else(|| process.program.map(|program| &process.loaded[program]))
+            .is_some_and(|object| object.object.dynamic.no_default_folders);
+        let rest = (0..4).map(move |step| match step {
+            0 => paths(&process.library_path, &|folder| Via::LibraryPath { entry: folder.entry.clone() }),
+            1 => asking.map_or_else(Vec::new, |asking| {
+                paths(&asking.runpath, &|folder| Via::Runpath {
+                    object: asking.path.clone(),
+                    entry: folder.entry.clone(),
+                })
+            }),
+            2 => self.cached(process, name, no_defaults).take(1).map(cache_place).collect(),
+            _ if no_defaults => Vec::new(),
+            _ => paths(&process.default_path, &|folder| Via::DefaultFolder { folder: folder.entry.clone() }),
+        });
+        rpaths.chain(rest)
+    }
+
+    /// The cache's paths for a name.
+    fn cached<'a>(
+        &'a self,
+        process: &'a Process,
+        name: &str,
+        no_defaults: bool,
+    ) -> impl Iterator<Item = &'a str> + use<'a, 'h> {
+        let layout = &process.layout;
+        self.entries
+            .lookup(name, &layout.wanted.machine, &self.levels)
+            .into_iter()
+            .map(|entry| entry.path.as_str())
+            .filter(move |path| {
+                !no_defaults
+                    || !layout
+                        .default_folders
+                        .iter()
+                        .any(|folder| path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/')))
+            })
+    }
+
+    /// Files of that name elsewhere in the search, each once.
+    fn others(&self, process: &Process, name: &str, loader: Option<usize>, winner: Option<&str>) -> Vec<Candidate> {
+        if name.is_empty() || name.contains('/') {
+            return Vec::new();
+        }
+        let mut seen: HashSet<String> = winner.map(str::to_owned).into_iter().collect();
+        let mut others = Vec::new();
+        let cached = self.cached(process, name, false).skip(1).map(cache_place).collect();
+        for Place { path, via, .. } in self.lists(process, name, loader).chain([cached]).flatten() {
+            if let Try::Taken(_, object) = self.attempt(&path, &process.layout) {
+                let real = self.host.real_text(&path);
+                let version = version_of(&real, object.dynamic.soname.as_deref());
+                if seen.insert(real) {
+                    others.push(Candidate { path, via: Some(via), version });
+                }
+            }
+        }
+        others
+    }
+
+    /// A folder with those of its `glibc-hwcaps` subfolders that the processor can use; none where it does not exist.
+    fn folder(&self, entry: &str, path: &str) -> Vec<Folder> {
+        let path = self.host.absolute(path);
+        let known = hold(&self.folders).get(&path).cloned();
+        let known = known.unwrap_or_else(|| {
+            let text = path.to_string_lossy();
+            let mut found = Vec::new();
+            if self.host.is_dir(&path) {
+                let hwcaps = join(&text, "glibc-hwcaps");
+                if !self.levels.is_empty() && self.host.is_dir(&hwcaps) {
+                    let levels = self.levels.iter().map(|level| join(&hwcaps, level));
+                    found.extend(levels.filter(|folder| self.host.is_dir(folder)));
+                }
+                found.push(text.into_owned());
+            }
+            let found: Arc<[String]> = found.into();
+            hold(&self.folders).insert(path, Arc::clone(&found));
+            found
+        });
+        let last = known.len().saturating_sub(1);
+        let folders = known.iter().enumerate();
+        folders.map(|(at, path)| Folder { entry: entry.to_owned(), path: path.clone(), variant: at < last }).collect()
+    }
+
+    /// The entries of `LD_LIBRARY_PATH` as written; set and empty counts as unset.
+    fn library_path_entries(&self) -> impl Iterator<Item = &'h str> + use<'h> {
+        let host = self.host;
+        host.env_nonempty("LD_LIBRARY_PATH").into_iter().flat_map(|text| text.split([':', ';'])).take(MOST_ENTRIES)
+    }
+
+    /// What is loaded before everything else, and where that is written.
+    fn preloads(&self) -> Vec<(String, Evidence)> {
+        let mut preloads: Vec<(String, Evidence)> = self
+            .host
+            .env_nonempty("LD_PRELOAD")
+            .into_iter()
+            .flat_map(|text| text.split([' ', ':']))
+            .filter(|name| !name.is_empty())
+            .map(|name| (name.to_owned(), Evidence::env("LD_PRELOAD", name)))
+            .take(MOST_ENTRIES)
+            .collect();
+        if let Ok(text) = self.host.read_lossy(PRELOAD_FILE) {
+            for (number, line) in (1u32..).zip(text.lines()) {
+                let line = line.split('#').next().unwrap_or_default();
+                let names = line.split([' ', '\t', ':']).filter(|name| !name.is_empty());
+                preloads.extend(
+                    names.map(|name| (name.to_owned(), Evidence::file(PRELOAD_FILE, name).line(number))).take(64),
+                );
+                if preloads.len() > MOST_ENTRIES {
+                    break;
+                }
+            }
+        }
+        preloads
+    }
+
+    /// How glibc was built for a machine: default folders and `$LIB`.
+    fn layout(&self, machine: &str) -> Layout {
+        let class = if matches!(machine, "x86" | "arm") { 32 } else { 64 };
+        let triplet = match machine {
+            "x86" => "i386-linux-gnu".to_owned(),
+            "arm" => "arm-linux-gnueabihf".to_owned(),
+            "powerpc64" => "powerpc64le-linux-gnu".to_owned(),
+            other => format!("{other}-linux-gnu"),
+        };
+        let wanted = Wanted { class, machine: machine.to_owned() };
+        if self.is_multiarch(&triplet) {
+            let default_folders = vec![
+                format!("/lib/{triplet}"),
+                format!("/usr/lib/{triplet}"),
+                "/lib".to_owned(),
+                "/usr/lib".to_owned(),
+            ];
+            return Layout { wanted, lib: format!("lib/{triplet}"), default_folders };
+        }
+        let lib = if class == 64 { "lib64" } else { "lib" };
+        Layout { wanted, lib: lib.to_owned(), default_folders: vec![format!("/{lib}"), format!("/usr/{lib}")] }
+    }
+
+    /// Whether this is a Debian or Ubuntu, whose folders carry the machine's name.
+    fn is_multiarch(&self, triplet: &str) -> bool {
+        let has = |folder: &str| self.host.exists(format!("{folder}/libc.so.6"));
+        if has(&format!("/lib/{triplet}")) || has(&format!("/usr/lib/{triplet}")) {
+            return true;
+        }
+        if has("/lib64") || has("/usr/lib64") {
+            return false;
+        }
+        if self.host.exists("/etc/debian_version") {
+            return true;
+        }
+        let text = self.host.read_lossy("/etc/os-release").or_else(|_| self.host.read_lossy("/usr/lib/os-release"));
+        text.is_ok_and(|text| {
+            text.lines()
+                .filter_map(|line| line.strip_prefix("ID=").or_else(|| line.strip_prefix("ID_LIKE=")))
+                .flat_map(|value| value.trim().trim_matches(['"', '\'']).split_whitespace())
+                .any(|id| matches!(id, "debian" | "ubuntu"))
+        })
+    }
+}
+
+impl Process {
+    /// The library that was loaded from that path.
+    fn by_path(&self, host: &Host, path: &str) -> Option<usize> {
+        let path = host.absolute(path);
+        self.names.get(path.to_string_lossy().as_ref()).copied().or_else(|| {
+            let stat = host.stat(path).ok()?;
+            self.files.get(&stat.id).copied()
+        })
+    }
+
+    /// The path of what loaded a library.
+    fn brought_by(&self, index: usize) -> String {
+        self.loaded[index]
+            .by
+            .map_or_else(|| "the program's start".to_owned(), |loader| self.loaded[loader].path.clone())
+    }
+
+    /// Forgets all libraries from `length` on.
+    fn truncate(&mut self, length: usize) {
+        self.loaded.truncate(length);
+        self.names.retain(|_, index| *index < length);
+        self.files.retain(|_, index| *index < length);
+    }
+}
+
+/// A panic in another thread leaves a memory that is merely incomplete.
+fn hold<T>(memory: &Mutex<T>) -> MutexGuard<'_, T> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn cache_place(path: &str) -> Place {
+    Place { path: path.to_owned(), via: Via::Cache { file: ld_cache::PATH.to_owned() }, variant: false }
+}
+
+fn join(folder: &str, name: &str) -> String {
+    if folder.ends_with('/') { format!("{folder}{name}") } else { format!("{folder}/{name}") }
+}
+
+/// The folder of a path, as written: the loader resolves no links for `$ORIGIN`.
+fn folder_of(path: &str) -> Option<String> {
+    let (folder, _) = path.rsplit_once('/')?;
+    Some(if folder.is_empty() { "/" } else { folder }.to_owned())
+}
+
+fn is_c_library(name: &str) -> bool {
+    C_LIBRARY.contains(&name) || name.starts_with("ld-linux") || name.starts_with("ld64.so")
+}
+
+/// Expands `$ORIGIN`, `$LIB` and `$PLATFORM`, also in braces; `None` where `$ORIGIN` is not known.
+fn expand(text: &str, origin: Option<&str>, layout: &Layout) -> Option<String> {
+    let mut expanded = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        expanded.push_str(before);
+        let (name, behind) = match after.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
+            Some((name, behind)) => (name, behind),
+            None => {
+                after.split_at(after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(after.len()))
+            }
+        };
+        match name {
+            "ORIGIN" => expanded.push_str(origin?),
+            "LIB" => expanded.push_str(&layout.lib),
+            "PLATFORM" => expanded.push_str(&layout.wanted.machine),
+            // Anything else stays as it is written.
+            _ => {
+                expanded.push('$');
+                rest = after;
+                continue;
+            }
+        }
+        rest = behind;
+    }
+    expanded.push_str(rest);
+    Some(expanded)
+}
+
+/// The version in the name of a file, where it says more than the name that programs ask for.
+fn version_of(real: &str, soname: Option<&str>) -> Option<Reading> {
+    let name = real.rsplit('/').next()?;
+    let version = Dotted::from_file_name(name)?;
+    let asked = soname.and_then(Dotted::from_file_name).map_or(0, |version| version.len());
+    // A single number says which interface it has, not which version it is.
+    (version.len() > asked.max(1)).then(|| Reading { value: version, evidence: Evidence::file(real, name) })
+}
+
+/// The machine of a tree, by the loaders that lie in it.
+fn machine_of(host: &Host) -> String {
+    let here = std::env::consts::ARCH;
+    let known = [
+        ("x86_64", "/lib64/ld-linux-x86-64.so.2"),
+        ("aarch64", "/lib/ld-linux-aarch64.so.1"),
+        ("powerpc64", "/lib64/ld64.so.2"),
+        ("riscv64", "/lib/ld-linux-riscv64-lp64d.so.1"),
+        ("s390x", "/lib/ld64.so.1"),
+    ];
+    let mut present = known.iter().filter(|(_, path)| host.exists(path)).map(|(machine, _)| *machine);
+    let first = present.next();
+    // A machine with foreign loaders for emulation is still the machine that it is.
+    if first == Some(here) || present.any(|machine| machine == here) { here } else { first.unwrap_or(here) }.to_owned()
+}
+
+/// The `glibc-hwcaps` subfolders that the processor can use, the best one first.
+fn levels(host: &Host, machine: &str) -> Vec<&'static str> {
+    const LEVELS: [(&str, &[&str]); 3] = [
+        ("x86-64-v2", &["cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3"]),
+        ("x86-64-v3", &["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"]),
+        ("x86-64-v4", &["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]),
+    ];
+    if machine != "x86_64" {
+        return Vec::new();
+    }
+    let Ok(text) = host.read_lossy("/proc/cpuinfo") else { return Vec::new() };
+    let flags: HashSet<&str> = text
+        .lines()
+        .find_map(|line| line.strip_prefix("flags")?.split_once(':'))
+        .map(|(_, flags)| flags.split_whitespace().collect())
+        .unwrap_or_default();
+    let mut levels: Vec<&str> = LEVELS
+        .iter()
+        .take_while(|(_, needs)| needs.iter().all(|flag| flags.contains(flag)))
+        .map(|(level, _)| *level)
+        .collect();
+    levels.reverse();
+    levels
 }

@@ -1,1 +1,219 @@
-//! To be written.
+//! Finds Python environments and reads from their files what is installed; starts no Python and imports nothing.
+
+use std::collections::BTreeMap;
+
+use crate::facts::{EnvKind, Evidence, JupyterKernel, Probed, PythonEnv, RecordCheck, Source, Trouble};
+use crate::host::Host;
+use crate::options::Options;
+use crate::probe::loader::Search;
+
+mod discovery;
+mod dists;
+mod folders;
+mod keras;
+mod layout;
+mod literal;
+mod modules;
+mod nvidia;
+mod paths;
+mod record;
+mod requirement;
+mod tensorflow;
+
+use discovery::Place;
+use folders::Folders;
+use layout::{Layout, join};
+use modules::Importer;
+use nvidia::Wheels;
+use requirement::MarkerEnv;
+
+/// Reads every Python environment, the active one first, and the Jupyter kernels that start them.
+///
+/// The troubles are those of the search itself: a path of `--python` that is no environment, a
+/// variable that points nowhere.
+pub fn probe(
+    host: &Host,
+    search: &Search<'_>,
+    options: &Options,
+) -> (Vec<PythonEnv>, Vec<JupyterKernel>, Vec<Trouble>) {
+    let mut found = discovery::discover(host, options);
+    let folders = Folders::new(host);
+    let config = keras::config(host);
+    let mut envs: Vec<(usize, PythonEnv)> = Vec::new();
+    for (index, place) in found.places.iter().enumerate() {
+        let env = read(&folders, search, options, place, &config);
+        if place.active || place.wanted || !discovery::is_plain(env.kind) || concerns(&env) {
+            envs.push((index, env));
+        }
+    }
+    envs.sort_by_key(|(_, env)| !env.active);
+    for kernel in &mut found.kernels {
+        kernel.env = kernel.env.and_then(|old| envs.iter().position(|(index, _)| *index == old));
+    }
+    (envs.into_iter().map(|(_, env)| env).collect(), found.kernels, found.troubles)
+}
+
+/// Whether an interpreter that nobody chose holds anything that is judged here.
+fn concerns(env: &PythonEnv) -> bool {
+    env.tensorflow.is_some()
+        || env.torch.is_some()
+        || env.jax.is_some()
+        || env.keras.as_ref().is_some_and(|module| !module.namespace)
+        || env.tf_keras.as_ref().is_some_and(|module| !module.namespace)
+        || env.dists.iter().any(|dist| dists::is_keras(&dist.name) || dist.name == "tf-keras")
+}
+
+fn read(
+    folders: &Folders<'_>,
+    search: &Search<'_>,
+    options: &Options,
+    place: &Place,
+    config: &crate::facts::KerasConfig,
+) -> PythonEnv {
+    let host = folders.host;
+    let layout = &place.layout;
+    let version = match &options.assume.python {
+        Some(assumed) => {
+            Probed::found(assumed.to_string(), Evidence::new(Source::Option, "--assume", format!("python={assumed}")))
+        }
+        None => layout.version.clone(),
+    };
+    let markers = markers(host, search, layout, version.value());
+    let (sys_path, mut troubles) = paths::sys_path(host, layout);
+    let found = dists::find(folders, layout, &sys_path, &markers, options.deep);
+    let mut installed = found.dists;
+    troubles.extend(found.troubles);
+
+    let mut records: BTreeMap<usize, String> = BTreeMap::new();
+    for (index, dist) in installed.iter_mut().enumerate() {
+        if !dist.metadata.ends_with(".dist-info") || !(options.deep || rests_on(&dist.name)) {
+            continue;
+        }
+        let path = join(&dist.metadata, "RECORD");
+        match host.read(&path, record::LIMIT) {
+            Ok(bytes) => {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                if !options.deep {
+                    dist.record = Some(record::check(folders, &dist.location, &text));
+                }
+                records.insert(index, text);
+            }
+            // conda and distributions' own packages come without RECORD.
+            Err(error) => {
+                dist.record = Some(RecordCheck { trouble: Some(error.to_string()), ..RecordCheck::default() });
+            }
+        }
+    }
+    if options.deep {
+        deep(host, &mut installed, &records, &found.rest);
+    }
+    let wheels = Wheels::read(host, &installed, &records);
+    let importer = Importer { folders, sys_path: &sys_path, dists: &installed };
+    troubles.extend(importer.archives());
+    let usual = tensorflow::usual_folders(&importer, &layout.prefix);
+    let tensorflow = tensorflow::read(&importer, search, layout, &wheels, &usual);
+    let mut jax = keras::jax(&importer, search, &layout.real_interpreter);
+    for resolution in jax.iter_mut().flat_map(|jax| &mut jax.libraries) {
+        wheels.annotate(folders, &installed, &usual, resolution, true);
+    }
+    let modules = ["numpy", "openvino", "jax", "torch"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), importer.versioned(name, &[])?)))
+        .collect();
+    let (keras, tf_keras, torch) = (keras::keras(&importer), keras::tf_keras(&importer), keras::torch(&importer));
+    PythonEnv {
+        path: layout.prefix.clone(),
+        interpreter: layout.interpreter.clone(),
+        real_interpreter: layout.real_interpreter.clone(),
+        kind: layout.kind,
+        version,
+        active: place.active,
+        found_by: place.found_by.clone(),
+        tensorflow,
+        keras,
+        tf_keras,
+        keras_config: config.clone(),
+        jax,
+        torch,
+        modules,
+        nvidia: wheels.wheels,
+        dists: installed,
+        dist_count: found.count,
+        sys_path,
+        troubles,
+    }
+}
+
+/// Distributions whose files a verdict rests on.
+fn rests_on(name: &str) -> bool {
+    dists::is_tensorflow(name) || dists::is_keras(name) || name == "tf-keras" || name.starts_with("nvidia-")
+}
+
+/// Compares every file of every distribution, on two threads; of those that do not matter otherwise,
+/// the ones with faults join the list.
+fn deep(
+    host: &Host,
+    installed: &mut Vec<crate::facts::Dist>,
+    records: &BTreeMap<usize, String>,
+    rest: &[(String, String)],
+) {
+    let known: Vec<(usize, String, &String)> = records
+        .iter()
+        .filter_map(|(&index, text)| Some((index, installed.get(index)?.location.clone(), text)))
+        .collect();
+    let (checked, others) = std::thread::scope(|scope| {
+        let first = scope.spawn(|| {
+            known
+                .iter()
+                .map(|(index, location, text)| (*index, record::check_all(host, location, text)))
+                .collect::<Vec<_>>()
+        });
+        let others: Vec<_> = rest
+            .iter()
+            .filter(|(_, name)| name.ends_with(".dist-info"))
+            .filter_map(|(location, name)| {
+                let metadata = join(location, name);
+                let bytes = host.read(join(&metadata, "RECORD"), record::LIMIT).ok()?;
+                let check = record::check_all(host, location, &String::from_utf8_lossy(&bytes));
+                (check.missing > 0 || check.changed > 0).then(|| {
+                    let stem = name.trim_end_matches(".dist-info");
+                    let (name, version) = stem.split_once('-').unwrap_or((stem, ""));
+                    crate::facts::Dist {
+                        name: requirement::normalise(name),
+                        version: version.to_owned(),
+                        metadata,
+                        location: location.clone(),
+                        record: Some(check),
+                        ..crate::facts::Dist::default()
+                    }
+                })
+            })
+            .collect();
+        (first.join().unwrap_or_default(), others)
+    });
+    for (index, check) in checked {
+        if let Some(dist) = installed.get_mut(index) {
+            dist.record = Some(check);
+        }
+    }
+    installed.extend(others);
+}
+
+fn markers(host: &Host, search: &Search<'_>, layout: &Layout, version: Option<&String>) -> MarkerEnv {
+    let parts = version.map(|version| version.split('.').collect::<Vec<_>>()).unwrap_or_default();
+    let machine = search.dynamic(&layout.real_interpreter).map(|dynamic| dynamic.machine).unwrap_or_default();
+    MarkerEnv {
+        python_version: match parts.as_slice() {
+            [major, minor, ..] => Some(format!("{major}.{minor}")),
+            _ => None,
+        },
+        python_full_version: version.filter(|_| parts.len() >= 3).cloned(),
+        platform_machine: if machine.is_empty() {
+            (!host.is_rooted()).then(|| std::env::consts::ARCH.to_owned())
+        } else {
+            Some(machine)
+        },
+        pypy: layout.real_interpreter.rsplit('/').next().is_some_and(|name| name.starts_with("pypy"))
+            && layout.kind != EnvKind::Conda,
+    }
+}

@@ -1,0 +1,173 @@
+//! Finds what `import NAME` would find along `sys.path`, and versions written in source files; imports nothing.
+
+use super::dists;
+use super::folders::{Folders, find};
+use super::layout::join;
+use super::literal;
+use crate::facts::{Dist, Evidence, Module, PathOrigin, SysPathEntry, Trouble};
+use crate::host::Kind;
+
+/// Where the import system would look, and what was installed there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Importer<'a, 'h> {
+    pub(super) folders: &'a Folders<'h>,
+    pub(super) sys_path: &'a [SysPathEntry],
+    pub(super) dists: &'a [Dist],
+}
+
+impl Importer<'_, '_> {
+    /// What `import NAME` gives.
+    pub(super) fn module(&self, name: &str) -> Option<Module> {
+        let mut found: Option<Module> = None;
+        let mut namespace: Option<Module> = None;
+        let mut seen: Vec<&str> = Vec::new();
+        for entry in self.sys_path {
+            // The standard library holds none of the names that are asked for here.
+            if entry.origin == PathOrigin::Stdlib || seen.contains(&entry.path.as_str()) {
+                continue;
+            }
+            seen.push(&entry.path);
+            let Some((path, is_namespace)) = self.in_folder(&entry.path, name) else { continue };
+            let slot = if is_namespace { &mut namespace } else { &mut found };
+            if let Some(winner) = slot {
+                winner.hides.push(path);
+            } else {
+                *slot = Some(Module {
+                    path,
+                    entry: entry.path.clone(),
+                    origin: Some(entry.origin.clone()),
+                    namespace: is_namespace,
+                    ..Module::default()
+                });
+            }
+        }
+        let mut module = found.or(namespace)?;
+        if !module.namespace {
+            module.dist = self.owner(name, &module);
+        }
+        Some(module)
+    }
+
+    /// A package folder, a module file, or a folder that is only a namespace.
+    fn in_folder(&self, folder: &str, name: &str) -> Option<(String, bool)> {
+        let listing = self.folders.list(folder)?;
+        let package = find(&listing, name).filter(|entry| {
+            entry.kind == Kind::Folder || (entry.kind == Kind::Link && self.folders.host.is_dir(join(folder, name)))
+        });
+        if package.is_some() {
+            let inside = join(folder, name);
+            if self
+                .folders
+                .list(&inside)
+                .is_some_and(|inside| inside.iter().any(|entry| is_source(&entry.name, "__init__")))
+            {
+                return Some((inside, false));
+            }
+        }
+        if let Some(file) = listing.iter().find(|entry| entry.kind != Kind::Folder && is_source(&entry.name, name)) {
+            return Some((join(folder, &file.name), false));
+        }
+        package.map(|_| (join(folder, name), true))
+    }
+
+    /// The distribution in the same folder that brings the module.
+    fn owner(&self, name: &str, module: &Module) -> Option<usize> {
+        let brings = |dist: &Dist| match name {
+            "tensorflow" => dists::is_tensorflow(&dist.name),
+            "keras" => dists::is_keras(&dist.name),
+            "tf_keras" => matches!(dist.name.as_str(), "tf-keras" | "tf-keras-nightly"),
+            other => dist.name == other,
+        };
+        self.dists.iter().position(|dist| dist.location == module.entry && brings(dist)).or_else(|| {
+            // An editable installation lies elsewhere than its metadata.
+            self.dists.iter().position(|dist| {
+                brings(dist)
+                    && (dist.editable.as_deref().is_some_and(|folder| module.path.starts_with(folder))
+                        || dist.location.ends_with("/conda-meta"))
+            })
+        })
+    }
+
+    /// The module with its version: from the named files inside of it, else from its distribution.
+    pub(super) fn versioned(&self, name: &str, files: &[&str]) -> Option<Module> {
+        let mut module = self.module(name)?;
+        for file in files {
+            let path = join(&module.path, file);
+            let Ok(text) = self.folders.host.read_lossy(&path) else { continue };
+            if let Some((version, line)) = stated_version(&text) {
+                let says = format!("__version__ = {version:?}");
+                module.version = Some(version);
+                module.version_from = Some(Evidence::file(path, says).line(line));
+                return Some(module);
+            }
+        }
+        if let Some(dist) = module.dist.and_then(|index| self.dists.get(index)) {
+            module.version = Some(dist.version.clone());
+            module.version_from = Some(Evidence::package(&dist.metadata, format!("{} {}", dist.name, dist.version)));
+        }
+        Some(module)
+    }
+
+    /// Archives on `sys.path` that may hold modules; they are named and not opened.
+    pub(super) fn archives(&self) -> Vec<Trouble> {
+        self.sys_path
+            .iter()
+            .filter(|entry| entry.origin != PathOrigin::Stdlib && self.folders.host.is_file(&entry.path))
+            .map(|entry| Trouble {
+                at: entry.path.clone(),
+                why: "an archive on sys.path; its modules are not looked at".to_owned(),
+            })
+            .collect()
+    }
+}
+
+/// `__version__` of a source file, with its line.
+pub(super) fn stated_version(text: &str) -> Option<(String, u32)> {
+    let (value, line) = literal::assigned(text, "__version__")?;
+    let version = value.text()?.trim();
+    (!version.is_empty() && version.len() <= 128).then(|| (version.to_owned(), line))
+}
+
+/// Whether a file name is a module of that name: source, bytecode or an extension.
+fn is_source(file: &str, name: &str) -> bool {
+    file.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')).is_some_and(|rest| {
+        matches!(rest, "py" | "pyc" | "so" | "abi3.so")
+            || (rest.ends_with(".so") && (rest.starts_with("cpython-") || rest.starts_with("pypy")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Host;
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    #[test]
+    fn the_first_real_module_wins() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["a/keras/x.txt", "b/keras.py", "c/keras/__init__.py", "c/keras/src/version.py"] {
+            let path = dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "__version__ = \"3.1.0\"\n").unwrap();
+        }
+        let host = Host::rooted(dir.path(), BTreeMap::new()).unwrap();
+        let folders = Folders::new(&host);
+        let entry = |path: &str| SysPathEntry { path: path.to_owned(), origin: PathOrigin::Site };
+        let all = [entry("/a"), entry("/b"), entry("/c")];
+        let importer = |sys_path| Importer { folders: &folders, sys_path, dists: &[] };
+        let module = importer(&all[..]).module("keras").unwrap();
+        assert_eq!((module.path.as_str(), module.namespace), ("/b/keras.py", false));
+        assert_eq!(module.hides, ["/c/keras"]);
+        assert!(importer(&all[..1]).module("keras").unwrap().namespace);
+        let module = importer(&all[2..]).versioned("keras", &["src/version.py"]).unwrap();
+        assert_eq!(module.version.as_deref(), Some("3.1.0"));
+        assert!(importer(&all[..]).module("torch").is_none());
+    }
+
+    #[test]
+    fn file_names_of_modules() {
+        assert!(is_source("keras.py", "keras") && is_source("x.cpython-311-x86_64-linux-gnu.so", "x"));
+        assert!(!is_source("keras.pyi", "keras") && !is_source("keras_core.py", "keras"));
+    }
+}

@@ -1,0 +1,241 @@
+//! Holds the files of a distribution against its RECORD; judges nothing and changes nothing.
+
+use std::borrow::Cow;
+
+use super::folders::{Folders, find};
+use super::layout::join;
+use crate::facts::RecordCheck;
+use crate::host::{Host, Kind};
+
+/// RECORD files larger than this are not read.
+pub(super) const LIMIT: u64 = 32 << 20;
+/// Lines beyond this are not read.
+const LINES: usize = 400_000;
+/// How many examples are kept.
+const EXAMPLES: usize = 5;
+
+/// A line of RECORD.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line<'t> {
+    /// Relative to the folder of packages.
+    pub(super) path: Cow<'t, str>,
+    pub(super) size: Option<u64>,
+}
+
+/// The lines of a RECORD file; lines that are no records are passed over.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
+    text.lines().take(LINES).filter_map(line)
+}
+
+fn line(line: &str) -> Option<Line<'_>> {
+    if line.is_empty() {
+        return None;
+    }
+    let (path, rest) = if let Some(quoted) = line.strip_prefix('"') {
+        let mut end = None;
+        let bytes = quoted.as_bytes();
+        let mut at = 0;
+        while at < bytes.len() {
+            if bytes[at] == b'"' {
+                if bytes.get(at + 1) == Some(&b'"') {
+                    at += 1;
+                } else {
+                    end = Some(at);
+                    break;
+                }
+            }
+            at += 1;
+        }
+        let end = end?;
+        (Cow::Owned(quoted[..end].replace("\"\"", "\"")), quoted[end + 1..].strip_prefix(',').unwrap_or(""))
+    } else {
+        let (path, rest) = line.split_once(',')?;
+        (Cow::Borrowed(path), rest)
+    };
+    if path.is_empty() || path.contains('\0') {
+        return None;
+    }
+    let size = rest.rsplit(',').next().and_then(|size| size.trim().parse().ok());
+    Some(Line { path, size })
+}
+
+/// Files whose absence means nothing: what Python writes itself, and what another wheel rightly owns too.
+fn benign(path: &str) -> bool {
+    path.contains("__pycache__/")
+        || has_extension(path, &["pyc"])
+        || path.ends_with("/bin/tensorboard")
+        || path == "nvidia/__init__.py"
+}
+
+/// Files that no verdict rests on.
+fn idle(path: &str) -> bool {
+    has_extension(path, &["h", "hpp", "inc", "cuh", "pyi", "proto", "md", "txt", "cmake"])
+        || path.contains("/include/")
+        || path.contains("/tests/")
+        || path.ends_with("_test.py")
+        || path.contains(".dist-info/")
+}
+
+fn has_extension(path: &str, wanted: &[&str]) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.rsplit_once('.').is_some_and(|(_, extension)| wanted.contains(&extension))
+}
+
+/// Whether a path names a shared library.
+pub(super) fn is_library(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.ends_with(".so") || name.contains(".so.")
+}
+
+/// Source files whose size is compared too: those that choose what is loaded.
+fn telling(path: &str) -> bool {
+    matches!(
+        path,
+        "tensorflow/__init__.py"
+            | "tensorflow/python/__init__.py"
+            | "tensorflow/python/pywrap_tensorflow.py"
+            | "tensorflow/python/platform/build_info.py"
+            | "tensorflow/python/platform/self_check.py"
+            | "keras/__init__.py"
+            | "keras/src/__init__.py"
+            | "keras/src/version.py"
+            | "keras/src/backend/__init__.py"
+            | "keras/src/backend/config.py"
+            | "tf_keras/__init__.py"
+    )
+}
+
+/// How far a source file lies from the package folder; deeper ones are compared with `--deep` only.
+const SHALLOW: usize = 3;
+
+/// Compares what a verdict rests on: presence by listing folders, sizes of libraries.
+pub(super) fn check(folders: &Folders<'_>, location: &str, record: &str) -> RecordCheck {
+    let mut check = RecordCheck::default();
+    let mut missing = Vec::new();
+    let mut last: Option<(String, super::folders::Listing)> = None;
+    for line in lines(record) {
+        let path = line.path.as_ref();
+        if benign(path) || idle(path) || path.starts_with("..") || path.starts_with('/') {
+            continue;
+        }
+        let library = is_library(path);
+        let looked_at = library || path.bytes().filter(|&byte| byte == b'/').count() <= SHALLOW;
+        if !looked_at {
+            continue;
+        }
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        if last.as_ref().is_none_or(|(known, _)| known != folder) {
+            let place = if folder.is_empty() { location.to_owned() } else { join(location, folder) };
+            last = Some((folder.to_owned(), folders.list(&place)));
+        }
+        let listing = last.as_ref().and_then(|(_, listing)| listing.as_ref());
+        check.compared += 1;
+        let Some(entry) = listing.and_then(|listing| find(listing, name)) else {
+            missing.push(path.to_owned());
+            continue;
+        };
+        if library || telling(path) || entry.kind == Kind::Link {
+            compare(folders.host, &join(location, path), path, &line, &mut check, &mut missing, true);
+        }
+    }
+    settle(&mut check, missing);
+    check
+}
+
+/// Compares every file by presence and size.
+pub(super) fn check_all(host: &Host, location: &str, record: &str) -> RecordCheck {
+    let mut check = RecordCheck::default();
+    let mut missing = Vec::new();
+    for line in lines(record) {
+        let path = line.path.as_ref();
+        if benign(path) {
+            continue;
+        }
+        check.compared += 1;
+        let full = if path.starts_with('/') { path.to_owned() } else { join(location, path) };
+        // Programs get their first line rewritten, and the metadata is written after RECORD by some tools.
+        let sized = !path.starts_with("..") && !path.contains(".dist-info/");
+        compare(host, &full, path, &line, &mut check, &mut missing, sized);
+    }
+    settle(&mut check, missing);
+    check
+}
+
+fn compare(
+    host: &Host,
+    full: &str,
+    path: &str,
+    line: &Line<'_>,
+    check: &mut RecordCheck,
+    missing: &mut Vec<String>,
+    sized: bool,
+) {
+    match host.stat(full) {
+        Err(error) if error.is_absent() => missing.push(path.to_owned()),
+        // What may not be looked at is not known to be gone.
+        Err(_) => {}
+        Ok(stat) => {
+            if let Some(size) = line.size.filter(|&size| sized && size != stat.size) {
+                check.changed += 1;
+                if check.changed_examples.len() < EXAMPLES {
+                    check.changed_examples.push(format!("{path} ({size} bytes recorded, {} there)", stat.size));
+                }
+            }
+        }
+    }
+}
+
+fn settle(check: &mut RecordCheck, mut missing: Vec<String>) {
+    check.missing = u32::try_from(missing.len()).unwrap_or(u32::MAX);
+    missing.sort_by_key(|path| !is_library(path));
+    missing.truncate(EXAMPLES);
+    check.missing_examples = missing;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    const RECORD: &str = "tensorflow/__init__.py,sha256=abc,3\n\"tensorflow/a,\"\"b.py\",sha256=x,1\n\
+        tensorflow/libx.so.2,sha256=q,4\ntensorflow/python/_a.so,,9\ntensorflow/include/x.h,,1\n\
+        tensorflow/__pycache__/x.cpython-311.pyc,,\n../../../bin/tensorboard,,20\ntensorflow-1.dist-info/RECORD,,\n";
+
+    fn tree() -> (tempfile::TempDir, Host) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("site/tensorflow")).unwrap();
+        fs::write(dir.path().join("site/tensorflow/__init__.py"), "abc").unwrap();
+        fs::write(dir.path().join("site/tensorflow/libx.so.2"), "abcde").unwrap();
+        let host = Host::rooted(dir.path(), BTreeMap::new()).unwrap();
+        (dir, host)
+    }
+
+    #[test]
+    fn lines_with_quotes() {
+        let all: Vec<Line<'_>> = lines(RECORD).collect();
+        assert_eq!(all[1], Line { path: "tensorflow/a,\"b.py".into(), size: Some(1) });
+        assert_eq!(all[5].size, None);
+    }
+
+    #[test]
+    fn missing_and_changed_files_are_told() {
+        let (_dir, host) = tree();
+        let check = check(&Folders::new(&host), "/site", RECORD);
+        assert_eq!((check.compared, check.missing, check.changed), (4, 2, 1));
+        assert_eq!(check.missing_examples, ["tensorflow/python/_a.so", "tensorflow/a,\"b.py"]);
+        assert_eq!(check.changed_examples, ["tensorflow/libx.so.2 (4 bytes recorded, 5 there)"]);
+        let all = check_all(&host, "/site", RECORD);
+        assert_eq!((all.compared, all.missing, all.changed), (6, 4, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "[\",/a.\\n0-9é\\\\]{0,120}") {
+            let (_dir, host) = tree();
+            let _ = check(&Folders::new(&host), "/site", &text);
+            let _ = check_all(&host, "/site", &text);
+        }
+    }
+}

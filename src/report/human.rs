@@ -1,0 +1,569 @@
+//! The report for people: what was found, like a doctor's letter, then the findings, like rustc's diagnostics.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+
+use super::wrap::{clean, lines};
+use super::{Report, Reported};
+use crate::db::Database;
+use crate::facts::{Driver, Evidence, Facts, Source};
+use crate::finding::{Break, Level, Subject};
+use crate::verdict::{Answer, EnvVerdict, KerasVerdict, Outcomes, TfVerdict, Verdicts};
+use crate::view::View;
+
+const BOLD: Style = Style::new().bold();
+const RED: Style = AnsiColor::Red.on_default().bold();
+const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
+const GREEN: Style = AnsiColor::Green.on_default();
+const CYAN: Style = AnsiColor::Cyan.on_default().bold();
+const BLUE: Style = AnsiColor::Blue.on_default().bold();
+
+/// Pieces of evidence shown for one finding; the JSON has them all.
+const EVIDENCE: usize = 8;
+/// Consequences and ways out shown for one finding.
+const FEW: usize = 4;
+/// Where the letter's second column begins.
+const COLUMN: usize = 9;
+
+/// The letter and the findings, with colour; `width` is the terminal's, where it is one.
+pub fn report(report: &Report<'_>, outcomes: &Outcomes, db: &Database, width: Option<usize>) -> String {
+    let mut page = Page { out: String::new(), width };
+    page.found(report.facts, db);
+    let shown: BTreeSet<&str> = report.findings.iter().map(|finding| finding.rule).collect();
+    page.verdicts(report.facts, outcomes, &shown);
+    for finding in &report.findings {
+        page.finding(finding);
+    }
+    page.summary(report);
+    if let Some(timings) = report.timings_ms {
+        for (stage, ms) in timings {
+            page.put(format_args!("{stage:>10} {ms:9.3} ms\n"));
+        }
+    }
+    page.out
+}
+
+/// What was found, without any judgment.
+pub fn facts(facts: &Facts, db: &Database, width: Option<usize>) -> String {
+    let mut page = Page { out: String::new(), width };
+    page.found(facts, db);
+    for env in &facts.pythons {
+        let version = env.version.value().map_or("version unknown", String::as_str);
+        let active = if env.active { ", active" } else { "" };
+        page.entry("Python", &format!("{} ({version}{active})", clean(&env.path)));
+        for name in ["tensorflow", "keras", "jax", "jaxlib", "torch"] {
+            for dist in env.dists.iter().filter(|dist| dist.name == name) {
+                page.put(format_args!("{:13}{name} {}\n", "", clean(&dist.version)));
+            }
+        }
+    }
+    page.out
+}
+
+struct Page {
+    out: String,
+    width: Option<usize>,
+}
+
+impl Page {
+    fn put(&mut self, text: std::fmt::Arguments<'_>) {
+        // Writing to a String does not fail.
+        let _ = self.out.write_fmt(text);
+    }
+
+    /// A line of the letter: a label and a text, broken under itself.
+    fn entry(&mut self, label: &str, text: &str) {
+        self.put(format_args!("{BOLD}{label:COLUMN$}{BOLD:#}"));
+        self.text(text, COLUMN, COLUMN);
+    }
+
+    /// A text that begins at a column and is broken at an indent.
+    fn text(&mut self, text: &str, used: usize, indent: usize) {
+        for (number, line) in lines(text, self.width, used, indent).iter().enumerate() {
+            if number > 0 {
+                self.put(format_args!("{:indent$}", ""));
+            }
+            self.put(format_args!("{line}\n"));
+        }
+    }
+
+    fn found(&mut self, facts: &Facts, db: &Database) {
+        let view = View::new(facts, db);
+        let gpus = gpus(&view);
+        if gpus.is_empty() {
+            self.entry("GPU", "none");
+        }
+        for (gpu, count) in gpus {
+            let times = if count > 1 { format!("{count} × ") } else { String::new() };
+            self.entry("GPU", &format!("{times}{gpu}"));
+        }
+        self.entry("Driver", &driver(&view));
+        for assumption in facts.assumed.iter().filter(|it| matches!(it.key.as_str(), "python" | "cuda")) {
+            let label = if assumption.key == "cuda" { "CUDA" } else { "Python" };
+            self.entry(label, &format!("{} (assumed)", assumption.value));
+        }
+    }
+
+    fn verdicts(&mut self, facts: &Facts, outcomes: &Outcomes, shown: &BTreeSet<&str>) {
+        let Verdicts { environments, project, kernel } = &outcomes.verdicts;
+        let empty = |env: &&EnvVerdict| env.tensorflow.is_none() && env.keras.is_none();
+        for (index, env) in environments.iter().enumerate() {
+            if !empty(&env) || env.active {
+                self.environment(index, env, outcomes, shown);
+            }
+        }
+        let others = environments.iter().filter(empty).filter(|env| !env.active).count();
+        match others {
+            0 if environments.is_empty() => self.entry("Python", "none found"),
+            0 => {}
+            1 => self.entry("Python", "one more environment, without TensorFlow and Keras"),
+            _ => self.entry("Python", &format!("{others} more environments, without TensorFlow and Keras")),
+        }
+        if let (Some(verdict), Some(project)) = (project, &facts.project)
+            && !(project.crates.is_empty() && verdict.because.is_empty())
+        {
+            self.entry("Project", &clean(&project.manifest));
+            let (builds, runs) = (answer(verdict.builds), answer(verdict.runs));
+            self.put(format_args!("{:11}builds: {builds}   runs: {runs}\n", ""));
+            self.because(&verdict.because, shown);
+            self.missing(
+                &Subject::Project,
+                &[Break::Builds, Break::Runs],
+                outcomes,
+                verdict.builds.min_with(verdict.runs),
+            );
+        }
+        for kernel in kernel {
+            self.entry(
+                "Kernel",
+                &format!("GPU {} by {}: {}", kernel.gpu, clean(&kernel.route), clean(&kernel.outcome)),
+            );
+        }
+    }
+
+    fn environment(&mut self, index: usize, env: &EnvVerdict, outcomes: &Outcomes, shown: &BTreeSet<&str>) {
+        let version = env.python.as_deref().unwrap_or("version unknown");
+        let active = if env.active { ", active" } else { "" };
+        self.entry("Python", &format!("{} ({}{active})", clean(&env.path), clean(version)));
+        let subject = Subject::Env(index);
+        let tensorflow = env.tensorflow.as_ref().map(|tf| (tensorflow_name(tf), tf));
+        let keras = env.keras.as_ref().map(|keras| (keras_name(keras), keras));
+        let names = [tensorflow.as_ref().map(|(name, _)| name), keras.as_ref().map(|(name, _)| name)];
+        let column = names.into_iter().flatten().map(|name| name.chars().count()).max().unwrap_or(0);
+        if let Some((name, tf)) = tensorflow {
+            let (sees, runs) = (answer(tf.sees_gpu), answer(tf.runs_on_gpu));
+            self.put(format_args!("{:11}{name:column$}   sees the GPU: {sees}   computes on it: {runs}\n", ""));
+            self.because(&tf.because, shown);
+            let breaks = [Break::Cuda, Break::TfSees, Break::TfRuns];
+            self.missing(&subject, &breaks, outcomes, tf.sees_gpu.min_with(tf.runs_on_gpu));
+        }
+        if let Some((name, keras)) = keras {
+            self.put(format_args!("{:11}{name:column$}   uses the GPU: {}\n", "", answer(keras.uses_gpu)));
+            let told = env.tensorflow.as_ref().map_or(&[][..], |tf| &tf.because);
+            let rest: Vec<String> = keras.because.iter().filter(|rule| !told.contains(rule)).cloned().collect();
+            self.because(&rest, shown);
+            let cuda = env.tensorflow.is_none().then_some(Break::Cuda);
+            let breaks: Vec<Break> = cuda.into_iter().chain([Break::KerasUses]).collect();
+            self.missing(&subject, &breaks, outcomes, keras.uses_gpu);
+        }
+        if env.tensorflow.is_none() && env.keras.is_none() {
+            self.put(format_args!("{:11}neither TensorFlow nor Keras\n", ""));
+        }
+    }
+
+    /// Names the causes of a verdict that no finding below explains, because the policy lets them pass.
+    fn because(&mut self, because: &[String], shown: &BTreeSet<&str>) {
+        let hidden: Vec<&str> = because.iter().map(String::as_str).filter(|rule| !shown.contains(rule)).collect();
+        if !hidden.is_empty() {
+            self.put(format_args!("{:13}", ""));
+            self.text(&format!("because {} (let pass by the policy)", hidden.join(", ")), 13, 15);
+        }
+    }
+
+    /// What is missing for a verdict that stays open.
+    fn missing(&mut self, subject: &Subject, breaks: &[Break], outcomes: &Outcomes, answer: Answer) {
+        if answer != Answer::Unknown {
+            return;
+        }
+        let touches = |on: &Subject, what: Option<Break>| {
+            (on == subject || *on == Subject::Machine) && what.is_some_and(|what| breaks.contains(&what))
+        };
+        let missing: BTreeSet<&str> = outcomes
+            .unknown
+            .iter()
+            .filter(|(_, unknown)| touches(&unknown.subject, unknown.breaks))
+            .map(|(_, unknown)| unknown.missing.as_str())
+            .collect();
+        for reason in missing.iter().take(FEW) {
+            self.put(format_args!("{:13}", ""));
+            self.text(&format!("cannot tell: {}", clean(reason)), 13, 15);
+        }
+    }
+
+    fn finding(&mut self, finding: &Reported<'_>) {
+        let (word, style) = match finding.level {
+            Level::Deny => ("error", RED),
+            Level::Warn => ("warning", YELLOW),
+            Level::Note => ("note", CYAN),
+        };
+        let head = word.len() + finding.rule.len() + 4;
+        self.put(format_args!("\n{style}{word}[{}]{style:#}{BOLD}: ", finding.rule));
+        let title = lines(&clean(finding.title), self.width, head, 4).join("\n    ");
+        self.put(format_args!("{title}{BOLD:#}\n"));
+        let subject = if finding.subject == "machine" { "this machine" } else { finding.subject };
+        self.put(format_args!("  {BLUE}-->{BLUE:#} {}\n", clean(subject)));
+        let short = shortened(finding.evidence, finding.subject);
+        for (evidence, at) in finding.evidence.iter().zip(&short).take(EVIDENCE) {
+            self.mark("=", &said(evidence, at));
+        }
+        if let Some(more) = finding.evidence.len().checked_sub(EVIDENCE + 1) {
+            self.mark("=", &format!("and {} more; `--format json` has them all", more + 1));
+        }
+        for consequence in finding.consequences.iter().take(FEW) {
+            self.mark("=", &format!("so {}", clean(consequence)));
+        }
+        if let Some(row) = finding.row {
+            self.mark("=", &format!("row: {} {} ({})", clean(&row.table), clean(&row.key), clean(&row.source)));
+        }
+        for way in finding.help.iter().take(FEW) {
+            self.put(format_args!("  {CYAN}help{CYAN:#}: "));
+            self.text(&clean(way.text), 8, 8);
+            for line in way.command.into_iter().flat_map(str::lines) {
+                // A command is never broken: it is there to be copied.
+                self.put(format_args!("          {}\n", clean(line)));
+            }
+        }
+    }
+
+    fn mark(&mut self, sign: &str, text: &str) {
+        self.put(format_args!("   {BLUE}{sign}{BLUE:#} "));
+        self.text(text, 5, 7);
+    }
+
+    fn summary(&mut self, report: &Report<'_>) {
+        let count = |level: Level| report.findings.iter().filter(|finding| finding.level == level).count();
+        let (denied, warned, notes) = (count(Level::Deny), count(Level::Warn), count(Level::Note));
+        let unknown: BTreeSet<&str> = report.outcomes.unknown.iter().map(|unknown| unknown.rule).collect();
+        let head = if report.findings.is_empty() && report.outcomes.ignored.is_empty() {
+            "nothing wrong was found".to_owned()
+        } else {
+            let notes = if notes == 1 { "1 note".to_owned() } else { format!("{notes} notes") };
+            let ignored = match report.outcomes.ignored.len() {
+                0 => String::new(),
+                ignored => format!(", {ignored} ignored by the policy"),
+            };
+            format!("{denied} denied, {warned} warned, {notes}{ignored}")
+        };
+        let text = format!(
+            "{head}; {} rules passed, {} could not be told, {} do not apply",
+            report.outcomes.passed.len(),
+            unknown.len(),
+            report.outcomes.not_applicable.len()
+        );
+        self.put(format_args!("\n"));
+        self.text(&text, 0, 2);
+        if denied == 0 && report.exit_code != 0 {
+            self.text("the check fails because of `--strict`: a verdict could not be told", 0, 2);
+        }
+    }
+}
+
+impl Answer {
+    /// The less certain of two answers.
+    fn min_with(self, other: Self) -> Self {
+        if self == Self::Unknown { self } else { other }
+    }
+}
+
+fn tensorflow_name(tf: &TfVerdict) -> String {
+    format!("TensorFlow {}", clean(tf.version.as_deref().unwrap_or("of unknown version")))
+}
+
+fn keras_name(keras: &KerasVerdict) -> String {
+    let version = clean(keras.version.as_deref().unwrap_or("of unknown version"));
+    let from = match keras.backend_from.as_str() {
+        "" | "default" => "by default".to_owned(),
+        from => format!("from {}", clean(from)),
+    };
+    format!("Keras {version} ({}, {from})", clean(&keras.backend))
+}
+
+fn answer(answer: Answer) -> String {
+    match answer {
+        Answer::Yes => format!("{GREEN}yes{GREEN:#}"),
+        Answer::No => format!("{RED}NO{RED:#}"),
+        Answer::Unknown => format!("{YELLOW}cannot tell{YELLOW:#}"),
+    }
+}
+
+/// One piece of evidence as a line.
+fn said(evidence: &Evidence, at: &str) -> String {
+    let place = match evidence.line {
+        Some(line) => format!("{at}:{line}"),
+        None => at.to_owned(),
+    };
+    let says = clean(&evidence.says);
+    match evidence.source {
+        Source::Env if says.is_empty() => format!("{place} is set and empty"),
+        _ if says.is_empty() => place,
+        _ => format!("{place} says: {says}"),
+    }
+}
+
+/// The places of the evidence; inside the subject's folder without what the arrow already says.
+fn shortened(evidence: &[Evidence], subject: &str) -> Vec<String> {
+    let short: Vec<String> = evidence
+        .iter()
+        .map(|evidence| {
+            let at = clean(&evidence.at);
+            let inside = evidence.at.strip_prefix(subject).and_then(|rest| rest.strip_prefix('/'));
+            match inside.and_then(|rest| rest.split_once("site-packages/")) {
+                Some((_, rest)) => format!("…/{}", clean(rest)),
+                None => at,
+            }
+        })
+        .collect();
+    let ambiguous = |index: usize| {
+        (0..evidence.len()).any(|other| short[other] == short[index] && evidence[other].at != evidence[index].at)
+    };
+    (0..evidence.len())
+        .map(|index| if ambiguous(index) { clean(&evidence[index].at) } else { short[index].clone() })
+        .collect()
+}
+
+/// The GPUs by name, equal ones counted.
+fn gpus(view: &View<'_>) -> Vec<(String, usize)> {
+    let mut counted: Vec<(String, usize)> = Vec::new();
+    for gpu in &view.gpus {
+        let name = match (&gpu.compute, gpu.assumed) {
+            (Some(compute), true) => format!("compute {compute} (assumed)"),
+            (Some(compute), false) => format!("{} (compute {compute})", clean(&gpu.name)),
+            (None, _) => clean(&gpu.name),
+        };
+        match counted.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, count)) => *count += 1,
+            None => counted.push((name, 1)),
+        }
+    }
+    counted
+}
+
+/// The driver in one line.
+fn driver(view: &View<'_>) -> String {
+    let facts = view.facts;
+    let Driver { kernel, userspace, loaded, .. } = &facts.driver;
+    let assumed = facts.assumed.iter().find(|assumption| assumption.key == "driver").map(|it| &it.value);
+    let distinct = |readings: &[crate::facts::Reading<crate::version::Dotted>]| {
+        let mut versions: Vec<String> = Vec::new();
+        for reading in readings {
+            let version = reading.value.to_string();
+            if !versions.contains(&version) {
+                versions.push(version);
+            }
+        }
+        versions.join(" and ")
+    };
+    let (module, libraries) = (distinct(kernel), distinct(userspace));
+    let (known, text) = if let Some(version) = assumed {
+        (true, format!("{version} (assumed)"))
+    } else if !kernel.is_empty() {
+        let differ = !libraries.is_empty() && libraries != module;
+        let text = if differ { format!("{module} (its libraries are {libraries})") } else { module };
+        (true, text)
+    } else if loaded.value() == Some(&true) {
+        (false, "loaded, of unknown version".to_owned())
+    } else if !userspace.is_empty() {
+        (true, format!("{libraries} (libraries only, no kernel module is loaded)"))
+    } else if let Some(why) = loaded.unknown() {
+        (false, format!("cannot tell: {}", clean(why)))
+    } else {
+        (false, "none".to_owned())
+    };
+    match view.driver_cuda().filter(|_| known) {
+        Some((cuda, _)) => format!("{text}, runs CUDA up to {cuda}"),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use anstream::adapter::strip_str;
+    use snapbox::{assert_data_eq, str};
+
+    use super::*;
+    use crate::facts::{PciDevice, ProcGpu, PythonEnv, Reading};
+    use crate::finding::{Finding, RowRef, Unknown};
+    use crate::options::Options;
+    use crate::policy::Policy;
+
+    const VENV: &str = "/srv/app/.venv";
+
+    fn machine() -> Facts {
+        let mut facts = Facts { schema: 1, ..Facts::default() };
+        for address in ["0000:01:00.0", "0000:02:00.0"] {
+            facts.pci.push(PciDevice {
+                address: address.to_owned(),
+                vendor: PciDevice::NVIDIA.to_owned(),
+                device: "0x2330".to_owned(),
+                class: "0x030200".to_owned(),
+                ..PciDevice::default()
+            });
+            facts.driver.gpus.push(ProcGpu {
+                address: address.to_owned(),
+                model: Some("NVIDIA H100 80GB HBM3".to_owned()),
+                ..ProcGpu::default()
+            });
+        }
+        let evidence = Evidence::file("/sys/module/nvidia/version", "550.54.14");
+        facts.driver.kernel.push(Reading { value: "550.54.14".parse().unwrap(), evidence });
+        facts.pythons.push(PythonEnv { path: VENV.to_owned(), ..PythonEnv::default() });
+        facts
+    }
+
+    fn healthy() -> Outcomes {
+        let tensorflow = TfVerdict {
+            version: Some("2.20.0".to_owned()),
+            sees_gpu: Answer::Yes,
+            runs_on_gpu: Answer::Yes,
+            ..TfVerdict::default()
+        };
+        let keras = KerasVerdict {
+            version: Some("3.15.1".to_owned()),
+            backend: "tensorflow".to_owned(),
+            backend_from: "default".to_owned(),
+            uses_gpu: Answer::Yes,
+            ..KerasVerdict::default()
+        };
+        let env = EnvVerdict {
+            path: VENV.to_owned(),
+            python: Some("3.11.2".to_owned()),
+            active: true,
+            tensorflow: Some(tensorflow),
+            keras: Some(keras),
+        };
+        let mut outcomes = Outcomes { passed: vec!["gpu-absent", "gpu-lost"], ..Outcomes::default() };
+        outcomes.verdicts.environments = vec![env, EnvVerdict { path: "/usr".to_owned(), ..EnvVerdict::default() }];
+        outcomes
+    }
+
+    fn sick() -> Outcomes {
+        let mut outcomes = healthy();
+        if let Some(keras) = &mut outcomes.verdicts.environments[0].keras {
+            keras.backend = "jax".to_owned();
+            keras.backend_from = "KERAS_BACKEND".to_owned();
+            keras.uses_gpu = Answer::No;
+            keras.because = vec!["keras-backend-cpu-only".to_owned()];
+        }
+        let title = "Keras computes with JAX, and this JAX has no CUDA";
+        let metadata = "/srv/app/.venv/lib/python3.11/site-packages/jaxlib-0.10.2.dist-info/METADATA";
+        let finding = Finding::new(Subject::Env(0), title)
+            .because(Evidence::env("KERAS_BACKEND", "jax"))
+            .because(Evidence::package(metadata, "Version: 0.10.2").line(3))
+            .row(Some(RowRef {
+                table: "keras".to_owned(),
+                key: "3.15.1".to_owned(),
+                source: "https://pypi.org/project/keras/3.15.1/".to_owned(),
+            }))
+            .so("the GPU that TensorFlow has lies idle")
+            .run("run Keras on TensorFlow", "unset KERAS_BACKEND");
+        outcomes.findings.push((crate::rules::find("keras-backend-cpu-only").unwrap(), finding));
+        outcomes
+    }
+
+    fn shown(outcomes: &Outcomes, policy: &Policy, width: Option<usize>) -> String {
+        let (facts, db) = (machine(), Database::embedded());
+        let ruling = policy.apply(outcomes, &Options::default(), "2026-11-23", &BTreeSet::new());
+        let styled = report(&Report::new(db, &facts, outcomes, &ruling, None), outcomes, db, width);
+        strip_str(&styled).to_string()
+    }
+
+    #[test]
+    fn a_healthy_machine_alarms_nobody() {
+        assert_data_eq!(
+            shown(&healthy(), &Policy::default(), None),
+            str![[r#"
+GPU      2 × NVIDIA H100 80GB HBM3 (compute 9.0)
+Driver   550.54.14, runs CUDA up to 12.4
+Python   /srv/app/.venv (3.11.2, active)
+           TensorFlow 2.20.0                       sees the GPU: yes   computes on it: yes
+           Keras 3.15.1 (tensorflow, by default)   uses the GPU: yes
+Python   one more environment, without TensorFlow and Keras
+
+nothing wrong was found; 2 rules passed, 0 could not be told, 0 do not apply
+
+"#]]
+        );
+    }
+
+    #[test]
+    fn one_fault_fits_on_one_screen() {
+        let text = shown(&sick(), &Policy::default(), Some(80));
+        assert!(text.lines().count() <= 24, "{text}");
+        assert_data_eq!(
+            text,
+            str![[r#"
+GPU      2 × NVIDIA H100 80GB HBM3 (compute 9.0)
+Driver   550.54.14, runs CUDA up to 12.4
+Python   /srv/app/.venv (3.11.2, active)
+           TensorFlow 2.20.0                        sees the GPU: yes   computes on it: yes
+           Keras 3.15.1 (jax, from KERAS_BACKEND)   uses the GPU: NO
+Python   one more environment, without TensorFlow and Keras
+
+error[keras-backend-cpu-only]: Keras computes with JAX, and this JAX has no CUDA
+  --> /srv/app/.venv
+   = KERAS_BACKEND says: jax
+   = …/jaxlib-0.10.2.dist-info/METADATA:3 says: Version: 0.10.2
+   = so the GPU that TensorFlow has lies idle
+   = row: keras 3.15.1 (https://pypi.org/project/keras/3.15.1/)
+  help: run Keras on TensorFlow
+          unset KERAS_BACKEND
+
+1 denied, 0 warned, 0 notes; 2 rules passed, 0 could not be told, 0 do not apply
+
+"#]]
+        );
+    }
+
+    #[test]
+    fn a_verdict_says_what_the_policy_let_pass() {
+        let mut policy = Policy::default();
+        policy.levels.insert("keras-backend-cpu-only".to_owned(), None);
+        let text = shown(&sick(), &policy, None);
+        assert!(text.contains("uses the GPU: NO"), "{text}");
+        assert!(text.contains("because keras-backend-cpu-only (let pass by the policy)"), "{text}");
+    }
+
+    #[test]
+    fn an_open_verdict_says_what_is_missing() {
+        let mut outcomes = healthy();
+        if let Some(tf) = &mut outcomes.verdicts.environments[0].tensorflow {
+            tf.runs_on_gpu = Answer::Unknown;
+        }
+        let missing = "the compute capability of the GPU".to_owned();
+        outcomes
+            .unknown
+            .push(("gpu-lost", Unknown { subject: Subject::Machine, missing, breaks: Some(Break::TfRuns) }));
+        let text = shown(&outcomes, &Policy::default(), None);
+        assert!(text.contains("computes on it: cannot tell"), "{text}");
+        assert!(text.contains("cannot tell: the compute capability of the GPU"), "{text}");
+    }
+
+    #[test]
+    fn a_hostile_name_steers_no_terminal() {
+        let mut outcomes = healthy();
+        outcomes.verdicts.environments[0].path = "/srv/\u{1b}[2J".to_owned();
+        assert!(!shown(&outcomes, &Policy::default(), None).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn paths_are_shortened_only_where_they_stay_distinct() {
+        let under = |lib: &str| Evidence::file(format!("{VENV}/{lib}/python3.11/site-packages/x/METADATA"), "");
+        assert_eq!(shortened(&[under("lib")], VENV), ["…/x/METADATA"]);
+        let both = [under("lib"), under("lib64")];
+        assert_eq!(shortened(&both, VENV), [both[0].at.clone(), both[1].at.clone()]);
+    }
+}

@@ -1,0 +1,69 @@
+//! Rule `cuda-compiler-parts-missing`: ptxas or libdevice, which XLA needs, is not where XLA looks.
+
+use super::{Cx, Family, Rule, layer};
+use crate::facts::Evidence;
+use crate::finding::{Break, Finding, Judgment, Level, Subject};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    id: "cuda-compiler-parts-missing",
+    family: Family::Cuda,
+    level: Level::Deny,
+    layer: layer::XLA,
+    summary: "ptxas or libdevice, which XLA needs, is not where XLA looks",
+    docs: r#"### What it means
+
+XLA compiles for the GPU through two parts of the CUDA toolkit: the file `libdevice.10.bc` and the program `ptxas`. Neither the environment's `nvidia/cuda_nvcc` nor the places that XLA searches beyond it hold what is missing.
+
+### Why it matters
+
+Keras turns XLA on by itself as soon as TensorFlow lists a GPU. TensorFlow's own operations work, and `model.fit` then fails with `libdevice not found` or `Couldn't invoke ptxas`.
+
+### How to fix it
+
+Install NVIDIA's nvcc wheel of the right CUDA major into the environment; it brings both. Or compile the model with `jit_compile=False`."#,
+    check,
+};
+
+fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    for env in cx.view.envs().filter(|env| env.wants_cuda()) {
+        let Some(tf) = env.tf() else { continue };
+        // A TensorFlow that gets no GPU never starts XLA for one.
+        if !env.missing().is_empty() {
+            continue;
+        }
+        out.applies();
+        let parts = &tf.compiler;
+        let mut gone = Vec::new();
+        if parts.libdevice.is_none() {
+            gone.push("libdevice.10.bc");
+        }
+        if parts.ptxas.is_none() {
+            gone.push("ptxas");
+        }
+        if gone.is_empty() {
+            continue;
+        }
+        let keras = (env.keras().is_some() || env.env.tf_keras.is_some()) && env.keras_on_tensorflow();
+        let major = env.cuda_major().unwrap_or(12);
+        let package = env.requirement(&format!("nvidia-cuda-nvcc-cu{major}")).map_or_else(
+            || if major >= 13 { "nvidia-cuda-nvcc".to_owned() } else { format!("nvidia-cuda-nvcc-cu{major}") },
+            |r| format!("'{}{}'", r.name, r.specifier),
+        );
+        let mut finding = Finding::new(Subject::Env(env.index), format!("XLA does not find {}", gone.join(" and ")))
+            .because_all(parts.data_dir.clone())
+            .because_all(parts.looked.iter().take(4).map(|place| Evidence::file(place, "looked here, not there")));
+        finding = if keras {
+            finding.so("Keras compiles with XLA as soon as TensorFlow lists a GPU, so `fit` fails while plain TensorFlow operations work").breaks(Break::KerasUses)
+        } else {
+            finding.at(Level::Note).so("only code that XLA compiles is concerned")
+        };
+        finding = match &parts.data_dir {
+            Some(flags) => {
+                finding.run(format!("XLA_FLAGS names a folder without it: {}", flags.says), "unset XLA_FLAGS")
+            }
+            None => finding.run("install the compiler parts", cx.view.install(env.env, &package)),
+        };
+        out.find(finding);
+    }
+}

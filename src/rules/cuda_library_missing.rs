@@ -1,0 +1,105 @@
+//! Rule `cuda-library-missing`: a CUDA library that TensorFlow opens by name is not found by the loader.
+
+use super::{Cx, Family, Rule, layer};
+use crate::facts::{Evidence, Probed};
+use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::view::folders;
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    id: "cuda-library-missing",
+    family: Family::Cuda,
+    level: Level::Deny,
+    layer: layer::LOADER,
+    summary: "A CUDA library that TensorFlow opens by name is not found by the loader",
+    docs: r#"### What it means
+
+TensorFlow links no CUDA library; it opens each of a fixed list by name when it registers GPUs. The dynamic loader, asked the way TensorFlow's own library asks it, ends its search for at least one of those names with nothing.
+
+### Why it matters
+
+One name that fails is enough: TensorFlow then registers no GPU at all, often with no more than a line in the log. The library may even be on the disk, in a folder that nothing on the search path names.
+
+### How to fix it
+
+Where the file is on the disk, put its folder on `LD_LIBRARY_PATH` or use a TensorFlow release whose own search path names it. Where it is nowhere, install TensorFlow's `and-cuda` extra for the same version."#,
+    check,
+};
+
+fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    for env in cx.view.envs().filter(|env| env.wants_cuda()) {
+        let wanted = env.wanted();
+        if wanted.is_empty() {
+            let version = env.tf_version_text().unwrap_or("of unknown version");
+            out.unknown(
+                Subject::Env(env.index),
+                format!("which CUDA libraries TensorFlow {version} opens"),
+                Some(Break::TfSees),
+            );
+            continue;
+        }
+        out.applies();
+        // Nothing at all is a cause of its own, and so is a wheel whose files are gone.
+        if env.has_no_cuda_library_at_all() || env.hollow_nvidia().iter().any(|dist| env.serves_tensorflow(dist)) {
+            continue;
+        }
+        let absent: Vec<_> = env
+            .missing()
+            .into_iter()
+            // A file that is found but lacks what it needs is shadowed or broken, not missing.
+            .filter(|(_, resolution)| resolution.is_none_or(|resolution| resolution.file.value().is_none()))
+            .collect();
+        let only_cudnn_nowhere = absent.iter().all(|(name, resolution)| {
+            name.starts_with("libcudnn.")
+                && resolution.is_none_or(|resolution| resolution.others.is_empty() && resolution.file.is_absent())
+        });
+        if absent.is_empty() || only_cudnn_nowhere {
+            continue;
+        }
+        let caller = env.tf().and_then(|tf| tf.caller.as_deref()).unwrap_or("TensorFlow");
+        let names: Vec<&str> = absent.iter().map(|(name, _)| name.as_str()).collect();
+        let unused: Vec<&str> = absent
+            .iter()
+            .filter_map(|(_, resolution)| resolution.and_then(|resolution| resolution.others.first()))
+            .map(|other| other.path.as_str())
+            .collect();
+        let mut finding = Finding::new(
+            Subject::Env(env.index),
+            format!("the loader does not find {} for TensorFlow", names.join(", ")),
+        );
+        for (name, resolution) in &absent {
+            let Some(resolution) = resolution else { continue };
+            if let Probed::Failed { why } = &resolution.file {
+                finding = finding.because(Evidence::loader(name, why));
+            }
+            for other in resolution.others.iter().take(1) {
+                finding = finding.because(Evidence::file(
+                    &other.path,
+                    format!("{name} is here, in a folder that the search does not visit"),
+                ));
+            }
+            for rejected in resolution.rejected.iter().take(2) {
+                finding = finding.because(Evidence::file(&rejected.path, format!("passed over: {}", rejected.why)));
+            }
+        }
+        finding = finding
+            .because(Evidence::loader(caller, format!("opens {} by name; neither LD_LIBRARY_PATH, its RUNPATH, the loader's cache nor the default folders have it", names[0])))
+            .row(env.tf_row_ref())
+            .breaks(Break::TfSees)
+            .so("TensorFlow lists no GPU: it registers one only when every library of its list opens");
+        let version = env.tf_version_text().unwrap_or_default();
+        if unused.len() == absent.len() {
+            let folders = folders(unused.into_iter()).join(":");
+            finding = finding.run(
+                "put the folder on the loader's path",
+                format!("export LD_LIBRARY_PATH={folders}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"),
+            );
+        } else {
+            finding = finding.run(
+                "install the CUDA libraries that this release asks for",
+                cx.view.install(env.env, &format!("'tensorflow[and-cuda]=={version}'")),
+            );
+        }
+        out.find(finding);
+    }
+}

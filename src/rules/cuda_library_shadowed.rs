@@ -1,0 +1,104 @@
+//! Rule `cuda-library-shadowed`: a wrong copy of a CUDA library wins the search over the right one.
+
+use super::{Cx, Family, Rule, layer};
+use crate::facts::{Evidence, Library, Via};
+use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::version::Dotted;
+use crate::view::{EnvView, lower_bound};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    id: "cuda-library-shadowed",
+    family: Family::Cuda,
+    level: Level::Deny,
+    layer: layer::LOADER + 1,
+    summary: "A wrong copy of a CUDA library wins the search over the right one",
+    docs: r#"### What it means
+
+Several files carry the name that TensorFlow opens, and the one that the loader meets first belongs to another CUDA major, lacks the libraries it needs in turn, or is older than what TensorFlow was built for. CUDA 11 and 12 even share sonames such as `libcusolver.so.11`.
+
+### Why it matters
+
+`LD_LIBRARY_PATH` is searched before the folders that the wheel names itself, so a toolkit of long ago can break a complete installation. The GPU vanishes, or operations fail with missing symbols.
+
+### How to fix it
+
+Take the folder of the wrong copy off the path that is named in the evidence. A copy of the same major that is equal or newer is fine and is not reported."#,
+    check,
+};
+
+fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    for env in cx.view.envs().filter(|env| env.wants_cuda()) {
+        for name in env.wanted().iter().filter(|name| !name.starts_with("libcudnn.")) {
+            let Some((resolution, library)) =
+                env.resolution(name).and_then(|resolution| Some((resolution, resolution.file.value()?)))
+            else {
+                continue;
+            };
+            out.applies();
+            let Some((why, breaks)) = fault(&env, name, library, !resolution.others.is_empty()) else { continue };
+            let mut finding = Finding::new(Subject::Env(env.index), format!("the wrong {name} wins: {}", library.path))
+                .because(Evidence::loader(name, format!("{} through {}", library.path, library.via)))
+                .because(Evidence::file(&library.path, why));
+            if let Some(other) = resolution.others.first() {
+                let version = other.version.as_ref().map_or(String::new(), |version| format!(" {}", version.value));
+                finding = finding.because(Evidence::file(&other.path, format!("the copy{version} that loses")));
+            }
+            finding = finding.row(env.tf_row_ref()).breaks(breaks);
+            out.find(way_out(finding, library));
+            // The same folder shadows its neighbours too: one finding is enough.
+            break;
+        }
+    }
+}
+
+/// What is wrong with the file that wins, and which verdict that breaks.
+fn fault(env: &EnvView<'_, '_>, name: &str, library: &Library, has_rival: bool) -> Option<(String, Break)> {
+    if let Some(missing) = library.missing.first() {
+        return Some((format!("{} needs {}, which nothing provides", missing.by, missing.name), Break::TfSees));
+    }
+    let wanted = env.cuda_major()?;
+    // libcublas carries the toolkit's major in its soname; what a library needs tells where it comes from.
+    let foreign = library
+        .needed
+        .iter()
+        .filter_map(|needed| needed.strip_prefix("libcublas.so.").or_else(|| needed.strip_prefix("libcublasLt.so.")))
+        .filter_map(|major| major.parse::<u32>().ok())
+        .find(|&major| major != wanted);
+    if let Some(major) = foreign {
+        return Some((format!("made for CUDA {major}: it needs libcublas.so.{major}"), Break::TfRuns));
+    }
+    if !has_rival {
+        return None;
+    }
+    let floor = floor(env, name)?;
+    let version = library.version.as_ref().filter(|version| version.value < floor)?;
+    Some((format!("version {}; TensorFlow was built for {floor} or newer", version.value), Break::TfRuns))
+}
+
+/// The oldest version of a library that TensorFlow's own requirements allow.
+fn floor(env: &EnvView<'_, '_>, name: &str) -> Option<Dotted> {
+    let package = match name.split(".so.").next()? {
+        "libcudart" => "nvidia-cuda-runtime-cu",
+        "libcublas" | "libcublasLt" => "nvidia-cublas-cu",
+        "libcufft" => "nvidia-cufft-cu",
+        "libcusolver" => "nvidia-cusolver-cu",
+        "libcusparse" => "nvidia-cusparse-cu",
+        _ => return None,
+    };
+    env.requirements()
+        .find(|requirement| requirement.name.starts_with(package))
+        .and_then(|requirement| lower_bound(&requirement.specifier))
+}
+
+/// How to get the winner out of the way.
+fn way_out(finding: Finding, library: &Library) -> Finding {
+    match &library.via {
+        Via::LibraryPath { entry } => finding.run(
+            format!("take `{entry}` off LD_LIBRARY_PATH"),
+            format!("export LD_LIBRARY_PATH=$(printf %s \"$LD_LIBRARY_PATH\" | tr : '\\n' | grep -vxF '{entry}' | paste -sd: -)"),
+        ),
+        Via::AlreadyLoaded { by } => finding.help(format!("take {by} out of LD_PRELOAD")),
+        _ => finding.help(format!("remove {} or the package that brought it, then run ldconfig", library.path)),
+    }
+}

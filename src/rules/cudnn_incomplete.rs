@@ -1,0 +1,55 @@
+//! Rule `cudnn-incomplete`: a sub-library of cuDNN is missing.
+
+use super::{Cx, Family, Rule, layer};
+use crate::facts::Evidence;
+use crate::finding::{Break, Finding, Judgment, Level, Subject};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    id: "cudnn-incomplete",
+    family: Family::Cuda,
+    level: Level::Deny,
+    layer: layer::CUDNN + 1,
+    summary: "A sub-library of cuDNN is missing",
+    docs: r#"### What it means
+
+`libcudnn.so.N` is a small door: it opens its sub-libraries (`libcudnn_graph`, `libcudnn_ops` and others) by name when they are first needed. At least one that this generation cannot do without is not found the way libcudnn looks for it.
+
+### Why it matters
+
+The GPU is listed, since libcudnn itself opens. The first call into cuDNN then ends the whole process with `Cannot load symbol`.
+
+### How to fix it
+
+Reinstall the cuDNN package so that all its files are there, and keep copies of other releases off the search path."#,
+    check,
+};
+
+fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    for env in cx.view.envs().filter(|env| env.wants_cuda()) {
+        let (Some(library), Some(tf)) = (env.cudnn(), env.tf()) else { continue };
+        out.applies();
+        let gone: Vec<&str> = tf
+            .cudnn_parts
+            .iter()
+            .filter(|part| part.required && part.resolution.file.is_absent())
+            .map(|part| part.resolution.name.as_str())
+            .collect();
+        if gone.is_empty() {
+            continue;
+        }
+        let owner = library.owner.as_deref().and_then(|owner| owner.split(' ').next());
+        let mut finding =
+            Finding::new(Subject::Env(env.index), format!("cuDNN is incomplete: {} is missing", gone.join(", ")))
+                .because(Evidence::file(&library.path, format!("opens {} by name at first use", gone[0])))
+                .because_all(gone.iter().take(3).map(|name| Evidence::loader(*name, "not found")))
+                .so("TensorFlow lists the GPU, and the process dies at the first call into cuDNN")
+                .breaks(Break::TfRuns);
+        finding = match owner {
+            Some(owner) => finding
+                .run("reinstall cuDNN", cx.view.install(env.env, &format!("--force-reinstall --no-deps {owner}"))),
+            None => finding.help("reinstall the cuDNN package that brought this file, all parts of one release"),
+        };
+        out.find(finding);
+    }
+}

@@ -1,0 +1,105 @@
+//! Rule `driver-library-mismatch`: whether the kernel module and the libcuda that wins are of one version.
+
+use super::{Cx, Family, Rule, layer};
+use crate::facts::{Evidence, LibcudaKind};
+use crate::finding::{Break, Finding, Judgment, Level, Subject};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    id: "driver-library-mismatch",
+    family: Family::Driver,
+    level: Level::Deny,
+    layer: layer::DRIVER,
+    summary: "the loaded kernel module and the driver's libcuda are of different versions",
+    docs: "\
+### What it means
+
+The version of the kernel module that is loaded now differs from the version of the `libcuda.so.1` that programs get. \
+Both belong to one driver and must be equal to the last digit. Most often a package update replaced the files on disk \
+while the old module stayed in memory.
+
+### Why it matters
+
+The module refuses the library: `cuInit` answers 803, NVML and `nvidia-smi` say \"Driver/library version mismatch\" \
+(18). No program can use the GPU until both agree.
+
+### How to fix it
+
+Reboot, or stop everything that uses the GPU and reload the modules: the new version is already installed, and \
+installing a driver again does not help. In a container the library must come from the host: remove driver packages \
+(`libnvidia-compute-…`, `libcuda1`) from the image.
+",
+    check,
+};
+
+fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    if !cx.view.driver_matters() || cx.view.is_wsl() {
+        return;
+    }
+    let Some(kernel) = cx.facts.driver.kernel.first() else { return };
+    out.applies();
+    for (library, users) in cx.view.libcudas() {
+        if cx.view.libcuda_kind(library) != LibcudaKind::Driver {
+            continue;
+        }
+        // Readings of the kernel that disagree among themselves are another rule's business.
+        let Some(version) = cx.view.libcuda_version(library) else { continue };
+        if cx.facts.driver.kernel.iter().any(|reading| reading.value == version) {
+            continue;
+        }
+        let subject = users.first().cloned().unwrap_or(Subject::Machine);
+        let title = format!("the loaded kernel module is {} but libcuda is {version}", kernel.value);
+        let mut finding = Finding::new(subject, title)
+            .because(kernel.evidence.clone())
+            .because(Evidence::file(&library.real, format!("version {version}")))
+            .because(library.evidence("libcuda.so.1"));
+        let on_disk_twice = cx.facts.driver.userspace.iter().any(|reading| reading.value == kernel.value);
+        finding = if cx.facts.machine.container.is_some() {
+            finding.help("take the driver's packages out of the image (`libcuda1`, `libnvidia-compute-…`): the container runtime brings the host's libcuda in")
+        } else if on_disk_twice {
+            finding.help(format!(
+                "another libcuda of version {} is installed too: remove the stray copy {} or whatever makes it win",
+                kernel.value, library.path
+            ))
+        } else {
+            finding.run("reboot, so that the module of the installed version is loaded", "sudo reboot").run(
+                "or stop everything that uses the GPU and reload the modules",
+                "sudo rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia && sudo modprobe nvidia",
+            )
+        };
+        if users.is_empty() {
+            finding = finding.at(Level::Warn);
+        }
+        for user in users {
+            finding = finding.breaks_for(user, Break::Cuda);
+        }
+        out.find(finding.so("cuInit fails with 803, nvidia-smi with \"Driver/library version mismatch\""));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::testing::{LIB, judge, machine, reading, resolved, silent};
+
+    #[test]
+    fn an_update_without_a_reboot_is_found() {
+        let mut facts = machine();
+        facts.driver.kernel = vec![reading("/sys/module/nvidia/version", "535.129.03")];
+        let said = judge(&RULE, &facts);
+        assert_eq!(said.findings[0].title, "the loaded kernel module is 535.129.03 but libcuda is 535.54.03");
+        assert_eq!(said.findings[0].breaks, [(Subject::Machine, Break::Cuda)]);
+        assert_eq!(said.findings[0].help[0].command.as_deref(), Some("sudo reboot"));
+    }
+
+    #[test]
+    fn equal_versions_and_other_kinds_are_not_its_business() {
+        assert!(silent(&RULE, &machine()));
+        let mut facts = machine();
+        let compat = "/usr/local/cuda-12.4/compat/libcuda.so.550.54.14";
+        facts.driver.libcuda = resolved("libcuda.so.1", "/usr/local/cuda-12.4/compat/libcuda.so.1", compat);
+        assert!(silent(&RULE, &facts));
+        facts.driver.libcuda = resolved("libcuda.so.1", &format!("{LIB}/libcuda.so.1"), "/opt/libcuda.so.1");
+        assert!(silent(&RULE, &facts));
+    }
+}

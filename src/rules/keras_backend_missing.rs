@@ -1,0 +1,79 @@
+//! Rule `keras-backend-missing`: the backend that Keras is set to is not installed.
+
+use super::{Cx, Family, Rule, layer};
+use crate::facts::Evidence;
+use crate::finding::{Break, Finding, Judgment, Level, Subject};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    id: "keras-backend-missing",
+    family: Family::Keras,
+    level: Level::Deny,
+    layer: layer::IMPORT + 7,
+    summary: "The backend that Keras is set to is not installed",
+    docs: r#"### What it means
+
+Keras 3 brings no backend of its own. The one that `KERAS_BACKEND` or `keras.json` names (or TensorFlow, where nothing is set) is not in this environment.
+
+### Why it matters
+
+`import keras` fails with `No module named …`. `tf.keras` hides the reason and says only that Keras cannot be imported.
+
+### How to fix it
+
+Set the backend to one that is installed, or install the one that is named."#,
+    check,
+};
+
+fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    let tf_elsewhere = cx.view.envs().any(|env| env.tf_alive().is_some());
+    for env in cx.view.envs().filter(|env| env.is_keras3() && env.backend_is_known()) {
+        let backend = env.backend();
+        out.applies();
+        if env.has_backend(&backend.name) || env.legacy() {
+            continue;
+        }
+        if backend.name == "tensorflow" && (tf_elsewhere || env.tf().is_some()) {
+            // keras-in-another-environment or tensorflow-incomplete is the root.
+            continue;
+        }
+        let from = match backend.from.as_str() {
+            "default" => "the default".to_owned(),
+            from => format!("from {from}"),
+        };
+        let installed = crate::view::BACKENDS.iter().find(|name| env.has_backend(name));
+        let mut finding = Finding::new(
+            Subject::Env(env.index),
+            format!("Keras is set to {} ({from}), which is not installed", backend.name),
+        )
+        .because_all(backend.evidence.clone())
+        .because_all(env.keras().map(|keras| Evidence::file(&keras.path, "imports its backend when it is imported")));
+        if let Some(installed) = installed {
+            finding = match backend.from.as_str() {
+                "KERAS_BACKEND" => finding.run(
+                    format!("set it to {installed}, which is installed"),
+                    format!("export KERAS_BACKEND={installed}"),
+                ),
+                "default" => finding.run(
+                    format!("set it to {installed}, which is installed"),
+                    format!("export KERAS_BACKEND={installed}"),
+                ),
+                file => finding.run(
+                    format!("set it to {installed}, which is installed"),
+                    format!("sed -i 's/\"backend\": *\"[^\"]*\"/\"backend\": \"{installed}\"/' {file}"),
+                ),
+            };
+        }
+        let package = match backend.name.as_str() {
+            "tensorflow" => "'tensorflow[and-cuda]'".to_owned(),
+            "jax" => "'jax[cuda12]'".to_owned(),
+            other => other.to_owned(),
+        };
+        out.find(
+            finding
+                .run("or install it", cx.view.install(env.env, &package))
+                .so("`import keras` fails")
+                .breaks(Break::KerasUses),
+        );
+    }
+}

@@ -1,0 +1,59 @@
+//! Rule `numpy-abi-mismatch`: numPy has another major than TensorFlow was compiled against.
+
+use super::{Cx, Family, Rule, layer};
+use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::view::{EnvView, within};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    id: "numpy-abi-mismatch",
+    family: Family::Python,
+    level: Level::Deny,
+    layer: layer::IMPORT + 2,
+    summary: "NumPy has another major than TensorFlow was compiled against",
+    docs: r#"### What it means
+
+TensorFlow's compiled modules are bound to NumPy's binary interface. NumPy 2 changed it: a TensorFlow that requires `numpy<2` does not load under NumPy 2.
+
+### Why it matters
+
+`import tensorflow` fails with `numpy.core.umath failed to import`.
+
+### How to fix it
+
+Install a NumPy inside the range that TensorFlow's metadata states."#,
+    check,
+};
+
+fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    for env in cx.view.envs().filter(|env| env.tf_alive().is_some()) {
+        let (Some(requirement), Some(numpy)) = (env.requirement("numpy"), env.dist("numpy")) else { continue };
+        out.applies();
+        let major = numpy.version.split('.').next().unwrap_or_default();
+        if within(&numpy.version, &requirement.specifier) != Some(false) {
+            continue;
+        }
+        // Only another major breaks the binary interface; a newer minor outside the range usually works.
+        let newer_major = major == "2"
+            && within("2.0.0", &requirement.specifier) == Some(false)
+            && within("1.26.4", &requirement.specifier) == Some(true);
+        if !newer_major {
+            continue;
+        }
+        let version = env.tf_version_text().unwrap_or_default();
+        out.find(
+            Finding::new(
+                Subject::Env(env.index),
+                format!(
+                    "NumPy {} breaks TensorFlow {version}, which needs numpy{}",
+                    numpy.version, requirement.specifier
+                ),
+            )
+            .because(env.requirement_evidence(requirement))
+            .because(EnvView::dist_evidence(numpy))
+            .run("install a NumPy that fits", cx.view.install(env.env, &format!("'numpy{}'", requirement.specifier)))
+            .so("`import tensorflow` fails")
+            .breaks(Break::TfSees),
+        );
+    }
+}

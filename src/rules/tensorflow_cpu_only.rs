@@ -1,0 +1,60 @@
+//! Rule `tensorflow-cpu-only`: the installed TensorFlow was built without CUDA.
+
+use super::{Cx, Family, Rule, layer};
+use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::view::EnvView;
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    id: "tensorflow-cpu-only",
+    family: Family::Python,
+    level: Level::Deny,
+    layer: layer::WHEEL,
+    summary: "The installed TensorFlow was built without CUDA",
+    docs: r#"### What it means
+
+The TensorFlow that is imported says of its own build that it has no CUDA in it. `tensorflow-cpu` is such a distribution on Linux.
+
+### Why it matters
+
+No driver, library or variable makes it see a GPU, and it says nothing about that: the list of devices is empty without a warning.
+
+### How to fix it
+
+Uninstall it and install `tensorflow[and-cuda]` in its place. Uninstall first: both distributions write the same files."#,
+    check,
+};
+
+fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    if !cx.view.has_gpu() {
+        return;
+    }
+    for env in cx.view.envs().filter(|env| env.tf_alive().is_some()) {
+        match env.cuda_build() {
+            None => out.unknown(Subject::Env(env.index), "whether TensorFlow was built with CUDA: build_info.py cannot be read and the database does not have this release", Some(Break::TfSees)),
+            Some(true) => out.applies(),
+            Some(false) => {
+                out.applies();
+                // These have causes of their own.
+                let other_cause = env.tf_dists().len() > 1 || cx.view.platform() != "linux-x86_64" || env.is_conda_tf() || env.is_rocm();
+                if other_cause {
+                    continue;
+                }
+                let version = env.tf_version_text().unwrap_or_default();
+                let name = env.tf_dist().map_or("tensorflow", |dist| dist.name.as_str());
+                let mut finding = Finding::new(Subject::Env(env.index), format!("{name} {version} was built without CUDA"))
+                    .because_all(env.tf().and_then(|tf| tf.build.evidence()).cloned())
+                    .because_all(env.tf_dist().map(EnvView::dist_evidence))
+                    .row(env.tf_row_ref())
+                    .breaks(Break::TfSees);
+                let install = cx.view.install(env.env, &format!("'tensorflow[and-cuda]=={version}'"));
+                finding = if name == "tensorflow" {
+                    finding.run("install the build with CUDA", install)
+                } else {
+                    finding.run("replace it by the build with CUDA", format!("{} && {install}", cx.view.uninstall(env.env, name)))
+                };
+                out.find(finding);
+            }
+        }
+    }
+}

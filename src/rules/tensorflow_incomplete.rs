@@ -1,0 +1,79 @@
+//! Rule `tensorflow-incomplete`: files of the installed TensorFlow are gone.
+
+use super::{Cx, Family, Rule, layer};
+use crate::facts::{Dist, Evidence};
+use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::view::EnvView;
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    id: "tensorflow-incomplete",
+    family: Family::Python,
+    level: Level::Deny,
+    layer: layer::IMPORT,
+    summary: "Files of the installed TensorFlow are gone",
+    docs: r#"### What it means
+
+The metadata of TensorFlow is there, and files that its RECORD lists are not: an installation that broke off, or an uninstall of a twin distribution that removed the shared files.
+
+### Why it matters
+
+`import tensorflow` fails, or gives an empty package: `module 'tensorflow' has no attribute 'config'`. `pip check` and `pip list` see nothing wrong.
+
+### How to fix it
+
+Install the same version again over what is left, without touching its dependencies."#,
+    check,
+};
+
+fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    for env in cx.view.envs() {
+        let Some(tf) = env.tf() else { continue };
+        out.applies();
+        let hollow = tf.module.as_ref().is_none_or(|module| module.namespace);
+        if hollow && env.tf_dists().is_empty() {
+            continue;
+        }
+        let torn = env.tf_dists().into_iter().find(|dist| needs_what_is_gone(dist));
+        // Two distributions over each other explain each other's differences, unless nothing is left.
+        let overlap = env.tf_dists().len() > 1 && !hollow;
+        if overlap || (!hollow && torn.is_none()) {
+            continue;
+        }
+        let Some(dist) = torn.or_else(|| env.tf_dist()) else { continue };
+        let title = if hollow {
+            format!("{} {} is installed in name only: its package is gone", dist.name, dist.version)
+        } else {
+            format!("files of {} {} are gone", dist.name, dist.version)
+        };
+        let mut finding = Finding::new(Subject::Env(env.index), title);
+        if let Some(record) = &dist.record {
+            finding = finding.because(Evidence::package(
+                format!("{}/RECORD", dist.metadata),
+                format!("{} of {} compared files are not there", record.missing, record.compared),
+            ));
+            finding = finding.because_all(
+                record.missing_examples.iter().take(3).map(|path| Evidence::file(path, "listed in RECORD, not there")),
+            );
+        }
+        finding = finding
+            .because(EnvView::dist_evidence(dist))
+            .run(
+                "install it again",
+                cx.view.install(env.env, &format!("--force-reinstall --no-deps {}=={}", dist.name, dist.version)),
+            )
+            .so("`import tensorflow` fails or gives an empty package")
+            .breaks(Break::TfSees);
+        out.find(finding);
+    }
+}
+
+/// Whether something is gone that the import needs: code or libraries, not licences or data.
+fn needs_what_is_gone(dist: &Dist) -> bool {
+    dist.record.as_ref().is_some_and(|record| {
+        record.missing_examples.iter().any(|path| {
+            let python = path.rsplit_once('.').is_some_and(|(_, extension)| extension == "py");
+            (python || path.contains(".so")) && !path.contains("/tests/") && !path.contains("/testing/")
+        })
+    })
+}

@@ -1,0 +1,17 @@
+//! Rule `toolkit-parts-mixed`.
+
+use super::{Cx, Family, Rule, layer};
+use crate::finding::{Judgment, Level};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    id: "toolkit-parts-mixed",
+    family: Family::Tool,
+    level: Level::Deny,
+    layer: layer::TOOL,
+    summary: "to be written",
+    docs: "",
+    check,
+};
+
+fn check(_cx: &Cx<'_>, _out: &mut Judgment) {}

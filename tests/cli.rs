@@ -1,0 +1,350 @@
+//! The program from the outside: help, exit codes, streams, faults of the policy and of the command line.
+
+use std::path::Path;
+
+use snapbox::cmd::{Command, cargo_bin};
+use snapbox::{Assert, Data, str};
+
+const COMMANDS: [&str; 5] = ["", "check", "facts", "explain", "completions"];
+
+/// The program, with an empty folder as its machine's environment: no variable of the tester leaks in.
+fn doctor(cwd: &Path) -> Command {
+    Command::new(cargo_bin!("cargo-gpu-doctor")).env_clear().env("HOME", "/nonexistent").current_dir(cwd)
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn write(folder: &Path, name: &str, text: &str) {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+/// An empty machine, judged with these options.
+fn check(dir: &Path, args: &[&str]) -> Command {
+    std::fs::create_dir_all(dir.join("machine")).unwrap();
+    doctor(dir).args(["check", "--root", "machine"]).args(args)
+}
+
+fn stdout(command: Command) -> String {
+    String::from_utf8(command.output().unwrap().stdout).unwrap()
+}
+
+fn stderr(command: Command) -> String {
+    let output = command.output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "data only goes to standard output");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn long_help_of_every_command() {
+    let dir = folder();
+    for name in COMMANDS {
+        let (file, args) = match name {
+            "" => ("help", vec!["--help"]),
+            name => (name, vec![name, "--help"]),
+        };
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/snapshots/{file}.txt"));
+        doctor(dir.path()).args(args).assert().success().stdout_eq(Data::read_from(&path, None).raw()).stderr_eq("");
+    }
+}
+
+/// One page for all: the options of the default command, then each other command with its own.
+fn man_page() -> String {
+    let mut command = gpu_doctor::cli::command().bin_name("cargo gpu-doctor").after_long_help(None);
+    command.build();
+    let page = clap_mangen::Man::new(command.clone());
+    let mut text = Vec::new();
+    page.render_title(&mut text).unwrap();
+    page.render_name_section(&mut text).unwrap();
+    text.extend(b".SH SYNOPSIS\n\\fBcargo gpu\\-doctor\\fR [\\fIcommand\\fR] [\\fIoptions\\fR]\n");
+    page.render_description_section(&mut text).unwrap();
+    page.render_options_section(&mut text).unwrap();
+    text.extend(b".SH COMMANDS\n");
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        let mut options = Vec::new();
+        let about = sub.get_about().unwrap();
+        text.extend(format!(".SS {}\n{about}\n", sub.get_name()).into_bytes());
+        if sub.get_name() != "check" {
+            clap_mangen::Man::new(sub.clone()).render_options_section(&mut options).unwrap();
+            text.extend(String::from_utf8(options).unwrap().replace(".SH OPTIONS\n", ".PP\n").into_bytes());
+        }
+    }
+    text.extend(b".SH EXIT STATUS\nThe same for every format.\n");
+    for (code, means) in [
+        (0, "Nothing was denied."),
+        (2, "The command line or a configuration file is wrong."),
+        (100, "At least one finding was denied."),
+        (101, "The check did not finish."),
+    ] {
+        text.extend(format!(".TP\n\\fB{code}\\fR\n{means}\n").into_bytes());
+    }
+    text.extend(b".SH ENVIRONMENT\nThese steer the output:\n");
+    let variables = |list: &[gpu_doctor::env::Variable]| -> String {
+        let entry =
+            |it: &gpu_doctor::env::Variable| format!(".TP\n\\fB{}\\fR\n{}\n", it.name, it.doc.replace('`', "\""));
+        list.iter().map(entry).collect()
+    };
+    text.extend(variables(gpu_doctor::env::OWN).into_bytes());
+    text.extend(b".PP\nThese belong to the machine that is inspected:\n");
+    text.extend(variables(gpu_doctor::env::VARIABLES).into_bytes());
+    text.extend(
+        b".SH FILES\nThe policy is read from gpu\\-doctor.toml in the working folder or above it up to the root of the \
+          Cargo workspace, and from [package.metadata.gpu\\-doctor] and [workspace.metadata.gpu\\-doctor] of Cargo.toml.\n",
+    );
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn the_man_page_is_current() {
+    let page = man_page();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/cargo-gpu-doctor.1");
+    Assert::new().action_env("SNAPSHOTS").eq(page, Data::read_from(&path, None).raw());
+}
+
+#[test]
+fn the_command_line_is_sound() {
+    gpu_doctor::cli::command().debug_assert();
+}
+
+#[test]
+fn cargo_calls_it_by_its_name() {
+    let dir = folder();
+    let version = format!("cargo-gpu-doctor {}\n", env!("CARGO_PKG_VERSION"));
+    doctor(dir.path()).args(["gpu-doctor", "--version"]).assert().success().stdout_eq(version.clone());
+    doctor(dir.path()).arg("--version").assert().success().stdout_eq(version);
+}
+
+#[test]
+fn mistakes_on_the_command_line_end_with_2() {
+    let dir = folder();
+    write(dir.path(), "file", "");
+    for (args, says) in [
+        (&["--nonsense"][..], "--nonsense"),
+        (&["--root", "missing"], "--root missing: not found"),
+        (&["--root", "file"], "--root file: not a folder"),
+        (&["--assume", "gpu"], "KEY=VALUE"),
+        (&["--assume", "gpus=9"], "unknown key `gpus`; known are driver, gpu, python, cuda"),
+        (&["--assume", "gpu=nine"], "not a dotted version"),
+        (&["--deny", "gpu-absnt"], "a rule with a similar name exists: `gpu-absent`"),
+        (&["--warn", "zzz"], "explain --list"),
+        (&["--launch", "require"], "--launch require"),
+        (&["--python", "no/such"], "--python no/such"),
+        (&["--manifest-path", "no/Cargo.toml"], "--manifest-path no/Cargo.toml: no such file"),
+        (&["--package", "p"], "there is no Cargo project here"),
+        (&["--hashes"], "--deep"),
+        (&["--facts", "f", "--root", "."], "cannot be used with"),
+        (&["--facts", "missing.json"], "--facts: missing.json: not found"),
+        (&["explain"], "RULE"),
+        (&["explain", "ignore-unusd"], "`ignore-unused`"),
+        (&["completions", "no-shell"], "no-shell"),
+        (&["--output", "no/such/folder", "--root", "."], "--output no/such/folder"),
+    ] {
+        let command = || doctor(dir.path()).args(args);
+        command().assert().code(2);
+        let said = stderr(command());
+        assert!(said.contains(says), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_faulty_env_file_ends_with_2_and_its_line() {
+    let dir = folder();
+    std::fs::write(dir.path().join("bad"), "A=1\n# note\nnonsense\n").unwrap();
+    std::fs::write(dir.path().join("bytes"), b"A=1\nB=\xff\n").unwrap();
+    for (file, says) in [
+        ("bad", "--env-file bad: line 3: no `KEY=VALUE`"),
+        ("bytes", "--env-file bytes: line 2: not UTF-8"),
+        ("missing", "--env-file missing: not found"),
+    ] {
+        check(dir.path(), &["--env-file", file]).assert().code(2);
+        let said = stderr(check(dir.path(), &["--env-file", file]));
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[test]
+fn all_faults_of_the_policy_are_told_at_once() {
+    let dir = folder();
+    write(
+        dir.path(),
+        "machine/gpu-doctor.toml",
+        "gpu = \"maybe\"\n[rules]\ngpu-absnt = \"deny\"\n\n[[ignore]]\nrule = \"gpu-absent\"\n",
+    );
+    check(dir.path(), &[]).assert().code(2).stdout_eq("").stderr_eq(str![[r#"
+error: must be one of "required", "optional", "none"
+ --> gpu-doctor.toml:1:7
+  |
+1 | gpu = "maybe"
+  |       ^^^^^^^
+
+error: an ignore needs a `reason`
+ --> gpu-doctor.toml:5:1
+  |
+5 | [[ignore]]
+  | ^^^^^^^^^^
+  |
+help: add `reason = "…"`: why this finding is let pass
+
+error: unknown rule `gpu-absnt`
+ --> gpu-doctor.toml:3:1
+  |
+3 | gpu-absnt = "deny"
+  | ^^^^^^^^^
+  |
+help: a rule with a similar name exists: `gpu-absent`
+
+"#]]);
+}
+
+#[test]
+fn the_policy_of_the_manifest_is_read() {
+    let dir = folder();
+    let manifest = "[package]\nname = \"p\"\n[package.metadata.gpu-doctor]\ngpus = 1\n";
+    write(dir.path(), "machine/w/p/Cargo.toml", manifest);
+    let said = stderr(check(dir.path(), &["--manifest-path", "/w/p/Cargo.toml"]));
+    assert!(said.contains("/Cargo.toml:4:1"), "{said}");
+    // Facts are readings: no policy stands in their way.
+    doctor(dir.path()).args(["facts", "--root", "machine", "--manifest-path", "/w/p/Cargo.toml"]).assert().success();
+}
+
+#[test]
+fn an_ignore_that_nothing_needs_is_said_and_can_be_denied() {
+    let dir = folder();
+    let text = "[[ignore]]\nrule = \"keras-backend-cpu-only\"\nreason = \"known\"\nexpires = 2020-01-01\n\
+                [[ignore]]\nrule = \"keras-backend-cpu-only\"\nreason = \"known\"\n";
+    write(dir.path(), "machine/gpu-doctor.toml", text);
+    let warned = ["--gpu", "none", "--warn", "ignore-unused", "--warn", "ignore-expired"];
+    check(dir.path(), &warned).assert().code(0);
+    let said = stdout(check(dir.path(), &warned));
+    assert!(said.contains("warning[ignore-expired]"), "{said}");
+    assert!(said.contains("= gpu-doctor.toml:2 says: known"), "{said}");
+    assert!(said.contains("warning[ignore-unused]"), "{said}");
+    check(dir.path(), &[&warned[..], &["--deny", "ignore-unused"]].concat()).assert().code(100);
+    let levels = ["--gpu", "none", "--deny", "ignore-unused", "--allow", "ignore-unused", "--allow", "ignore-expired"];
+    check(dir.path(), &levels).assert().code(0);
+    assert!(!stdout(check(dir.path(), &levels)).contains("ignore-"));
+}
+
+#[test]
+fn the_report_has_its_keys_in_order() {
+    let dir = folder();
+    let text = stdout(check(dir.path(), &["--format", "json", "--timings"]));
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let keys = ["schema", "tool", "database", "outcome", "exit_code", "verdicts", "findings", "outcomes", "facts"];
+    let places: Vec<usize> =
+        keys.iter().chain(&["timings_ms"]).map(|key| text.find(&format!("\n  \"{key}\":")).expect(key)).collect();
+    assert!(places.is_sorted(), "{places:?}");
+    assert_eq!(report["schema"], 1);
+    assert_eq!(report["outcome"], "ok");
+    assert_eq!(report["exit_code"], 0);
+    assert!(report["timings_ms"]["total"].is_number());
+    assert!(report["outcomes"]["ignored"].is_array());
+}
+
+#[test]
+fn the_same_facts_give_the_same_bytes_and_a_second_copy() {
+    let dir = folder();
+    let first = stdout(check(dir.path(), &["--format", "json", "--output", "copy.json"]));
+    assert_eq!(first, stdout(check(dir.path(), &["--format", "json"])));
+    assert_eq!(first, std::fs::read_to_string(dir.path().join("copy.json")).unwrap());
+}
+
+#[test]
+fn recorded_facts_are_judged_one_by_one() {
+    let dir = folder();
+    check(dir.path(), &[]).assert().success();
+    let facts = stdout(doctor(dir.path()).args(["facts", "--root", "machine"]));
+    let line = serde_json::to_string(&serde_json::from_str::<serde_json::Value>(&facts).unwrap()).unwrap();
+    write(dir.path(), "facts.json", &facts);
+    if !facts.contains("\"schema\": 1") {
+        return;
+    }
+
+    let one = stdout(doctor(dir.path()).args(["check", "--format", "json", "--facts", "facts.json"]));
+    assert!(one.lines().count() > 1, "one report is for reading");
+    let lines = format!("{line}\n{line}\n");
+    let two = stdout(doctor(dir.path()).args(["check", "--format", "json", "--facts", "-"]).stdin(lines.clone()));
+    assert_eq!(two.lines().count(), 2);
+    let reports: Vec<serde_json::Value> = two.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(reports[0], serde_json::from_str::<serde_json::Value>(&one).unwrap());
+
+    let human = stdout(doctor(dir.path()).args(["--facts", "facts.json", "facts.json"]));
+    assert_eq!(human.matches("=== facts.json ===").count(), 2, "{human}");
+    let human = stdout(doctor(dir.path()).args(["--facts", "-"]).stdin(lines));
+    assert!(human.contains("=== standard input, document 2 ==="), "{human}");
+}
+
+#[test]
+fn facts_of_another_shape_end_with_2() {
+    let dir = folder();
+    write(dir.path(), "newer.json", "{\"schema\": 99, \"news\": 1}");
+    write(dir.path(), "broken.json", "{\"schema\": 1,");
+    write(dir.path(), "other.json", "{\"hello\": 1}");
+    for (file, says) in [
+        ("newer.json", "these facts have schema 99"),
+        ("broken.json", "EOF"),
+        ("other.json", "it has no `schema` of facts"),
+    ] {
+        doctor(dir.path()).args(["--facts", file]).assert().code(2);
+        let said = stderr(doctor(dir.path()).args(["--facts", file]));
+        assert!(said.contains(says), "{said}");
+    }
+}
+
+#[test]
+fn explain_knows_every_rule() {
+    let dir = folder();
+    let list = stdout(doctor(dir.path()).args(["explain", "--list"]));
+    for rule in gpu_doctor::rules::all() {
+        assert!(list.contains(rule.id));
+        let page = stdout(doctor(dir.path()).args(["explain", rule.id]));
+        assert!(page.starts_with(rule.id), "{page}");
+    }
+    let json = stdout(doctor(dir.path()).args(["explain", "--list", "--format", "json"]));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["rules"].as_array().unwrap().len(), gpu_doctor::rules::all().len());
+}
+
+#[test]
+fn completions_are_written_for_every_shell() {
+    let dir = folder();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(stdout(doctor(dir.path()).args(["completions", shell])).contains("cargo-gpu-doctor"), "{shell}");
+    }
+}
+
+#[test]
+fn colour_comes_only_where_it_is_asked_for() {
+    let dir = folder();
+    let coloured = |command: Command| stdout(command).contains('\u{1b}');
+    assert!(!coloured(check(dir.path(), &[])));
+    assert!(coloured(check(dir.path(), &["--color", "always"])));
+    assert!(coloured(check(dir.path(), &[]).env("CARGO_TERM_COLOR", "always")));
+    assert!(!coloured(check(dir.path(), &[]).env("CARGO_TERM_COLOR", "always").env("NO_COLOR", "1")));
+    assert!(!coloured(check(dir.path(), &["--color", "never"]).env("CLICOLOR_FORCE", "1")));
+    check(dir.path(), &["--color", "always", "--output", "copy"]).assert().success();
+    assert!(!std::fs::read_to_string(dir.path().join("copy")).unwrap().contains('\u{1b}'));
+}
+
+#[test]
+fn a_closed_pipe_is_no_fault() {
+    let dir = folder();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut child = std::process::Command::new(cargo_bin!("cargo-gpu-doctor"));
+    let output = child.args(["explain", "--list"]).current_dir(&dir).stdout(writer).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let dir = folder();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut child = std::process::Command::new(cargo_bin!("cargo-gpu-doctor"));
+    let output = child.args(["explain", "--list"]).current_dir(&dir).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(101));
+}
