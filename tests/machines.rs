@@ -12,51 +12,100 @@ mod machine;
 #[path = "support/packages.rs"]
 mod packages;
 
-use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Output;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use machine::{Built, Machine};
 use serde_json::Value;
 
-/// Runs a check on every machine, several at a time, and fails with all that was found.
-fn each(check: impl Fn(&Machine, &Built) -> Vec<String> + Sync) {
-    let only = std::env::var("MACHINE").ok();
-    let mut machines = machine::all();
-    machines.retain(|machine| only.as_ref().is_none_or(|name| *name == machine.name));
-    assert!(!machines.is_empty(), "no machine of that name");
-    let (next, faults) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                while let Some(machine) = machines.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let mut built = machine::build(machine);
-                    if std::env::var_os("KEEP").is_some() {
-                        println!("{}: {}", machine.name, built.keep().display());
+/// What one machine gave.
+#[derive(Default)]
+struct Seen {
+    name: String,
+    about: String,
+    rules: Vec<String>,
+    /// What is wrong, by the test that tells it.
+    faults: BTreeMap<&'static str, Vec<String>>,
+}
+
+/// Lays every machine out once, and makes every check of it.
+fn seen() -> &'static [Seen] {
+    static SEEN: OnceLock<Vec<Seen>> = OnceLock::new();
+    SEEN.get_or_init(|| {
+        let only = std::env::var("MACHINE").ok();
+        let mut machines = machine::all();
+        machines.retain(|machine| only.as_ref().is_none_or(|name| *name == machine.name));
+        assert!(!machines.is_empty(), "no machine of that name");
+        let (next, seen) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while let Some(machine) = machines.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let one = look(machine, only.is_some());
+                        seen.lock().unwrap().push(one);
                     }
-                    let found = check(machine, &built);
-                    if !found.is_empty() {
-                        let text = format!("{} ({})\n    {}", machine.name, machine.about, found.join("\n    "));
-                        faults.lock().unwrap().push(text);
-                    }
-                }
-            });
-        }
-    });
-    let mut faults = faults.into_inner().unwrap();
-    faults.sort();
-    assert!(faults.is_empty(), "{} of {} machines:\n{}", faults.len(), machines.len(), faults.join("\n"));
+                });
+            }
+        });
+        let mut seen = seen.into_inner().unwrap();
+        seen.sort_by(|a, b| a.name.cmp(&b.name));
+        seen
+    })
+}
+
+fn look(machine: &Machine, aloud: bool) -> Seen {
+    let mut built = machine::build(machine);
+    if std::env::var_os("KEEP").is_some() {
+        println!("{}: {}", machine.name, built.keep().display());
+    }
+    let (faults, report, direct) = machine::judge(machine, &built);
+    if aloud {
+        println!("{report:#}");
+    }
+    let faults = BTreeMap::from([
+        (VERDICTS, faults),
+        (SAME, same_bytes(machine, &built, &direct)),
+        (RECORDED, recorded(machine, &built, &direct, &report)),
+        (HUMAN, human(machine, &built)),
+    ]);
+    Seen { name: machine.name.clone(), about: machine.about.clone(), rules: machine::rules_of(&report), faults }
+}
+
+const VERDICTS: &str = "verdicts and findings";
+const SAME: &str = "the same bytes";
+const RECORDED: &str = "recorded facts";
+const HUMAN: &str = "human reports";
+
+/// Fails with all that is wrong.
+fn clean(test: &str) {
+    let wrong: Vec<String> = seen()
+        .iter()
+        .filter(|seen| seen.faults.get(test).is_some_and(|faults| !faults.is_empty()))
+        .map(|seen| format!("{} ({})\n    {}", seen.name, seen.about, seen.faults[test].join("\n    ")))
+        .collect();
+    assert!(wrong.is_empty(), "{} of {} machines:\n{}", wrong.len(), seen().len(), wrong.join("\n"));
 }
 
 #[test]
 fn verdicts_and_findings() {
-    each(|machine, built| {
-        let (faults, report) = machine::judge(machine, built);
-        if std::env::var_os("MACHINE").is_some() {
-            println!("{report:#}");
-        }
-        faults
-    });
+    clean(VERDICTS);
+}
+
+#[test]
+fn the_same_machine_gives_the_same_bytes() {
+    clean(SAME);
+}
+
+#[test]
+fn recorded_facts_give_the_same_report() {
+    clean(RECORDED);
+}
+
+#[test]
+fn human_reports_match_their_snapshots() {
+    clean(HUMAN);
 }
 
 #[test]
@@ -70,75 +119,60 @@ fn there_are_enough_machines() {
     }
 }
 
-#[test]
-fn recorded_facts_give_the_same_report() {
-    each(|machine, built| {
-        if machine.args.iter().any(|arg| arg == "--assume" || arg == "--python") {
-            return Vec::new();
-        }
-        let facts = built.inspect("facts", &["--no-redact"]);
-        let mut faults = machine::orderly(&facts);
-        let file = built.beside("facts.json");
-        std::fs::write(&file, &facts.stdout).unwrap();
-        let mut args = vec!["--format", "json"];
-        args.extend(machine.args.iter().map(String::as_str));
-        let direct = built.inspect("check", &args);
-        args.splice(0..0, ["check", "--facts", file.to_str().unwrap()]);
-        let replayed = built.run(&args);
-        faults.extend(machine::orderly(&replayed));
-        if direct.status.code() != replayed.status.code() {
-            faults.push(format!("exit {:?} directly, {:?} from facts", direct.status.code(), replayed.status.code()));
-        }
-        let (Ok(direct), Ok(replayed)) =
-            (serde_json::from_slice::<Value>(&direct.stdout), serde_json::from_slice::<Value>(&replayed.stdout))
-        else {
-            if !faults.is_empty() || direct.stdout != replayed.stdout {
-                faults.push(format!("no JSON: {}", String::from_utf8_lossy(&replayed.stderr).trim()));
-            }
-            return faults;
-        };
-        for part in ["verdicts", "findings", "outcomes", "outcome"] {
-            if direct[part] != replayed[part] {
-                faults.push(format!("{part} differ: {} and {}", direct[part], replayed[part]));
-            }
-        }
-        faults
-    });
+fn same_bytes(machine: &Machine, built: &Built, direct: &Output) -> Vec<String> {
+    let again = machine::check(machine, built);
+    if again.stdout == direct.stdout { Vec::new() } else { vec!["two runs differ".to_owned()] }
 }
 
-#[test]
-fn the_same_machine_gives_the_same_bytes() {
-    each(|machine, built| {
-        let first = built.inspect("check", &["--format", "json"]);
-        let second = built.inspect("check", &["--format", "json"]);
-        let differs = first.stdout != second.stdout && machine.name != "nothing";
-        if differs { vec!["two runs differ".to_owned()] } else { Vec::new() }
-    });
+/// Records the facts, judges the record, and compares with the direct report.
+fn recorded(machine: &Machine, built: &Built, direct: &Output, report: &Value) -> Vec<String> {
+    if machine.args.iter().any(|arg| arg == "--assume" || arg == "--python") {
+        return Vec::new();
+    }
+    let facts = built.inspect("facts", &["--no-redact"]);
+    let mut faults = machine::orderly(&facts);
+    let file = built.beside("facts.json");
+    std::fs::write(&file, &facts.stdout).unwrap();
+    let mut args = vec!["check", "--facts", file.to_str().unwrap(), "--format", "json"];
+    args.extend(machine.args.iter().map(String::as_str));
+    let replayed = built.run(&args);
+    faults.extend(machine::orderly(&replayed));
+    if direct.status.code() != replayed.status.code() {
+        faults.push(format!("exit {:?} directly, {:?} from facts", direct.status.code(), replayed.status.code()));
+    }
+    let Ok(replayed) = serde_json::from_slice::<Value>(&replayed.stdout) else {
+        faults.push(format!("no JSON: {}", String::from_utf8_lossy(&replayed.stderr).trim()));
+        return if report.is_null() { Vec::new() } else { faults };
+    };
+    for part in ["verdicts", "findings", "outcomes", "outcome"] {
+        if report[part] != replayed[part] {
+            faults.push(format!("{part} differ: {} and {}", report[part], replayed[part]));
+        }
+    }
+    faults
 }
 
-#[test]
-fn human_reports_match_their_snapshots() {
-    each(|machine, built| {
-        if !machine.snapshot {
-            return Vec::new();
+/// Compares the human report with the one that is kept.
+fn human(machine: &Machine, built: &Built) -> Vec<String> {
+    if !machine.snapshot {
+        return Vec::new();
+    }
+    let mut args: Vec<&str> = machine.args.iter().map(String::as_str).collect();
+    args.extend(["--format", "human"]);
+    let output = built.inspect("check", &args);
+    let now = String::from_utf8_lossy(&output.stdout).replace(built.root().to_str().unwrap(), "[ROOT]");
+    let file = machine::folder().join(format!("{}.txt", machine.name));
+    if std::env::var("SNAPSHOTS").as_deref() == Ok("overwrite") {
+        std::fs::write(&file, &now).unwrap();
+        return Vec::new();
+    }
+    match std::fs::read_to_string(&file) {
+        Ok(kept) if kept == now => Vec::new(),
+        Ok(kept) => {
+            vec![format!("it has changed (SNAPSHOTS=overwrite keeps the new one)\n--- kept\n{kept}\n+++ now\n{now}")]
         }
-        let mut args: Vec<&str> = machine.args.iter().map(String::as_str).collect();
-        args.extend(["--format", "human"]);
-        let output = built.inspect("check", &args);
-        let seen = String::from_utf8_lossy(&output.stdout).replace(built.root().to_str().unwrap(), "[ROOT]");
-        let file = machine::folder().join(format!("{}.txt", machine.name));
-        if std::env::var("SNAPSHOTS").as_deref() == Ok("overwrite") {
-            std::fs::write(&file, &seen).unwrap();
-            return Vec::new();
-        }
-        match std::fs::read_to_string(&file) {
-            Ok(kept) if kept == seen => Vec::new(),
-            Ok(kept) => vec![format!(
-                "the report has changed (SNAPSHOTS=overwrite keeps the new one)\n--- kept\n{kept}\n+++ now\n{seen}"
-            )],
-            Err(_) => vec!["no snapshot yet: run with SNAPSHOTS=overwrite and read it".to_owned()],
-        }
-    });
+        Err(_) => vec!["no snapshot yet: run with SNAPSHOTS=overwrite and read it".to_owned()],
+    }
 }
 
 /// Rules that no machine here can show, and where they are tested.
@@ -172,16 +206,10 @@ fn every_rule_fires_somewhere() {
         .filter(|word| !word.starts_with('-'))
         .collect();
     assert!(rules.len() > 50, "`explain --list` lists {} rules", rules.len());
-    let fired = Mutex::new(BTreeSet::new());
-    each(|machine, built| {
-        let (_, report) = machine::judge(machine, built);
-        fired.lock().unwrap().extend(machine::rules_of(&report));
-        Vec::new()
-    });
-    let fired = fired.into_inner().unwrap();
+    let fired: BTreeSet<&String> = seen().iter().flat_map(|seen| &seen.rules).collect();
     let silent: Vec<&&str> = rules
         .iter()
-        .filter(|rule| !fired.contains(**rule))
+        .filter(|rule| !fired.iter().any(|name| *name == *rule))
         .filter(|rule| {
             !ELSEWHERE.iter().any(|(name, _)| *name == **rule || name.ends_with('-') && rule.starts_with(name))
         })

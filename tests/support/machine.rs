@@ -641,26 +641,31 @@ pub(crate) fn rules_of(report: &Value) -> Vec<String> {
     findings.iter().map(|finding| finding["rule"].as_str().unwrap_or("?").to_owned()).collect()
 }
 
-/// Where a report differs from what is expected, a line each; and the report.
-pub(crate) fn judge(machine: &Machine, built: &Built) -> (Vec<String>, Value) {
+/// Checks a machine as its description asks.
+pub(crate) fn check(machine: &Machine, built: &Built) -> Output {
     let mut args = vec!["--format", "json"];
     args.extend(machine.args.iter().map(String::as_str));
-    let output = built.inspect("check", &args);
+    built.inspect("check", &args)
+}
+
+/// Where a report differs from what is expected, a line each; the report, and what the program gave.
+pub(crate) fn judge(machine: &Machine, built: &Built) -> (Vec<String>, Value, Output) {
+    let output = check(machine, built);
     let mut faults = orderly(&output);
     let report: Value = match serde_json::from_slice(&output.stdout) {
         Ok(report) => report,
-        Err(_) if machine.expect.survives => return (faults, Value::Null),
+        Err(_) if machine.expect.survives => return (faults, Value::Null, output),
         Err(error) => {
             let stderr = String::from_utf8_lossy(&output.stderr);
             faults.push(format!("no JSON report ({error}); stderr: {}", stderr.trim()));
-            return (faults, Value::Null);
+            return (faults, Value::Null, output);
         }
     };
     faults.extend(sound(&report, output.status.code()));
     if !machine.expect.survives {
         compare(machine, &report, output.status.code(), &mut faults);
     }
-    (faults, report)
+    (faults, report, output)
 }
 
 /// What must hold of every run.

@@ -287,12 +287,13 @@ fn tensorflow(name: &str, version: &str, flags: &[&str], site: &Site<'_>) -> Whe
                 .map(|(part, (low, high))| format!("nvidia-{part}-cu12<{high},>={low}; extra == \"and-cuda\"")),
         );
     }
+    let python = flags.iter().find_map(|flag| flag.strip_prefix("tag=")).unwrap_or(site.python);
     wheel.tags = match site.arch {
         "x86_64" => vec![
-            format!("cp{0}-cp{0}-manylinux_2_17_x86_64", site.python),
-            format!("cp{0}-cp{0}-manylinux2014_x86_64", site.python),
+            format!("cp{python}-cp{python}-manylinux_2_17_x86_64"),
+            format!("cp{python}-cp{python}-manylinux2014_x86_64"),
         ],
-        arch => vec![format!("cp{0}-cp{0}-manylinux_2_27_{arch}", site.python)],
+        arch => vec![format!("cp{python}-cp{python}-manylinux_2_27_{arch}")],
     };
     let runpath: Vec<String> = if !cuda {
         vec!["$ORIGIN/".to_owned()]
