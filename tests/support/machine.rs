@@ -187,7 +187,7 @@ impl Built {
     }
 
     /// Runs the program with nothing of this process's environment.
-    pub(crate) fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(args: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_cargo-gpu-doctor")).env_clear().args(args).output().unwrap()
     }
 
@@ -196,7 +196,7 @@ impl Built {
         let (root, env) = (self.root(), self.env_file());
         let mut all = vec![command, "--root", root.to_str().unwrap(), "--env-file", env.to_str().unwrap()];
         all.extend(args);
-        self.run(&all)
+        Self::run(&all)
     }
 
     /// The folder of the system's libraries.
@@ -259,7 +259,9 @@ impl Built {
                 .map(|entry| entry.path())
                 .collect();
             assert!(!found.is_empty(), "{path}: nothing to remove");
-            found.iter().for_each(|path| remove(path));
+            for path in &found {
+                remove(path);
+            }
         } else {
             assert!(fs::symlink_metadata(&at).is_ok(), "{path}: nothing to remove");
             remove(&at);

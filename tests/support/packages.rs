@@ -374,7 +374,6 @@ fn version_header(version: &str) -> String {
 }
 
 /// The bounds of the `and-cuda` extra, and the versions that an installation gets today.
-#[expect(clippy::type_complexity, reason = "two short tables, read in one place")]
 fn and_cuda(version: &str) -> ([(&'static str, &'static str); 12], [&'static str; 12]) {
     let minor: u32 = version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(20);
     let ranges = [
