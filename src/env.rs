@@ -77,7 +77,8 @@ pub const OWN: &[Variable] = &[
 mod tests {
     #[test]
     fn names_are_sorted_and_unique() {
-        for list in [super::VARIABLES] {
+        {
+            let list = super::VARIABLES;
             assert!(list.windows(2).all(|pair| pair[0].name < pair[1].name));
         }
     }

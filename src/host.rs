@@ -350,13 +350,12 @@ impl Host {
     /// The path behind all links; it must exist.
     pub fn real(&self, path: impl AsRef<Path>) -> Result<PathBuf, HostError> {
         let path = path.as_ref();
-        match &self.root {
-            None => fs::canonicalize(self.absolute(path)).map_err(|error| HostError::new(path, &error)),
-            Some(_) => {
-                let inside = self.resolve(&self.absolute(path), Follow::Yes)?;
-                self.stat(&inside)?;
-                Ok(inside)
-            }
+        if self.root.is_none() {
+            fs::canonicalize(self.absolute(path)).map_err(|error| HostError::new(path, &error))
+        } else {
+            let inside = self.resolve(&self.absolute(path), Follow::Yes)?;
+            self.stat(&inside)?;
+            Ok(inside)
         }
     }
 
@@ -509,9 +508,8 @@ impl Host {
             Some(_) if self.user.gids.contains(&stat.gid) => Some(allows(3)),
             // A group that the tree does not tell us about may be the user's.
             Some(_) if allows(3) && self.user.gids.is_empty() => None,
-            Some(_) => Some(false),
             None if allows(3) => None,
-            None => Some(false),
+            Some(_) | None => Some(false),
         }
     }
 

@@ -6,6 +6,7 @@ use crate::finding::Level;
 use crate::version::Dotted;
 
 /// What a run was asked to do.
+#[expect(clippy::struct_excessive_bools, reason = "each is one switch of the command line")]
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Only these interpreters or environment folders; empty for all.

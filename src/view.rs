@@ -491,8 +491,7 @@ impl<'a> EnvView<'_, 'a> {
         }
         // A release that does not say it names its wheels by it: nvidia-cublas-cu12.
         self.requirements()
-            .filter_map(|requirement| requirement.name.strip_prefix("nvidia-")?.rsplit_once("-cu")?.1.parse().ok())
-            .next()
+            .find_map(|requirement| requirement.name.strip_prefix("nvidia-")?.rsplit_once("-cu")?.1.parse().ok())
     }
 
     /// The CUDA version that TensorFlow was built for, as text.
@@ -595,7 +594,7 @@ impl<'a> EnvView<'_, 'a> {
                     resolution.file.is_absent() && resolution.others.is_empty() && resolution.rejected.is_empty()
                 })
             })
-            && !self.hollow_nvidia().iter().any(|dist| self.serves_tensorflow(dist))
+            && self.lost_nvidia().is_empty()
     }
 
     /// NVIDIA wheels of which shared libraries are gone.
@@ -608,6 +607,25 @@ impl<'a> EnvView<'_, 'a> {
                 dist.record
                     .as_ref()
                     .is_some_and(|record| record.missing_examples.iter().any(|path| path.contains(".so")))
+            })
+            .collect()
+    }
+
+    /// NVIDIA wheels of which a library is gone that TensorFlow opens and gets from nowhere else.
+    pub fn lost_nvidia(&self) -> Vec<&'a Dist> {
+        if !self.wants_cuda() {
+            return Vec::new();
+        }
+        let lost = self.missing();
+        self.hollow_nvidia()
+            .into_iter()
+            .filter(|dist| {
+                dist.record.as_ref().is_some_and(|record| {
+                    record
+                        .missing_examples
+                        .iter()
+                        .any(|path| lost.iter().any(|(name, _)| path.rsplit('/').next() == Some(name.as_str())))
+                })
             })
             .collect()
     }
@@ -629,6 +647,11 @@ impl<'a> EnvView<'_, 'a> {
 
     /// Keras, where `import keras` gives something that is Keras.
     pub fn keras(&self) -> Option<&'a Module> {
+        self.keras_name().filter(|module| module.version.is_some() || module.dist.is_some() || !module.hides.is_empty())
+    }
+
+    /// Whatever answers to `import keras`, be it Keras or not.
+    pub fn keras_name(&self) -> Option<&'a Module> {
         self.env.keras.as_ref().filter(|module| !module.namespace)
     }
 
@@ -944,7 +967,16 @@ impl EnvView<'_, '_> {
 impl View<'_> {
     /// A command that gives a backend CUDA, for the CUDA major that the driver can run.
     pub fn cuda_backend(&self, env: &EnvView<'_, '_>, backend: &str) -> Option<String> {
-        let major = self.driver_cuda().map_or(12, |(cuda, _)| if cuda.major() >= 13 { 13 } else { 12 });
+        // Wheels of two CUDA majors in one environment overwrite each other: what is there decides.
+        let installed = env
+            .env
+            .dists
+            .iter()
+            .filter(|dist| dist.name.starts_with("nvidia-"))
+            .find_map(|dist| dist.name.rsplit_once("-cu")?.1.parse().ok());
+        let major = installed
+            .or_else(|| env.cuda_major())
+            .unwrap_or_else(|| self.driver_cuda().map_or(12, |(cuda, _)| if cuda.major() >= 13 { 13 } else { 12 }));
         match backend {
             "jax" => {
                 let version = env.dist("jax").map_or_else(String::new, |dist| format!("=={}", dist.version));

@@ -8,11 +8,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests lay files out and run the program; the fence is for the product")]
 
 #[path = "support/elf.rs"]
-#[expect(
-    clippy::doc_markdown,
-    clippy::cast_possible_truncation,
-    reason = "ELF's own names; small sizes written by this test"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "ELF's own names; small sizes written by this test")]
 #[expect(clippy::many_single_char_names, reason = "two texts walked side by side")]
 mod elf;
 #[expect(clippy::format_push_string, clippy::format_collect, reason = "short texts")]

@@ -12,7 +12,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::WHEEL,
     summary: "conda installed the CPU variant of TensorFlow",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 conda has TensorFlow in variants, and the build string of the installed one says that it is for the CPU.
 
@@ -22,7 +22,7 @@ conda chooses by what it saw when it solved: on a login node or while an image i
 
 ### How to fix it
 
-Ask for the CUDA variant by its build string, and tell conda which CUDA to assume where no driver is there: `CONDA_OVERRIDE_CUDA=12.4`."#,
+Ask for the CUDA variant by its build string, and tell conda which CUDA to assume where no driver is there: `CONDA_OVERRIDE_CUDA=12.4`.",
     check,
 };
 

@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::IMPORT,
     summary: "The processor has no AVX, and TensorFlow wheels need it",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 TensorFlow's own wheels for x86-64 are compiled with AVX instructions. The flags of this processor do not list `avx`.
 
@@ -21,7 +21,7 @@ The import ends the process with `Illegal instruction`, whatever the GPU.
 
 ### How to fix it
 
-Use another processor, a virtual machine that passes AVX on to its guest, or a build of TensorFlow without AVX."#,
+Use another processor, a virtual machine that passes AVX on to its guest, or a build of TensorFlow without AVX.",
     check,
 };
 

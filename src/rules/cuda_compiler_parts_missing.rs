@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::XLA,
     summary: "ptxas or libdevice, which XLA needs, is not where XLA looks",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 XLA compiles for the GPU through two parts of the CUDA toolkit: the file `libdevice.10.bc` and the program `ptxas`. Neither the environment's `nvidia/cuda_nvcc` nor the places that XLA searches beyond it hold what is missing.
 
@@ -21,12 +21,12 @@ Keras turns XLA on by itself as soon as TensorFlow lists a GPU. TensorFlow's own
 
 ### How to fix it
 
-Install NVIDIA's nvcc wheel of the right CUDA major into the environment; it brings both. Or compile the model with `jit_compile=False`."#,
+Install NVIDIA's nvcc wheel of the right CUDA major into the environment; it brings both. Or compile the model with `jit_compile=False`.",
     check,
 };
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
-    for env in cx.view.envs().filter(|env| env.wants_cuda()) {
+    for env in cx.view.envs().filter(super::super::view::EnvView::wants_cuda) {
         let Some(tf) = env.tf() else { continue };
         // A TensorFlow that gets no GPU never starts XLA for one.
         if !env.missing().is_empty() {

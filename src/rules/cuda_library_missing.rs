@@ -12,7 +12,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::LOADER,
     summary: "A CUDA library that TensorFlow opens by name is not found by the loader",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 TensorFlow links no CUDA library; it opens each of a fixed list by name when it registers GPUs. The dynamic loader, asked the way TensorFlow's own library asks it, ends its search for at least one of those names with nothing.
 
@@ -22,12 +22,12 @@ One name that fails is enough: TensorFlow then registers no GPU at all, often wi
 
 ### How to fix it
 
-Where the file is on the disk, put its folder on `LD_LIBRARY_PATH` or use a TensorFlow release whose own search path names it. Where it is nowhere, install TensorFlow's `and-cuda` extra for the same version."#,
+Where the file is on the disk, put its folder on `LD_LIBRARY_PATH` or use a TensorFlow release whose own search path names it. Where it is nowhere, install TensorFlow's `and-cuda` extra for the same version.",
     check,
 };
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
-    for env in cx.view.envs().filter(|env| env.wants_cuda()) {
+    for env in cx.view.envs().filter(super::super::view::EnvView::wants_cuda) {
         let wanted = env.wanted();
         if wanted.is_empty() {
             let version = env.tf_version_text().unwrap_or("of unknown version");
@@ -40,7 +40,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         }
         out.applies();
         // Nothing at all is a cause of its own, and so is a wheel whose files are gone.
-        if env.has_no_cuda_library_at_all() || env.hollow_nvidia().iter().any(|dist| env.serves_tensorflow(dist)) {
+        if env.has_no_cuda_library_at_all() || !env.lost_nvidia().is_empty() {
             continue;
         }
         let absent: Vec<_> = env

@@ -13,7 +13,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::LOADER + 1,
     summary: "A wrong copy of a CUDA library wins the search over the right one",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 Several files carry the name that TensorFlow opens, and the one that the loader meets first belongs to another CUDA major, lacks the libraries it needs in turn, or is older than what TensorFlow was built for. CUDA 11 and 12 even share sonames such as `libcusolver.so.11`.
 
@@ -23,12 +23,12 @@ Several files carry the name that TensorFlow opens, and the one that the loader 
 
 ### How to fix it
 
-Take the folder of the wrong copy off the path that is named in the evidence. A copy of the same major that is equal or newer is fine and is not reported."#,
+Take the folder of the wrong copy off the path that is named in the evidence. A copy of the same major that is equal or newer is fine and is not reported.",
     check,
 };
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
-    for env in cx.view.envs().filter(|env| env.wants_cuda()) {
+    for env in cx.view.envs().filter(EnvView::wants_cuda) {
         for name in env.wanted().iter().filter(|name| !name.starts_with("libcudnn.")) {
             let Some((resolution, library)) =
                 env.resolution(name).and_then(|resolution| Some((resolution, resolution.file.value()?)))

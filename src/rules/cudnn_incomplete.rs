@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::CUDNN + 1,
     summary: "A sub-library of cuDNN is missing",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 `libcudnn.so.N` is a small door: it opens its sub-libraries (`libcudnn_graph`, `libcudnn_ops` and others) by name when they are first needed. At least one that this generation cannot do without is not found the way libcudnn looks for it.
 
@@ -21,12 +21,12 @@ The GPU is listed, since libcudnn itself opens. The first call into cuDNN then e
 
 ### How to fix it
 
-Reinstall the cuDNN package so that all its files are there, and keep copies of other releases off the search path."#,
+Reinstall the cuDNN package so that all its files are there, and keep copies of other releases off the search path.",
     check,
 };
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
-    for env in cx.view.envs().filter(|env| env.wants_cuda()) {
+    for env in cx.view.envs().filter(super::super::view::EnvView::wants_cuda) {
         let (Some(library), Some(tf)) = (env.cudnn(), env.tf()) else { continue };
         out.applies();
         let gone: Vec<&str> = tf

@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::LOADER + 2,
     summary: "A cuDNN of another major is installed than TensorFlow opens",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 TensorFlow asks for `libcudnn.so.N`, where N is the major it was built with: 8 up to release 2.17, 9 from 2.18 on. What is installed carries another number.
 
@@ -21,17 +21,15 @@ The major is part of the name that is opened. Another one is never taken in its 
 
 ### How to fix it
 
-Install the cuDNN of the major that TensorFlow wants beside or instead of the other one. Both majors can live on one machine."#,
+Install the cuDNN of the major that TensorFlow wants beside or instead of the other one. Both majors can live on one machine.",
     check,
 };
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
-    for env in cx.view.envs().filter(|env| env.wants_cuda()) {
+    for env in cx.view.envs().filter(super::super::view::EnvView::wants_cuda) {
         let Some(name) = env.cudnn_name() else { continue };
         out.applies();
-        if env.has_no_cuda_library_at_all()
-            || env.hollow_nvidia().iter().any(|dist| dist.name.starts_with("nvidia-cudnn"))
-        {
+        if env.has_no_cuda_library_at_all() || !env.lost_nvidia().is_empty() {
             continue;
         }
         let nowhere =

@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::LOADER + 2,
     summary: "The cuDNN that TensorFlow opens is nowhere",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 TensorFlow opens `libcudnn.so.N` by name, N being the major it was built with. The loader finds no file of that name, and none lies unused on the disk.
 
@@ -21,17 +21,15 @@ cuDNN is on the list of libraries that must all open: without it TensorFlow regi
 
 ### How to fix it
 
-Install the cuDNN wheel of the right major into the same environment, at best through TensorFlow's `and-cuda` extra."#,
+Install the cuDNN wheel of the right major into the same environment, at best through TensorFlow's `and-cuda` extra.",
     check,
 };
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
-    for env in cx.view.envs().filter(|env| env.wants_cuda()) {
+    for env in cx.view.envs().filter(super::super::view::EnvView::wants_cuda) {
         let Some(name) = env.cudnn_name() else { continue };
         out.applies();
-        if env.has_no_cuda_library_at_all()
-            || env.hollow_nvidia().iter().any(|dist| dist.name.starts_with("nvidia-cudnn"))
-        {
+        if env.has_no_cuda_library_at_all() || !env.lost_nvidia().is_empty() {
             continue;
         }
         let nowhere =

@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::CUDNN,
     summary: "The cuDNN that is loaded is older than the one TensorFlow was built with",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 The file that the loader picks for `libcudnn.so.N` has the right major but a lower minor than the cuDNN that TensorFlow was compiled with.
 
@@ -21,12 +21,12 @@ TensorFlow checks this when it first uses cuDNN: it refuses with `Loaded runtime
 
 ### How to fix it
 
-Upgrade that cuDNN, or take the older copy off the search path so that the newer one in the environment wins."#,
+Upgrade that cuDNN, or take the older copy off the search path so that the newer one in the environment wins.",
     check,
 };
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
-    for env in cx.view.envs().filter(|env| env.wants_cuda()) {
+    for env in cx.view.envs().filter(super::super::view::EnvView::wants_cuda) {
         let (Some(name), Some(built)) = (env.cudnn_name(), env.cudnn_built()) else { continue };
         let Some(library) = env.cudnn() else { continue };
         out.applies();
@@ -56,15 +56,17 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         if let Some(newer) = newer {
             finding = finding.because(Evidence::file(&newer.path, "a newer copy that loses"));
         }
-        finding = match (&library.via, newer) {
-            (Via::LibraryPath { entry }, Some(_)) => finding.run(
-                format!("take `{entry}` off LD_LIBRARY_PATH"),
-                format!("export LD_LIBRARY_PATH=$(printf %s \"$LD_LIBRARY_PATH\" | tr : '\\n' | grep -vxF '{entry}' | paste -sd: -)"),
-            ),
-            _ => {
-                let major = env.cuda_major().unwrap_or(12);
-                finding.run("upgrade cuDNN", cx.view.install(env.env, &format!("'nvidia-cudnn-cu{major}>={built},<{}'", built.major() + 1)))
-            }
+        finding = if let (Via::LibraryPath { entry }, Some(_)) = (&library.via, newer) {
+            finding.run(
+            format!("take `{entry}` off LD_LIBRARY_PATH"),
+            format!("export LD_LIBRARY_PATH=$(printf %s \"$LD_LIBRARY_PATH\" | tr : '\\n' | grep -vxF '{entry}' | paste -sd: -)"),
+        )
+        } else {
+            let major = env.cuda_major().unwrap_or(12);
+            finding.run(
+                "upgrade cuDNN",
+                cx.view.install(env.env, &format!("'nvidia-cudnn-cu{major}>={built},<{}'", built.major() + 1)),
+            )
         };
         out.find(finding);
     }

@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::CUDNN + 2,
     summary: "The parts of cuDNN come from different releases",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 libcudnn and a sub-library that it opens would be loaded from different folders and state different versions.
 
@@ -21,12 +21,12 @@ cuDNN refuses parts of another release (`CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATC
 
 ### How to fix it
 
-Keep one complete cuDNN on the search path: reinstall the incomplete one and remove the other."#,
+Keep one complete cuDNN on the search path: reinstall the incomplete one and remove the other.",
     check,
 };
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
-    for env in cx.view.envs().filter(|env| env.wants_cuda()) {
+    for env in cx.view.envs().filter(super::super::view::EnvView::wants_cuda) {
         let (Some(library), Some(tf)) = (env.cudnn(), env.tf()) else { continue };
         out.applies();
         let Some(main) = &library.version else { continue };

@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Warn,
     layer: layer::KERAS + 5,
     summary: "A Jupyter kernel runs another Python than the one with TensorFlow",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 Each Jupyter kernel names its own interpreter in `kernel.json`. One of them names an interpreter that is gone, or an environment without TensorFlow, while another environment here has it.
 
@@ -21,7 +21,7 @@ The terminal sees the GPU and the notebook does not, because they are not the sa
 
 ### How to fix it
 
-Register the environment with TensorFlow as a kernel of its own and choose it in the notebook."#,
+Register the environment with TensorFlow as a kernel of its own and choose it in the notebook.",
     check,
 };
 

@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::KERAS,
     summary: "Keras computes with a backend that has no CUDA here",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 Keras 3 chooses its backend from `KERAS_BACKEND`, else from `keras.json`, else it takes TensorFlow. It is set to JAX, PyTorch, NumPy or OpenVINO, and what is installed of that has no CUDA.
 
@@ -21,7 +21,7 @@ This is the plainest answer to the question why TensorFlow sees the GPU and Kera
 
 ### How to fix it
 
-Set the backend to TensorFlow, or install the build of the other backend that has CUDA."#,
+Set the backend to TensorFlow, or install the build of the other backend that has CUDA.",
     check,
 };
 

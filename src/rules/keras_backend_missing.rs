@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::IMPORT + 7,
     summary: "The backend that Keras is set to is not installed",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 Keras 3 brings no backend of its own. The one that `KERAS_BACKEND` or `keras.json` names (or TensorFlow, where nothing is set) is not in this environment.
 
@@ -21,7 +21,7 @@ Keras 3 brings no backend of its own. The one that `KERAS_BACKEND` or `keras.jso
 
 ### How to fix it
 
-Set the backend to one that is installed, or install the one that is named."#,
+Set the backend to one that is installed, or install the one that is named.",
     check,
 };
 
@@ -50,11 +50,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         .because_all(env.keras().map(|keras| Evidence::file(&keras.path, "imports its backend when it is imported")));
         if let Some(installed) = installed {
             finding = match backend.from.as_str() {
-                "KERAS_BACKEND" => finding.run(
-                    format!("set it to {installed}, which is installed"),
-                    format!("export KERAS_BACKEND={installed}"),
-                ),
-                "default" => finding.run(
+                "KERAS_BACKEND" | "default" => finding.run(
                     format!("set it to {installed}, which is installed"),
                     format!("export KERAS_BACKEND={installed}"),
                 ),

@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Note,
     layer: layer::KERAS + 3,
     summary: "Keras computes with another backend than TensorFlow, on the GPU",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 Keras 3 is set to JAX or PyTorch, and that backend has CUDA here. What TensorFlow sees does not matter to it.
 
@@ -21,7 +21,7 @@ It is worth knowing when the two are compared: memory, devices and messages are 
 
 ### How to fix it
 
-Nothing needs fixing. To go back to TensorFlow, change what the evidence names."#,
+Nothing needs fixing. To go back to TensorFlow, change what the evidence names.",
     check,
 };
 

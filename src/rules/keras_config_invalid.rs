@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::IMPORT + 5,
     summary: "The backend that is configured for Keras is no backend, or keras.json is no JSON",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 `KERAS_BACKEND` or `keras.json` holds a name that Keras 3 does not know, such as `theano`, `TensorFlow` or a name with a space. Or `keras.json` is not valid JSON, which Keras ignores silently.
 
@@ -21,12 +21,12 @@ An unknown name breaks more than Keras: TensorFlow imports Keras when it is impo
 
 ### How to fix it
 
-Write one of `tensorflow`, `jax`, `torch`, `numpy`, `openvino`, in lower case, or remove the setting."#,
+Write one of `tensorflow`, `jax`, `torch`, `numpy`, `openvino`, in lower case, or remove the setting.",
     check,
 };
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
-    for env in cx.view.envs().filter(|env| env.is_keras3()) {
+    for env in cx.view.envs().filter(super::super::view::EnvView::is_keras3) {
         let config = &env.env.keras_config;
         if config.variable.is_some() || config.file.value().is_some() || config.invalid.is_some() {
             out.applies();

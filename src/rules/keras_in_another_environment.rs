@@ -12,7 +12,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::IMPORT + 6,
     summary: "TensorFlow is in one Python environment and Keras in another",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 One environment has TensorFlow, and the Keras that would compute with it lives in another one, which has no TensorFlow.
 
@@ -22,14 +22,14 @@ A program runs in one environment only. In the one, `import keras` fails; in the
 
 ### How to fix it
 
-Install both into the same environment and start the program with that environment's Python."#,
+Install both into the same environment and start the program with that environment's Python.",
     check,
 };
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
     let with_tf: Vec<EnvView<'_, '_>> = cx.view.envs().filter(|env| env.tf_alive().is_some()).collect();
     for env in cx.view.envs() {
-        let Some(keras) = env.keras() else { continue };
+        let Some(keras) = env.keras().filter(|keras| keras.version.is_some() || keras.dist.is_some()) else { continue };
         out.applies();
         // A Keras that computes with something else needs no TensorFlow.
         if env.tf().is_some() || !env.keras_on_tensorflow() {

@@ -12,7 +12,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::IMPORT + 5,
     summary: "The installed Keras does not go with the installed TensorFlow",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 TensorFlow names the Keras that it works with in its metadata. From 2.16 on that is Keras 3; before, it is the Keras 2 of the same minor. The Keras that `import keras` gives lies outside that range.
 
@@ -22,7 +22,7 @@ Keras 2 under TensorFlow 2.16 or newer fails when it is imported. Keras 3 under 
 
 ### How to fix it
 
-Install the Keras that TensorFlow's metadata asks for."#,
+Install the Keras that TensorFlow's metadata asks for.",
     check,
 };
 

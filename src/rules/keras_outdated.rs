@@ -12,7 +12,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Warn,
     layer: layer::KERAS + 4,
     summary: "Keras is older than the installed TensorFlow asks for",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 TensorFlow's metadata names the oldest Keras 3 that it was made to work with, and the installed one is older.
 
@@ -22,7 +22,7 @@ Keras 3 declares no TensorFlow among its requirements, so pip does not notice wh
 
 ### How to fix it
 
-Upgrade Keras into the range."#,
+Upgrade Keras into the range.",
     check,
 };
 

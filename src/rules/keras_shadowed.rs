@@ -12,7 +12,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::IMPORT + 4,
     summary: "Something else answers to `import keras` than the installed Keras",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 Python takes the first `keras` on `sys.path`: the script's folder, `PYTHONPATH` and the user's site-packages come before the environment's own. A file `keras.py` in the project, or another copy of Keras further up, wins over the one that was installed.
 
@@ -22,13 +22,13 @@ The program runs another Keras than `pip list` shows, or a file that is no Keras
 
 ### How to fix it
 
-Rename the file, or take the folder off `PYTHONPATH`; `python -s` leaves the user's site-packages out."#,
+Rename the file, or take the folder off `PYTHONPATH`; `python -s` leaves the user's site-packages out.",
     check,
 };
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
     for env in cx.view.envs() {
-        let Some(keras) = env.keras() else { continue };
+        let Some(keras) = env.keras_name() else { continue };
         out.applies();
         let Some((what, fix)) = stranger(&env, keras) else { continue };
         let hidden = keras.hides.first();

@@ -1,4 +1,4 @@
-//! Rule `legacy-keras-mismatch`: tf_keras is of another minor than TensorFlow.
+//! Rule `legacy-keras-mismatch`: `tf_keras` is of another minor than TensorFlow.
 
 use super::{Cx, Family, Rule, layer};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::IMPORT + 8,
     summary: "tf_keras is of another minor than TensorFlow",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 `TF_USE_LEGACY_KERAS` is on, and the installed `tf_keras` was released for another minor of TensorFlow.
 
@@ -21,7 +21,7 @@ The legacy Keras calls TensorFlow's inner functions and is tied to one minor: an
 
 ### How to fix it
 
-Install `tf_keras` of the same minor as TensorFlow."#,
+Install `tf_keras` of the same minor as TensorFlow.",
     check,
 };
 

@@ -1,4 +1,4 @@
-//! Rule `legacy-keras-missing`: tF_USE_LEGACY_KERAS is on, and tf_keras is not installed.
+//! Rule `legacy-keras-missing`: `tF_USE_LEGACY_KERAS` is on, and `tf_keras` is not installed.
 
 use super::{Cx, Family, Rule, layer};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
@@ -10,7 +10,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::IMPORT + 8,
     summary: "TF_USE_LEGACY_KERAS is on, and tf_keras is not installed",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 `TF_USE_LEGACY_KERAS` makes `tf.keras` use the package `tf_keras`, the old Keras 2. It is switched on by `1`, `true` or `True`, and the package is not here.
 
@@ -20,7 +20,7 @@ Everything under `tf.keras` fails with `Keras cannot be imported`, although Kera
 
 ### How to fix it
 
-Install `tf_keras` of the same minor as TensorFlow, or unset the variable."#,
+Install `tf_keras` of the same minor as TensorFlow, or unset the variable.",
     check,
 };
 

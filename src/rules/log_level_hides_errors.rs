@@ -10,7 +10,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Note,
     layer: layer::TOOL,
     summary: "A variable hides the messages that would have told",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 `TF_CPP_MIN_LOG_LEVEL` is 2 or 3, so TensorFlow does not print its warnings, among them the only hint at a library that does not open.
 
@@ -20,7 +20,7 @@ It breaks nothing; it only hides. It is therefore mentioned beside another findi
 
 ### How to fix it
 
-Unset it while you look for the fault."#,
+Unset it while you look for the fault.",
     check,
 };
 

@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::IMPORT + 2,
     summary: "NumPy has another major than TensorFlow was compiled against",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 TensorFlow's compiled modules are bound to NumPy's binary interface. NumPy 2 changed it: a TensorFlow that requires `numpy<2` does not load under NumPy 2.
 
@@ -21,7 +21,7 @@ TensorFlow's compiled modules are bound to NumPy's binary interface. NumPy 2 cha
 
 ### How to fix it
 
-Install a NumPy inside the range that TensorFlow's metadata states."#,
+Install a NumPy inside the range that TensorFlow's metadata states.",
     check,
 };
 

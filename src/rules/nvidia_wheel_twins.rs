@@ -12,7 +12,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Warn,
     layer: layer::WHEEL + 2,
     summary: "Two wheels of NVIDIA libraries write the same files, or files of one are gone",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 NVIDIA's wheels for two CUDA majors (such as `nvidia-cudnn-cu12` and `nvidia-cudnn-cu13`) put files of the same names into the same folder. The one that was installed last wins, and uninstalling either removes the files of both.
 
@@ -22,7 +22,7 @@ TensorFlow then loads a library made for the other CUDA major, or finds none alt
 
 ### How to fix it
 
-Give each framework its own environment, or reinstall the wheel that TensorFlow needs last."#,
+Give each framework its own environment, or reinstall the wheel that TensorFlow needs last.",
     check,
 };
 
@@ -31,7 +31,10 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         if env.env.dists.iter().any(|dist| dist.name.starts_with("nvidia-")) {
             out.applies();
         }
-        let hollow = env.hollow_nvidia();
+        // A cuDNN that lacks a sub-library is a cause of its own; here a library that TensorFlow opens is gone.
+        let lost: Vec<String> =
+            if env.wants_cuda() { env.missing().into_iter().map(|(name, _)| name).collect() } else { Vec::new() };
+        let hollow: Vec<_> = env.hollow_nvidia().into_iter().filter(|dist| lists_one_of(dist, &lost)).collect();
         if !hollow.is_empty() {
             let needed: Vec<_> = hollow.iter().copied().filter(|dist| env.serves_tensorflow(dist)).collect();
             let shown = if needed.is_empty() { &hollow } else { &needed };
@@ -55,13 +58,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 "install them again",
                 cx.view.install(env.env, &format!("--force-reinstall --no-deps {}", pins.join(" "))),
             );
-            let listed = env.wants_cuda() && !env.missing().is_empty() && !needed.is_empty();
-            finding = if listed {
-                finding.at(Level::Deny).so("TensorFlow lists no GPU without them").breaks(Break::TfSees)
-            } else {
-                finding.at(Level::Deny)
-            };
-            out.find(finding);
+            out.find(finding.at(Level::Deny).so("TensorFlow lists no GPU without them").breaks(Break::TfSees));
             continue;
         }
         let mut twins: Vec<(usize, usize, u32)> = Vec::new();

@@ -12,7 +12,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::IMPORT + 3,
     summary: "protobuf lies outside the range that TensorFlow requires",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 TensorFlow's generated code needs the protobuf runtime that its metadata names. The installed one is older than the lowest allowed, or newer than the highest.
 
@@ -22,7 +22,7 @@ An older runtime lacks what the generated code imports (`cannot import name 'run
 
 ### How to fix it
 
-Install a protobuf inside the range."#,
+Install a protobuf inside the range.",
     check,
 };
 

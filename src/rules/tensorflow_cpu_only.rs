@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::WHEEL,
     summary: "The installed TensorFlow was built without CUDA",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 The TensorFlow that is imported says of its own build that it has no CUDA in it. `tensorflow-cpu` is such a distribution on Linux.
 
@@ -21,7 +21,7 @@ No driver, library or variable makes it see a GPU, and it says nothing about tha
 
 ### How to fix it
 
-Uninstall it and install `tensorflow[and-cuda]` in its place. Uninstall first: both distributions write the same files."#,
+Uninstall it and install `tensorflow[and-cuda]` in its place. Uninstall first: both distributions write the same files.",
     check,
 };
 

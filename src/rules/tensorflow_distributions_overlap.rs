@@ -12,7 +12,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::IMPORT + 1,
     summary: "Two distributions bring the same tensorflow package",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 More than one installed distribution (such as `tensorflow` and `tensorflow-cpu`) owns the folder `tensorflow` of one environment. They write thousands of the same files, and the one that was installed last wins file by file.
 
@@ -22,7 +22,7 @@ Which build answers is a matter of chance: often the CPU build. `pip check` sees
 
 ### How to fix it
 
-Uninstall all of them, then install one."#,
+Uninstall all of them, then install one.",
     check,
 };
 
@@ -64,7 +64,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         );
         match env.cuda_build() {
             Some(false) if cx.view.platform() == "linux-x86_64" => {
-                finding = finding.so("the files that won are those of the CPU build").breaks(Break::TfSees)
+                finding = finding.so("the files that won are those of the CPU build").breaks(Break::TfSees);
             }
             Some(true) => {
                 let torn = here.iter().any(|dist| {

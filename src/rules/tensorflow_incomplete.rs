@@ -12,7 +12,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::IMPORT,
     summary: "Files of the installed TensorFlow are gone",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 The metadata of TensorFlow is there, and files that its RECORD lists are not: an installation that broke off, or an uninstall of a twin distribution that removed the shared files.
 
@@ -22,7 +22,7 @@ The metadata of TensorFlow is there, and files that its RECORD lists are not: an
 
 ### How to fix it
 
-Install the same version again over what is left, without touching its dependencies."#,
+Install the same version again over what is left, without touching its dependencies.",
     check,
 };
 

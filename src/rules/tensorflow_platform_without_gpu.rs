@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::WHEEL,
     summary: "No TensorFlow wheel for this platform has CUDA",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 TensorFlow's own wheels contain CUDA for Linux on x86-64 only (on Windows up to 2.10). The wheels for Linux on Arm, for macOS and for native Windows are CPU builds, although they accept the `and-cuda` extra.
 
@@ -21,7 +21,7 @@ The extra then downloads gigabytes of libraries that the wheel never opens.
 
 ### How to fix it
 
-On Windows use WSL2. On NVIDIA's Arm machines use NVIDIA's own wheel or container. Elsewhere use another Keras backend that has CUDA for the platform."#,
+On Windows use WSL2. On NVIDIA's Arm machines use NVIDIA's own wheel or container. Elsewhere use another Keras backend that has CUDA for the platform.",
     check,
 };
 

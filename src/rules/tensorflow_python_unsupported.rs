@@ -12,7 +12,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::IMPORT,
     summary: "TensorFlow was not made for this Python",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 The wheel's tags or its `Requires-Python` name other Python versions than the one that runs. Compiled modules are bound to one minor version of Python.
 
@@ -22,7 +22,7 @@ Another Python does not find the compiled modules, and the import fails; or pip 
 
 ### How to fix it
 
-Use a Python that the release has wheels for, or a TensorFlow release that has wheels for this Python."#,
+Use a Python that the release has wheels for, or a TensorFlow release that has wheels for this Python.",
     check,
 };
 

@@ -12,7 +12,7 @@ pub(super) static RULE: Rule = Rule {
     level: Level::Deny,
     layer: layer::WHEEL + 1,
     summary: "TensorFlow has CUDA in it, but no CUDA library is installed",
-    docs: r#"### What it means
+    docs: r"### What it means
 
 The wheel was built with CUDA, and none of the libraries that it opens by name is found: no `nvidia-*` wheels in the environment and no toolkit of that major on the machine. Plain `pip install tensorflow` gives exactly this.
 
@@ -22,12 +22,12 @@ TensorFlow registers no GPU. Its message, `Could not find cuda drivers`, speaks 
 
 ### How to fix it
 
-Install the same version with the `and-cuda` extra, which brings every library at the right version. No toolkit, no nvcc and no variable is needed then."#,
+Install the same version with the `and-cuda` extra, which brings every library at the right version. No toolkit, no nvcc and no variable is needed then.",
     check,
 };
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
-    for env in cx.view.envs().filter(|env| env.wants_cuda()) {
+    for env in cx.view.envs().filter(EnvView::wants_cuda) {
         out.applies();
         if !env.has_no_cuda_library_at_all() {
             continue;

@@ -12,7 +12,7 @@ pub(super) const LIMIT: u64 = 32 << 20;
 /// Lines beyond this are not read.
 const LINES: usize = 400_000;
 /// How many examples are kept.
-const EXAMPLES: usize = 5;
+const EXAMPLES: usize = 12;
 
 /// A line of RECORD.
 #[derive(Clone, Debug, PartialEq, Eq)]
