@@ -4,7 +4,6 @@
 //! (`rules`, `verdict`) and writes reports (`report`). It runs no program and loads no NVIDIA
 //! library. ARCHITECTURE.md has the map.
 
-pub mod assume;
 pub mod db;
 pub mod env;
 pub mod exit;

@@ -156,7 +156,7 @@ pub mod layer {
     pub const TOOL: u8 = 120;
 }
 
-/// All rules, in the order of DESIGN: by family, then as a reader would ask.
+/// All rules, by family, then as a reader would ask.
 static RULES: &[&Rule] = &[
     &gpu_absent::RULE,
     &driver_not_loaded::RULE,

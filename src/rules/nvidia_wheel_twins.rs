@@ -32,9 +32,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             out.applies();
         }
         // A cuDNN that lacks a sub-library is a cause of its own; here a library that TensorFlow opens is gone.
-        let lost: Vec<String> =
-            if env.wants_cuda() { env.missing().into_iter().map(|(name, _)| name).collect() } else { Vec::new() };
-        let hollow: Vec<_> = env.hollow_nvidia().into_iter().filter(|dist| lists_one_of(dist, &lost)).collect();
+        let hollow = env.lost_nvidia();
         if !hollow.is_empty() {
             let needed: Vec<_> = hollow.iter().copied().filter(|dist| env.serves_tensorflow(dist)).collect();
             let shown = if needed.is_empty() { &hollow } else { &needed };
