@@ -1,0 +1,231 @@
+//! Judges every machine under `tests/machines` with the real program and compares verdicts and findings.
+//!
+//! `MACHINE=name cargo test --test machines -- --nocapture` runs one and prints its report; with `KEEP=1` its folder stays. The machines are written from the
+//! domain's rules, not from what the program says: where they differ, one of the two is wrong.
+
+#![expect(clippy::disallowed_methods, reason = "tests lay files out and run the program; the fence is for the product")]
+
+#[path = "support/elf.rs"]
+mod elf;
+#[path = "support/machine.rs"]
+mod machine;
+#[path = "support/packages.rs"]
+mod packages;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Output;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
+
+use machine::{Built, Machine};
+use serde_json::Value;
+
+/// What one machine gave.
+#[derive(Default)]
+struct Seen {
+    name: String,
+    about: String,
+    rules: Vec<String>,
+    /// What is wrong, by the test that tells it.
+    faults: BTreeMap<&'static str, Vec<String>>,
+}
+
+/// Lays every machine out once, and makes every check of it.
+fn seen() -> &'static [Seen] {
+    static SEEN: OnceLock<Vec<Seen>> = OnceLock::new();
+    SEEN.get_or_init(|| {
+        let only = std::env::var("MACHINE").ok();
+        let mut machines = machine::all();
+        machines.retain(|machine| only.as_ref().is_none_or(|name| *name == machine.name));
+        assert!(!machines.is_empty(), "no machine of that name");
+        let (next, seen) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while let Some(machine) = machines.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let one = look(machine, only.is_some());
+                        seen.lock().unwrap().push(one);
+                    }
+                });
+            }
+        });
+        let mut seen = seen.into_inner().unwrap();
+        seen.sort_by(|a, b| a.name.cmp(&b.name));
+        seen
+    })
+}
+
+fn look(machine: &Machine, aloud: bool) -> Seen {
+    let mut built = machine::build(machine);
+    if std::env::var_os("KEEP").is_some() {
+        println!("{}: {}", machine.name, built.keep().display());
+    }
+    let (faults, report, direct) = machine::judge(machine, &built);
+    if aloud {
+        println!("{report:#}");
+    }
+    let faults = BTreeMap::from([
+        (VERDICTS, faults),
+        (SAME, same_bytes(machine, &built, &direct)),
+        (RECORDED, recorded(machine, &built, &direct, &report)),
+        (HUMAN, human(machine, &built)),
+    ]);
+    Seen { name: machine.name.clone(), about: machine.about.clone(), rules: machine::rules_of(&report), faults }
+}
+
+const VERDICTS: &str = "verdicts and findings";
+const SAME: &str = "the same bytes";
+const RECORDED: &str = "recorded facts";
+const HUMAN: &str = "human reports";
+
+/// Fails with all that is wrong.
+fn clean(test: &str) {
+    let wrong: Vec<String> = seen()
+        .iter()
+        .filter(|seen| seen.faults.get(test).is_some_and(|faults| !faults.is_empty()))
+        .map(|seen| format!("{} ({})\n    {}", seen.name, seen.about, seen.faults[test].join("\n    ")))
+        .collect();
+    assert!(wrong.is_empty(), "{} of {} machines:\n{}", wrong.len(), seen().len(), wrong.join("\n"));
+}
+
+#[test]
+fn verdicts_and_findings() {
+    clean(VERDICTS);
+}
+
+#[test]
+fn the_same_machine_gives_the_same_bytes() {
+    clean(SAME);
+}
+
+#[test]
+fn recorded_facts_give_the_same_report() {
+    clean(RECORDED);
+}
+
+#[test]
+fn human_reports_match_their_snapshots() {
+    clean(HUMAN);
+}
+
+#[test]
+fn there_are_enough_machines() {
+    let machines = machine::all();
+    assert!(machines.len() >= 50, "{} machines", machines.len());
+    assert!(machines.iter().filter(|machine| machine.healthy).count() >= 15);
+    for machine in &machines {
+        assert!(!machine.about.is_empty());
+        assert!(!machine.healthy || machine.expect.findings.iter().all(|finding| !finding.ends_with(":deny")));
+    }
+}
+
+fn same_bytes(machine: &Machine, built: &Built, direct: &Output) -> Vec<String> {
+    let again = machine::check(machine, built);
+    if again.stdout == direct.stdout { Vec::new() } else { vec!["two runs differ".to_owned()] }
+}
+
+/// Records the facts, judges the record, and compares with the direct report.
+fn recorded(machine: &Machine, built: &Built, direct: &Output, report: &Value) -> Vec<String> {
+    if machine.args.iter().any(|arg| arg == "--assume" || arg == "--python") {
+        return Vec::new();
+    }
+    let facts = built.inspect("facts", &["--no-redact"]);
+    let mut faults = machine::orderly(&facts);
+    let file = built.beside("facts.json");
+    std::fs::write(&file, &facts.stdout).unwrap();
+    let mut args = vec!["check", "--facts", file.to_str().unwrap(), "--format", "json"];
+    args.extend(machine.args.iter().map(String::as_str));
+    let replayed = built.run(&args);
+    faults.extend(machine::orderly(&replayed));
+    if direct.status.code() != replayed.status.code() {
+        faults.push(format!("exit {:?} directly, {:?} from facts", direct.status.code(), replayed.status.code()));
+    }
+    let Ok(replayed) = serde_json::from_slice::<Value>(&replayed.stdout) else {
+        faults.push(format!("no JSON: {}", String::from_utf8_lossy(&replayed.stderr).trim()));
+        return if report.is_null() { Vec::new() } else { faults };
+    };
+    for part in ["verdicts", "findings", "outcomes", "outcome"] {
+        if report[part] != replayed[part] {
+            faults.push(format!("{part} differ: {} and {}", report[part], replayed[part]));
+        }
+    }
+    faults
+}
+
+/// Compares the human report with the one that is kept.
+fn human(machine: &Machine, built: &Built) -> Vec<String> {
+    if !machine.snapshot {
+        return Vec::new();
+    }
+    let mut args: Vec<&str> = machine.args.iter().map(String::as_str).collect();
+    args.extend(["--format", "human"]);
+    let output = built.inspect("check", &args);
+    let now = String::from_utf8_lossy(&output.stdout).replace(built.root().to_str().unwrap(), "[ROOT]");
+    let file = machine::folder().join(format!("{}.txt", machine.name));
+    if std::env::var("SNAPSHOTS").as_deref() == Ok("overwrite") {
+        std::fs::write(&file, &now).unwrap();
+        return Vec::new();
+    }
+    match std::fs::read_to_string(&file) {
+        Ok(kept) if kept == now => Vec::new(),
+        Ok(kept) => {
+            vec![format!("it has changed (SNAPSHOTS=overwrite keeps the new one)\n--- kept\n{kept}\n+++ now\n{now}")]
+        }
+        Err(_) => vec!["no snapshot yet: run with SNAPSHOTS=overwrite and read it".to_owned()],
+    }
+}
+
+/// Rules that no machine here can show, and where they are tested.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("kernel-", "needs a running driver; tested with the kernel runner"),
+    ("crate-", "needs a Cargo project; tested with the projects"),
+    ("toolkit-", "speaks only where a project or a reader of a variable is there; tested with the projects"),
+    ("host-compiler-unsupported", "speaks only where a project compiles CUDA; tested with the projects"),
+    ("gpu-not-targeted-by-toolkit", "speaks only where a project compiles CUDA; tested with the projects"),
+    ("declared-versions-conflict", "needs requirement files or lock files; tested with the projects"),
+    ("requirement-unmet", "needs a policy file; tested with the policy"),
+    ("source-sets-variable-too-late", "needs a project's sources; tested with the projects"),
+    ("prediction-contradicted", "needs a real interpreter; tested with --run-python"),
+    ("ignore-", "needs a policy file; tested with the policy"),
+    ("database-old", "depends on the day; tested with the rule"),
+    ("driver-branch-ended", "depends on the day; tested with the rule"),
+];
+
+#[test]
+fn every_rule_fires_somewhere() {
+    let nothing = machine::build(machine::all().iter().find(|machine| machine.name == "nothing").unwrap());
+    let listed = nothing.run(&["explain", "--list"]);
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    let rules: BTreeSet<&str> = listed
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|word| {
+            word.contains('-')
+                && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        })
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    assert!(rules.len() > 50, "`explain --list` lists {} rules", rules.len());
+    let fired: BTreeSet<&String> = seen().iter().flat_map(|seen| &seen.rules).collect();
+    let silent: Vec<&&str> = rules
+        .iter()
+        .filter(|rule| !fired.iter().any(|name| *name == *rule))
+        .filter(|rule| {
+            !ELSEWHERE.iter().any(|(name, _)| *name == **rule || name.ends_with('-') && rule.starts_with(name))
+        })
+        .collect();
+    assert!(silent.is_empty(), "no machine makes these fire: {silent:?}");
+    let expected: BTreeSet<String> = machine::all()
+        .iter()
+        .flat_map(|machine| {
+            machine
+                .expect
+                .findings
+                .iter()
+                .map(|finding| finding.split(':').next().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    let unknown: Vec<&String> = expected.iter().filter(|rule| !rules.contains(rule.as_str())).collect();
+    assert!(unknown.is_empty(), "machines expect rules that do not exist: {unknown:?}");
+}
