@@ -1,0 +1,105 @@
+//! Times the program as a whole process against named yardsticks, in one run, and prints ratios; judges nothing.
+//!
+//! `BENCH_ENV=/path/to/venv cargo bench` measures the check of that environment (made with
+//! `tensorflow[and-cuda]` and Keras) against importing TensorFlow and Keras with its own Python, and `--deep`
+//! against a bare loop of `stat` over the same files on two threads. Without `BENCH_ENV` only the start-up is
+//! measured. Times are wall time; CPU seconds are the kernel's account of the finished children, in its ticks.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark starts programs and walks folders itself")]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has to stop")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_cargo-gpu-doctor");
+/// The unit of the CPU times in `/proc/self/stat`: 1/100 s on every Linux that Rust supports.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Wall milliseconds (median) and CPU seconds (mean) of a command.
+struct Figure {
+    wall_ms: f64,
+    cpu_s: f64,
+}
+
+fn children_cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks: f64 = fields[13].parse::<f64>().unwrap() + fields[14].parse::<f64>().unwrap();
+    ticks / TICKS_PER_SECOND
+}
+
+fn measure(runs: u32, program: &str, args: &[&str]) -> Figure {
+    let once = || {
+        let start = Instant::now();
+        let status = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert!(status.code().is_some_and(|code| code != 101), "{program} {args:?} did not finish");
+        start.elapsed().as_secs_f64() * 1e3
+    };
+    // The first run warms the page cache.
+    once();
+    let before = children_cpu();
+    let mut walls: Vec<f64> = (0..runs).map(|_| once()).collect();
+    let cpu_s = (children_cpu() - before) / f64::from(runs);
+    walls.sort_by(f64::total_cmp);
+    Figure { wall_ms: walls[walls.len() / 2], cpu_s }
+}
+
+fn files(folder: &Path, into: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => files(&entry.path(), into),
+            Ok(_) => into.push(entry.path()),
+            Err(_) => {}
+        }
+    }
+}
+
+fn main() {
+    let start_up = measure(100, PROGRAM, &["explain", "--list"]);
+    println!("explain --list: {:.2} ms wall, {:.4} s CPU", start_up.wall_ms, start_up.cpu_s);
+    let Some(env) = std::env::var_os("BENCH_ENV").map(PathBuf::from) else {
+        println!("BENCH_ENV is not set: the check of a real environment is not measured");
+        return;
+    };
+    let env_text = env.to_str().unwrap();
+    let check = ["check", "--python", env_text, "--assume", "driver=550.54.14", "--assume", "gpu=9.0"];
+    let ours = measure(50, PROGRAM, &check);
+    println!("check: {:.2} ms wall, {:.4} s CPU", ours.wall_ms, ours.cpu_s);
+    let python = env.join("bin/python");
+    let import = "import tensorflow as tf, keras; tf.config.list_physical_devices('GPU')";
+    let theirs = measure(2, python.to_str().unwrap(), &["-c", import]);
+    println!("importing TensorFlow and Keras: {:.0} ms wall, {:.2} s CPU", theirs.wall_ms, theirs.cpu_s);
+    println!(
+        "ratio: {:.0} times less CPU, {:.0} times less time",
+        theirs.cpu_s / ours.cpu_s,
+        theirs.wall_ms / ours.wall_ms
+    );
+
+    let deep: Vec<&str> = check.iter().copied().chain(["--deep"]).collect();
+    let ours = measure(10, PROGRAM, &deep);
+    let mut all = Vec::new();
+    files(&env.join("lib"), &mut all);
+    let mut loops: Vec<f64> = (0..10)
+        .map(|_| {
+            let start = Instant::now();
+            let (first, second) = all.split_at(all.len() / 2);
+            std::thread::scope(|scope| {
+                for half in [first, second] {
+                    scope.spawn(move || half.iter().filter(|path| std::fs::metadata(path).is_ok()).count());
+                }
+            });
+            start.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    loops.sort_by(f64::total_cmp);
+    let bare = loops[loops.len() / 2];
+    println!(
+        "check --deep: {:.1} ms; bare stat of {} files on two threads: {bare:.1} ms; ratio {:.2}",
+        ours.wall_ms,
+        all.len(),
+        ours.wall_ms / bare
+    );
+}
