@@ -129,7 +129,9 @@ impl Page {
             self.entry("Project", &clean(&project.manifest));
             let (builds, runs) = (answer(verdict.builds), answer(verdict.runs));
             self.put(format_args!("{:11}builds: {builds}   runs: {runs}\n", ""));
-            self.because(&verdict.because, shown);
+            if verdict.builds == Answer::No || verdict.runs == Answer::No {
+                self.because(&verdict.because, shown);
+            }
             self.missing(
                 &Subject::Project,
                 &[Break::Builds, Break::Runs],
@@ -162,7 +164,9 @@ impl Page {
         if let Some((name, tf)) = tensorflow {
             let (sees, runs) = (answer(tf.sees_gpu), answer(tf.runs_on_gpu));
             self.put(format_args!("{:11}{name:names$}{gap}sees the GPU: {sees}   computes on it: {runs}\n", ""));
-            self.because(&tf.because, shown);
+            if tf.runs_on_gpu == Answer::No {
+                self.because(&tf.because, shown);
+            }
             let breaks = [Break::Cuda, Break::TfSees, Break::TfRuns];
             self.missing(&subject, &breaks, outcomes, tf.sees_gpu.min_with(tf.runs_on_gpu));
         }
@@ -170,7 +174,9 @@ impl Page {
             self.put(format_args!("{:11}{name:names$}{gap}uses the GPU: {}\n", "", answer(keras.uses_gpu)));
             let told = env.tensorflow.as_ref().map_or(&[][..], |tf| &tf.because);
             let rest: Vec<String> = keras.because.iter().filter(|rule| !told.contains(rule)).cloned().collect();
-            self.because(&rest, shown);
+            if keras.uses_gpu == Answer::No {
+                self.because(&rest, shown);
+            }
             let cuda = env.tensorflow.is_none().then_some(Break::Cuda);
             let breaks: Vec<Break> = cuda.into_iter().chain([Break::KerasUses]).collect();
             self.missing(&subject, &breaks, outcomes, keras.uses_gpu);
@@ -254,7 +260,8 @@ impl Page {
         let (denied, warned, notes) = (count(Level::Deny), count(Level::Warn), count(Level::Note));
         let unknown: BTreeSet<&str> = report.outcomes.unknown.iter().map(|unknown| unknown.rule).collect();
         let head = if report.findings.is_empty() && report.outcomes.ignored.is_empty() {
-            "nothing wrong was found".to_owned()
+            let open = if unknown.is_empty() { "" } else { ", as far as could be told" };
+            format!("nothing wrong was found{open}")
         } else {
             let notes = if notes == 1 { "1 note".to_owned() } else { format!("{notes} notes") };
             let ignored = match report.outcomes.ignored.len() {
