@@ -108,7 +108,7 @@ struct CheckArgs {
     /// Fail the check too where something that a verdict rests on could not be told
     #[arg(long)]
     strict: bool,
-    /// Report how long each stage took
+    /// Report how long each stage and each part of the reading took
     #[arg(long)]
     timings: bool,
 }

@@ -1,6 +1,8 @@
 //! Reads a machine through its host and gives facts; judges nothing.
 
+use std::collections::BTreeMap;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
 
 use crate::facts::{Assumption, Evidence, Facts, SCHEMA, Source, Trouble};
 use crate::host::Host;
@@ -21,6 +23,12 @@ pub mod toolkit;
 
 /// Reads everything, the parts side by side.
 pub fn probe(host: &Host, options: &Options) -> Facts {
+    probe_timed(host, options).0
+}
+
+/// As [`probe`], and how long each part took; as parts run side by side, the whole takes less than their sum.
+pub fn probe_timed(host: &Host, options: &Options) -> (Facts, Times) {
+    let mut times = Times::default();
     let search = Search::new(host);
     let search = &search;
     let mut facts = Facts {
@@ -35,31 +43,65 @@ pub fn probe(host: &Host, options: &Options) -> Facts {
     (facts.assumed, facts.troubles) = assumptions(host, options);
     let troubles = &mut facts.troubles;
     std::thread::scope(|scope| {
-        let pythons = Aside::start(scope, "Python environments", move || python::probe(host, search, options));
+        let pythons = Aside::start(scope, "Python environments", move || {
+            let mut times = Times::default();
+            (times.part("probe.python", || python::probe(host, search, options)), times)
+        });
         let driver = Aside::start(scope, "driver", move || {
-            let pci = pci::probe(host);
-            let driver = driver::probe(host, search, &pci);
-            (pci, driver)
+            let mut times = Times::default();
+            let pci = times.part("probe.pci", || pci::probe(host));
+            let driver = times.part("probe.driver", || driver::probe(host, search, &pci));
+            (pci, driver, times)
         });
         let toolkits = Aside::start(scope, "CUDA toolkits", move || {
-            let found = toolkit::probe(host);
-            let cudnn = cudnn::probe(host, &found.toolkits);
-            (found, cudnn)
+            let mut times = Times::default();
+            let found = times.part("probe.toolkit", || toolkit::probe(host));
+            let cudnn = times.part("probe.cudnn", || cudnn::probe(host, &found.toolkits));
+            (found, cudnn, times)
         });
         let rest = Aside::start(scope, "machine", move || {
-            (machine::probe(host), search.facts(), project::probe(host, options, project::CUDA_CRATES))
+            let mut times = Times::default();
+            let machine = times.part("probe.machine", || machine::probe(host));
+            let loader = times.part("probe.loader", || search.facts());
+            let project = times.part("probe.project", || project::probe(host, options, project::CUDA_CRATES));
+            (machine, loader, project, times)
         });
 
-        (facts.machine, facts.loader, facts.project) = rest.finish(troubles);
-        let (found, cudnn) = toolkits.finish(troubles);
+        let part;
+        (facts.machine, facts.loader, facts.project, part) = rest.finish(troubles);
+        times.add(part);
+        let (found, cudnn, part) = toolkits.finish(troubles);
         (facts.toolkits, facts.selectors, facts.compilers) = (found.toolkits, found.selectors, found.compilers);
         facts.cudnn = cudnn;
-        (facts.pci, facts.driver) = driver.finish(troubles);
-        let more;
-        (facts.pythons, facts.kernels, more) = pythons.finish(troubles);
+        times.add(part);
+        let part;
+        (facts.pci, facts.driver, part) = driver.finish(troubles);
+        times.add(part);
+        let ((pythons, kernels, more), part) = pythons.finish(troubles);
+        times.add(part);
+        (facts.pythons, facts.kernels) = (pythons, kernels);
         troubles.extend(more);
     });
-    facts
+    (facts, times)
+}
+
+/// How long the parts of a reading took, by name.
+///
+/// A part that failed by a fault of the program has no time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Times(pub BTreeMap<&'static str, Duration>);
+
+impl Times {
+    fn part<T>(&mut self, name: &'static str, read: impl FnOnce() -> T) -> T {
+        let begin = Instant::now();
+        let result = read();
+        self.0.insert(name, begin.elapsed());
+        result
+    }
+
+    fn add(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
 }
 
 /// One part of the reading: on a thread of its own, or done already where no thread could be had.
@@ -204,6 +246,15 @@ mod tests {
         assert!(facts.pci.is_empty() && facts.toolkits.is_empty() && facts.troubles.is_empty());
         let text = serde_json::to_string(&facts).unwrap();
         assert_eq!(serde_json::from_str::<Facts>(&text).unwrap(), facts);
+    }
+
+    #[test]
+    fn every_part_has_its_time() {
+        let tree = Tree::new();
+        let (facts, times) = probe_timed(&tree.host(&[]), &Options::default());
+        let parts = ["cudnn", "driver", "loader", "machine", "pci", "project", "python", "toolkit"];
+        assert!(times.0.keys().copied().eq(parts.map(|part| format!("probe.{part}"))), "{times:?}");
+        assert_eq!(facts, probe(&tree.host(&[]), &Options::default()));
     }
 
     #[test]

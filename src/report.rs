@@ -40,7 +40,7 @@ pub struct Report<'a> {
     pub outcomes: Ledger<'a>,
     /// What was read.
     pub facts: &'a Facts,
-    /// How long each stage took, in milliseconds; only where asked for.
+    /// How long each stage and each part of the reading took, in milliseconds; only where asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timings_ms: Option<&'a BTreeMap<String, f64>>,
 }

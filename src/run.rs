@@ -1,7 +1,7 @@
 //! The pipeline: facts are read or taken from a document, judged, ruled on by the policy; prints nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
@@ -25,7 +25,7 @@ pub struct Checked {
     pub outcomes: Outcomes,
     /// What the policy made of it.
     pub ruling: Ruling,
-    /// How long each stage took, in milliseconds.
+    /// How long each stage and each part of the reading took, in milliseconds.
     pub timings: BTreeMap<String, f64>,
 }
 
@@ -43,7 +43,10 @@ impl Checked {
 
 /// Reads a machine.
 pub fn probe(host: &Host, options: &Options, clock: &mut Clock) -> Vec<Recorded> {
-    let facts = clock.stage("probe", || crate::probe::probe(host, options));
+    let (facts, times) = clock.stage("probe", || crate::probe::probe_timed(host, options));
+    for (part, time) in times.0 {
+        clock.add(part, time);
+    }
     vec![Recorded { name: None, facts }]
 }
 
@@ -94,20 +97,25 @@ impl Clock {
     pub fn stage<T>(&mut self, name: &str, run: impl FnOnce() -> T) -> T {
         let begin = Instant::now();
         let result = run();
-        *self.stages.entry(name.to_owned()).or_default() += millis(begin);
+        self.add(name, begin.elapsed());
         result
+    }
+
+    /// Adds a time that was measured elsewhere to others of that name.
+    pub fn add(&mut self, name: &str, time: Duration) {
+        *self.stages.entry(name.to_owned()).or_default() += millis(time);
     }
 
     fn total(&self) -> BTreeMap<String, f64> {
         let mut stages = self.stages.clone();
-        stages.insert("total".to_owned(), millis(self.start));
+        stages.insert("total".to_owned(), millis(self.start.elapsed()));
         stages
     }
 }
 
-/// Milliseconds since an instant, to the microsecond.
-fn millis(since: Instant) -> f64 {
-    (since.elapsed().as_secs_f64() * 1e6).round() / 1e3
+/// Milliseconds, to the microsecond.
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// Facts that were recorded earlier.

@@ -246,7 +246,10 @@ fn the_report_has_its_keys_in_order() {
     assert_eq!(report["schema"], 1);
     assert_eq!(report["outcome"], "ok");
     assert_eq!(report["exit_code"], 0);
-    assert!(report["timings_ms"]["total"].is_number());
+    for stage in ["total", "probe", "probe.machine", "probe.driver", "probe.python"] {
+        assert!(report["timings_ms"][stage].is_number(), "{stage}");
+    }
+    assert!(stdout(check(dir.path(), &["--timings"])).contains("\n probe.python "));
     assert!(report["outcomes"]["ignored"].is_array());
 }
 

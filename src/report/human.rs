@@ -41,7 +41,7 @@ pub fn report(report: &Report<'_>, outcomes: &Outcomes, db: &Database, width: Op
     page.summary(report);
     if let Some(timings) = report.timings_ms {
         for (stage, ms) in timings {
-            page.put(format_args!("{stage:>10} {ms:9.3} ms\n"));
+            page.put(format_args!("{stage:>13} {ms:9.3} ms\n"));
         }
     }
     page.out
