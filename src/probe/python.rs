@@ -37,6 +37,10 @@ pub fn probe(
     options: &Options,
 ) -> (Vec<PythonEnv>, Vec<JupyterKernel>, Vec<Trouble>) {
     let mut found = discovery::discover(host, options);
+    if options.deep && options.hashes && cfg!(not(feature = "cli")) {
+        let why = "this build cannot compare hashes; it has not the feature `cli`".to_owned();
+        found.troubles.push(Trouble { at: "--hashes".to_owned(), why });
+    }
     let folders = Folders::new(host);
     let config = keras::config(host);
     let mut envs: Vec<(usize, PythonEnv)> = Vec::new();
@@ -71,6 +75,7 @@ fn read(
     config: &crate::facts::KerasConfig,
 ) -> PythonEnv {
     let host = folders.host;
+    let hashes = options.hashes && cfg!(feature = "cli");
     let layout = &place.layout;
     let version = match &options.assume.python {
         Some(assumed) => {
@@ -93,7 +98,11 @@ fn read(
         let worker = scope.spawn(|| {
             let own = Folders::new(host);
             let compare = |location: &str, text: &str| {
-                if options.deep { record::check_all(host, location, text) } else { record::check(&own, location, text) }
+                if options.deep {
+                    record::check_all(host, location, text, hashes)
+                } else {
+                    record::check(&own, location, text)
+                }
             };
             let one = |(index, location, path): &(usize, String, String)| match record(host, path) {
                 Ok(text) => (*index, compare(location, &text)),
@@ -118,7 +127,7 @@ fn read(
             }
         }
         if options.deep {
-            deep(host, &mut installed, &records, &found.rest);
+            deep(host, &mut installed, &records, &found.rest, hashes);
         }
         let wheels = Wheels::read(host, &installed, &records);
         let env = assemble(folders, search, layout, wheels, installed, sys_path, troubles);
@@ -203,6 +212,7 @@ fn deep(
     installed: &mut Vec<crate::facts::Dist>,
     records: &BTreeMap<usize, String>,
     rest: &[(String, String)],
+    hashes: bool,
 ) {
     let known: Vec<(usize, String, &String)> = records
         .iter()
@@ -212,7 +222,7 @@ fn deep(
         let first = scope.spawn(|| {
             known
                 .iter()
-                .map(|(index, location, text)| (*index, record::check_all(host, location, text)))
+                .map(|(index, location, text)| (*index, record::check_all(host, location, text, hashes)))
                 .collect::<Vec<_>>()
         });
         let others: Vec<_> = rest
@@ -221,8 +231,8 @@ fn deep(
             .filter_map(|(location, name)| {
                 let metadata = join(location, name);
                 let bytes = host.read(join(&metadata, "RECORD"), record::LIMIT).ok()?;
-                let check = record::check_all(host, location, &String::from_utf8_lossy(&bytes));
-                (check.missing > 0 || check.changed > 0).then(|| {
+                let check = record::check_all(host, location, &String::from_utf8_lossy(&bytes), hashes);
+                (check.missing > 0 || check.changed > 0 || check.trouble.is_some()).then(|| {
                     let stem = name.trim_end_matches(".dist-info");
                     let (name, version) = stem.split_once('-').unwrap_or((stem, ""));
                     crate::facts::Dist {

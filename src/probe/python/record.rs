@@ -11,6 +11,11 @@ use crate::host::{Host, Kind};
 pub(super) const LIMIT: u64 = 32 << 20;
 /// Lines beyond this are not read.
 const LINES: usize = 400_000;
+/// Of the files of one RECORD, at most as many bytes are read for their hashes.
+const HASHED: u64 = 32 << 30;
+/// How many bytes of a file are held at once.
+#[cfg(feature = "cli")]
+const CHUNK: u64 = 1 << 20;
 /// How many examples are kept.
 const EXAMPLES: usize = 12;
 
@@ -20,6 +25,8 @@ pub(super) struct Line<'t> {
     /// Relative to the folder of packages.
     pub(super) path: Cow<'t, str>,
     pub(super) size: Option<u64>,
+    /// The SHA-256, in the alphabet of base64 for addresses and without padding; other hashes are not compared.
+    pub(super) sha256: Option<&'t str>,
 }
 
 /// The lines of a RECORD file; lines that are no records are passed over.
@@ -56,7 +63,9 @@ fn line(line: &str) -> Option<Line<'_>> {
         return None;
     }
     let size = rest.rsplit(',').next().and_then(|size| size.trim().parse().ok());
-    Some(Line { path, size })
+    let hash = rest.split_once(',').map_or(rest, |(hash, _)| hash);
+    let sha256 = hash.trim().strip_prefix("sha256=").map(|text| text.trim_end_matches('='));
+    Some(Line { path, size, sha256 })
 }
 
 /// Files whose absence means nothing: what Python writes itself, and what another wheel rightly owns too.
@@ -142,9 +151,11 @@ pub(super) fn check(folders: &Folders<'_>, location: &str, record: &str) -> Reco
     check
 }
 
-/// Compares every file by presence and size.
-pub(super) fn check_all(host: &Host, location: &str, record: &str) -> RecordCheck {
+/// Compares every file by presence and size, and where asked for by its hash.
+pub(super) fn check_all(host: &Host, location: &str, record: &str, hashes: bool) -> RecordCheck {
     let mut check = RecordCheck::default();
+    let mut left = HASHED;
+    let mut unread = 0_u32;
     let mut missing = Vec::new();
     for line in lines(record) {
         let path = line.path.as_ref();
@@ -155,12 +166,22 @@ pub(super) fn check_all(host: &Host, location: &str, record: &str) -> RecordChec
         let full = if path.starts_with('/') { path.to_owned() } else { join(location, path) };
         // Programs get their first line rewritten, and the metadata is written after RECORD by some tools.
         let sized = !path.starts_with("..") && !path.contains(".dist-info/");
-        compare(host, &full, path, &line, &mut check, &mut missing, sized);
+        let same = compare(host, &full, path, &line, &mut check, &mut missing, sized);
+        let Some(recorded) = line.sha256.filter(|_| hashes && sized && same) else { continue };
+        match has_hash(host, &full, recorded, &mut left) {
+            Some(true) => {}
+            Some(false) => changed(&mut check, || format!("{path} (another hash)")),
+            None => unread = unread.saturating_add(1),
+        }
+    }
+    if unread > 0 {
+        check.trouble = Some(format!("the hashes of {unread} of its files could not be compared"));
     }
     settle(&mut check, missing);
     check
 }
 
+/// Compares presence and size; whether there is a file that passed.
 fn compare(
     host: &Host,
     full: &str,
@@ -169,20 +190,67 @@ fn compare(
     check: &mut RecordCheck,
     missing: &mut Vec<String>,
     sized: bool,
-) {
+) -> bool {
     match host.stat(full) {
-        Err(error) if error.is_absent() => missing.push(path.to_owned()),
+        Err(error) if error.is_absent() => {
+            missing.push(path.to_owned());
+            false
+        }
         // What may not be looked at is not known to be gone.
-        Err(_) => {}
+        Err(_) => false,
         Ok(stat) => {
-            if let Some(size) = line.size.filter(|&size| sized && size != stat.size) {
-                check.changed += 1;
-                if check.changed_examples.len() < EXAMPLES {
-                    check.changed_examples.push(format!("{path} ({size} bytes recorded, {} there)", stat.size));
-                }
+            let other = line.size.filter(|&size| sized && size != stat.size);
+            if let Some(size) = other {
+                changed(check, || format!("{path} ({size} bytes recorded, {} there)", stat.size));
             }
+            other.is_none()
         }
     }
+}
+
+fn changed(check: &mut RecordCheck, example: impl FnOnce() -> String) {
+    check.changed += 1;
+    if check.changed_examples.len() < EXAMPLES {
+        check.changed_examples.push(example());
+    }
+}
+
+/// Whether a file has the hash; `None` where it cannot be read, or more would be read than is left.
+#[cfg(feature = "cli")]
+fn has_hash(host: &Host, path: &str, recorded: &str, left: &mut u64) -> Option<bool> {
+    use sha2::{Digest as _, Sha256};
+
+    let file = host.open(path).ok()?;
+    let size = file.stat.size;
+    *left = left.checked_sub(size)?;
+    let mut digest = Sha256::new();
+    let mut at = 0;
+    while at < size {
+        let length = CHUNK.min(size - at);
+        digest.update(file.read_at(at, usize::try_from(length).ok()?).ok()?);
+        at += length;
+    }
+    Some(base64(&digest.finalize()) == recorded)
+}
+
+/// This build has no means to compare hashes; that was said once, for all files.
+#[cfg(not(feature = "cli"))]
+fn has_hash(_: &Host, _: &str, _: &str, _: &mut u64) -> Option<bool> {
+    None
+}
+
+/// The alphabet for addresses, without padding.
+#[cfg(feature = "cli")]
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let three = (0..3).fold(0_usize, |all, index| all << 8 | usize::from(*chunk.get(index).unwrap_or(&0)));
+        for sextet in 0..=chunk.len() {
+            text.push(char::from(ALPHABET[three >> (18 - 6 * sextet) & 63]));
+        }
+    }
+    text
 }
 
 fn settle(check: &mut RecordCheck, mut missing: Vec<String>) {
@@ -215,8 +283,8 @@ mod tests {
     #[test]
     fn lines_with_quotes() {
         let all: Vec<Line<'_>> = lines(RECORD).collect();
-        assert_eq!(all[1], Line { path: "tensorflow/a,\"b.py".into(), size: Some(1) });
-        assert_eq!(all[5].size, None);
+        assert_eq!(all[1], Line { path: "tensorflow/a,\"b.py".into(), size: Some(1), sha256: Some("x") });
+        assert_eq!((all[5].size, all[5].sha256), (None, None));
     }
 
     #[test]
@@ -226,8 +294,35 @@ mod tests {
         assert_eq!((check.compared, check.missing, check.changed), (4, 2, 1));
         assert_eq!(check.missing_examples, ["tensorflow/python/_a.so", "tensorflow/a,\"b.py"]);
         assert_eq!(check.changed_examples, ["tensorflow/libx.so.2 (4 bytes recorded, 5 there)"]);
-        let all = check_all(&host, "/site", RECORD);
+        let all = check_all(&host, "/site", RECORD, false);
         assert_eq!((all.compared, all.missing, all.changed), (6, 4, 1));
+    }
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn hashes_are_compared_where_asked_for() {
+        let (dir, host) = tree();
+        fs::write(dir.path().join("site/long.bin"), vec![7; 3 << 20 | 5]).unwrap();
+        fs::write(dir.path().join("site/empty.py"), "").unwrap();
+        let record = "tensorflow/__init__.py,sha256=ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0,3\n\
+            tensorflow/libx.so.2,sha256=ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0,5\n\
+            long.bin,sha256=AXtvR6ei7C2PPGZuAX4jKNNUHhx-wE1DNg6ZduhQwg0,3145733\n\
+            empty.py,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU=,0\n\
+            gone.py,sha256=x,1\nx.dist-info/RECORD,,\n";
+        assert_eq!(check_all(&host, "/site", record, false).changed, 0);
+        let check = check_all(&host, "/site", record, true);
+        assert_eq!((check.changed, check.missing, &check.trouble), (1, 2, &None));
+        assert_eq!(check.changed_examples, ["tensorflow/libx.so.2 (another hash)"]);
+    }
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn reading_for_hashes_is_bounded() {
+        let (_dir, host) = tree();
+        let mut left = 4;
+        assert_eq!(has_hash(&host, "/site/tensorflow/__init__.py", "x", &mut left), Some(false));
+        assert_eq!(has_hash(&host, "/site/tensorflow/__init__.py", "x", &mut left), None);
+        assert_eq!((left, has_hash(&host, "/site/tensorflow", "x", &mut left)), (1, None));
     }
 
     proptest! {
@@ -235,7 +330,7 @@ mod tests {
         fn never_panics(text in "[\",/a.\\n0-9é\\\\]{0,120}") {
             let (_dir, host) = tree();
             let _ = check(&Folders::new(&host), "/site", &text);
-            let _ = check_all(&host, "/site", &text);
+            let _ = check_all(&host, "/site", &text, true);
         }
     }
 }
