@@ -428,7 +428,12 @@ fn assumption(text: &str) -> Result<(String, Dotted), String> {
     if !KEYS.contains(&key) {
         return Err(format!("unknown key `{key}`; known are {}", KEYS.join(", ")));
     }
-    let version = value.parse().map_err(|error: crate::version::NotDotted| error.to_string())?;
+    // `90` is how CUDA's own tools write compute capability 9.0.
+    let capability = (key == "gpu").then(|| crate::probe::compute_capability(value)).flatten();
+    let version = match capability {
+        Some(version) => version,
+        None => value.parse().map_err(|error: crate::version::NotDotted| error.to_string())?,
+    };
     Ok((key.to_owned(), version))
 }
 

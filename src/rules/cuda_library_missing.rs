@@ -56,6 +56,17 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         if absent.is_empty() || only_cudnn_nowhere {
             continue;
         }
+        // Without the library that asks, its own search path is unknown, and these files may well be on it.
+        let lies_about =
+            absent.iter().all(|(_, resolution)| resolution.is_some_and(|resolution| !resolution.others.is_empty()));
+        if env.tf().is_some_and(|tf| tf.caller.is_none()) && lies_about {
+            out.unknown(
+                Subject::Env(env.index),
+                "where TensorFlow searches for CUDA libraries: libtensorflow_framework.so.2 cannot be read",
+                Some(Break::TfSees),
+            );
+            continue;
+        }
         let caller = env.tf().and_then(|tf| tf.caller.as_deref()).unwrap_or("TensorFlow");
         let names: Vec<&str> = absent.iter().map(|(name, _)| name.as_str()).collect();
         let unused: Vec<&str> = absent

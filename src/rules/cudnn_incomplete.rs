@@ -35,6 +35,18 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             .filter(|part| part.required && part.resolution.file.is_absent())
             .map(|part| part.resolution.name.as_str())
             .collect();
+        // Files that lie beside libcudnn and that its own search path does not name: no part is missing then.
+        let beside = |name: &str| {
+            tf.cudnn_parts.iter().any(|part| part.resolution.name == name && !part.resolution.others.is_empty())
+        };
+        if let Some(part) = gone.iter().find(|name| beside(name)) {
+            out.unknown(
+                Subject::Env(env.index),
+                format!("whether {} finds {part}, which lies where nothing searches", library.path),
+                Some(Break::TfRuns),
+            );
+            continue;
+        }
         if gone.is_empty() {
             continue;
         }

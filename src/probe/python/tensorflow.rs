@@ -110,7 +110,8 @@ pub(super) fn read(
         return Some(tensorflow);
     };
     tensorflow.build = build(host, &package);
-    tensorflow.caller = caller(host, &package);
+    // A library that cannot be read says nothing of its search path.
+    tensorflow.caller = caller(host, &package).filter(|caller| search.dynamic(caller).is_ok());
     let mut chain: Vec<&str> = tensorflow.caller.as_deref().into_iter().collect();
     chain.push(&layout.real_interpreter);
     let annotate = |resolution: &mut Resolution, header| {
