@@ -1,0 +1,100 @@
+"""Says what real packages do in this process: run by the conformance suite, once for each question.
+
+Usage: python -c "exec(open('observe.py').read())" tensorflow|keras OUT
+It writes one JSON object to OUT. It judges nothing.
+"""
+import json
+import os
+import sys
+
+question, out = sys.argv[1], sys.argv[2]
+seen = {"sys_path": [os.path.abspath(p) if p else os.getcwd() for p in sys.path], "version": sys.version.split()[0]}
+
+
+def error(e):
+    return "%s: %s" % (type(e).__name__, str(e)[:400])
+
+
+def mapped():
+    files = {}
+    with open("/proc/self/maps") as maps:
+        for line in maps:
+            parts = line.split(None, 5)
+            if len(parts) == 6 and parts[5].startswith("/"):
+                files[parts[5].strip()] = True
+    return [f for f in files if os.path.basename(f).startswith(("libcu", "libnv", "libnccl"))]
+
+
+def list_tensorflow():
+    import tensorflow as tf
+
+    seen["tensorflow_file"] = getattr(tf, "__file__", None)
+    seen["tensorflow_version"] = getattr(tf, "__version__", None)
+    seen["gpus"] = len(tf.config.list_physical_devices("GPU"))
+    return tf
+
+
+try:
+    if question == "tensorflow":
+        try:
+            tf = list_tensorflow()
+            try:
+                seen["tf_keras_api"] = tf.keras.__version__
+            except Exception as e:
+                seen["tf_keras_api_error"] = error(e)
+        except BaseException as e:
+            seen["error"] = error(e)
+    else:
+        try:
+            import keras
+
+            seen["file"] = getattr(keras, "__file__", None)
+            seen["keras"] = getattr(keras, "__version__", None)
+            backend = getattr(keras, "backend", None)
+            backend = backend.backend() if hasattr(backend, "backend") else None
+            if backend is None and seen["keras"]:
+                backend = "tensorflow"
+            seen["backend"] = backend
+            if os.environ.get("TF_USE_LEGACY_KERAS") in ("1", "true", "True"):
+                import tensorflow as tf
+
+                seen["tf_keras_api"] = tf.keras.__version__
+                keras = tf.keras
+                seen["backend"] = backend = "tensorflow"
+            if backend == "tensorflow":
+                list_tensorflow()
+            elif backend == "jax":
+                try:
+                    import jax
+
+                    seen["jax_devices"] = [d.platform for d in jax.devices()]
+                except BaseException as e:
+                    seen["jax_error"] = error(e)
+            elif backend == "torch":
+                import torch
+
+                os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
+                seen["torch_cuda_build"] = torch.version.cuda
+                seen["torch_cuda"] = bool(torch.cuda.is_available())
+            try:
+                import numpy as np
+
+                model = keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)])
+                model.compile(optimizer="sgd", loss="mse")
+                model.fit(np.ones((8, 4)), np.ones((8, 2)), epochs=1, verbose=0)
+                weight = model.weights[0]
+                weight = getattr(weight, "value", weight)
+                weight = weight() if callable(weight) else weight
+                seen["weights_on"] = str(getattr(weight, "device", type(weight).__module__))
+                seen["trained"] = True
+            except BaseException as e:
+                seen["trained"] = False
+                seen["train_error"] = error(e)
+        except BaseException as e:
+            seen["error"] = error(e)
+    seen["mapped"] = mapped()
+finally:
+    with open(out, "w") as f:
+        json.dump(seen, f)
+# Whatever hangs at exit is not the question.
+os._exit(0)
