@@ -1,0 +1,304 @@
+//! Makes environments as the list describes them, and the stand-in driver; looks at nothing that they do.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use super::Places;
+use super::describe::{Environment, Kind, Step};
+use super::roots;
+
+/// An environment on disk.
+pub(crate) struct Built {
+    /// The root it lives in; `/` for the machine itself.
+    pub(crate) root: PathBuf,
+    /// Its folder as seen from inside its root.
+    pub(crate) env: PathBuf,
+    /// Its site-packages, likewise.
+    pub(crate) site: PathBuf,
+    /// The home folder, likewise.
+    pub(crate) home: PathBuf,
+    /// The working folder, likewise.
+    pub(crate) work: PathBuf,
+    /// The minor version of its Python, such as `3.11`.
+    pub(crate) python: String,
+    /// The stand-in folders on the loader's path; empty in a root, which has them in its default folders.
+    pub(crate) standin: Vec<PathBuf>,
+    /// Name and version of what is installed.
+    pub(crate) installed: Vec<String>,
+}
+
+impl Built {
+    /// A path of the inside as one of this machine.
+    pub(crate) fn outside(&self, path: &Path) -> PathBuf {
+        if self.root == Path::new("/") {
+            path.to_owned()
+        } else {
+            self.root.join(path.strip_prefix("/").unwrap_or(path))
+        }
+    }
+
+    /// A text with its placeholders filled in.
+    pub(crate) fn fill(&self, text: &str) -> String {
+        text.replace("{env}", &self.env.to_string_lossy())
+            .replace("{site}", &self.site.to_string_lossy())
+            .replace("{home}", &self.home.to_string_lossy())
+            .replace("{work}", &self.work.to_string_lossy())
+            .replace("{python}", &self.python)
+    }
+
+    /// The variables of a process in this environment; the stand-in is last on the loader's path.
+    pub(crate) fn variables(&self, environment: &Environment) -> BTreeMap<String, String> {
+        let mut variables: BTreeMap<String, String> = [
+            ("PATH", format!("{}/bin:/usr/local/bin:/usr/bin:/bin", self.env.display())),
+            ("HOME", self.home.to_string_lossy().into_owned()),
+            ("PWD", self.work.to_string_lossy().into_owned()),
+            ("LANG", "C.UTF-8".to_owned()),
+            ("VIRTUAL_ENV", self.env.to_string_lossy().into_owned()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+        for (name, value) in &environment.variables {
+            variables.insert(name.clone(), self.fill(value));
+        }
+        let mut path: Vec<String> = variables.get("LD_LIBRARY_PATH").cloned().into_iter().collect();
+        path.extend(self.standin.iter().map(|folder| folder.to_string_lossy().into_owned()));
+        if !path.is_empty() {
+            variables.insert("LD_LIBRARY_PATH".to_owned(), path.join(":"));
+        }
+        variables
+    }
+}
+
+/// Runs a program to its end, at most `limit`; its output, or what went wrong.
+pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Output, String> {
+    let text = format!("{command:?}");
+    let mut limited = Command::new("timeout");
+    limited.args(["--kill-after=5", &limit.as_secs().to_string()]).arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        limited.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    let output = limited.output().map_err(|error| format!("{text}: {error}"))?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let tail: Vec<&str> = said.lines().rev().take(6).collect::<Vec<_>>().into_iter().rev().collect();
+    Err(format!("{text}: {}: {}", output.status, tail.join(" / ")))
+}
+
+/// Compiles the stand-in driver.
+pub(crate) fn stand_ins(places: &Places) {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/standin");
+    for (source, soname, folder) in
+        [("cuda.c", "libcuda.so.1", &places.cuda), ("nvml.c", "libnvidia-ml.so.1", &places.nvml)]
+    {
+        let mut compiler = Command::new("cc");
+        compiler.args(["-O1", "-shared", "-fPIC", "-Wall", "-Wextra"]).arg(format!("-Wl,-soname,{soname}"));
+        compiler.arg("-o").arg(folder.join(soname)).arg(sources.join(source)).arg("-ldl");
+        run(&mut compiler, Duration::from_secs(60)).unwrap();
+    }
+}
+
+/// Deletes an environment.
+pub(crate) fn remove(places: &Places, environment: &Environment) {
+    if environment.root.is_empty() {
+        let _ = std::fs::remove_dir_all(places.envs.join(&environment.name));
+    } else {
+        let _ = std::fs::remove_dir_all(places.roots.join(&environment.root).join("srv").join(&environment.name));
+    }
+}
+
+/// Makes an environment anew.
+pub(crate) fn build(places: &Places, environment: &Environment) -> Result<Built, String> {
+    remove(places, environment);
+    let mut built = if environment.root.is_empty() { here(places, environment)? } else { roots::make(places, environment)? };
+    for folder in [&built.home, &built.work] {
+        std::fs::create_dir_all(built.outside(folder)).unwrap();
+    }
+    for step in &environment.steps {
+        take(&built, step)?;
+    }
+    built.installed = installed(&built);
+    Ok(built)
+}
+
+/// An interpreter of that version: on PATH, or one of pyenv's.
+fn interpreter(version: &str) -> Result<PathBuf, String> {
+    let name = format!("python{version}");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places: Vec<PathBuf> = std::env::split_paths(&path).map(|folder| folder.join(&name)).collect();
+    let pyenv = std::env::var_os("PYENV_ROOT").map(PathBuf::from);
+    let pyenv = pyenv.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".pyenv")));
+    for entry in pyenv.and_then(|root| std::fs::read_dir(root.join("versions")).ok()).into_iter().flatten().flatten() {
+        places.push(entry.path().join("bin").join(&name));
+    }
+    // pyenv's own stand-ins on PATH end with an error where no version is chosen.
+    let works = |path: &PathBuf| Command::new(path).arg("--version").output().is_ok_and(|output| output.status.success());
+    places.into_iter().find(works).ok_or_else(|| format!("no {name} is here"))
+}
+
+fn here(places: &Places, environment: &Environment) -> Result<Built, String> {
+    let base = places.envs.join(&environment.name);
+    let env = base.join("env");
+    std::fs::create_dir_all(&base).unwrap();
+    let mut venv = Command::new("uv");
+    venv.args(["venv", "--quiet", "--no-project", "--python-preference", "only-system", "--python"]).arg(interpreter(&environment.python)?);
+    if environment.kind == Kind::SystemSitePackages {
+        venv.arg("--system-site-packages");
+    }
+    run(venv.arg(&env), Duration::from_secs(60))?;
+    let site = env.join(format!("lib/python{}/site-packages", environment.python));
+    if !site.is_dir() {
+        return Err(format!("{} is not there", site.display()));
+    }
+    let mut standin = Vec::new();
+    for name in &environment.standin {
+        standin.push(if name == "cuda" { places.cuda.clone() } else { places.nvml.clone() });
+    }
+    Ok(Built {
+        root: "/".into(),
+        site,
+        env,
+        home: base.join("home"),
+        work: base.join("work"),
+        python: environment.python.clone(),
+        standin,
+        installed: Vec::new(),
+    })
+}
+
+/// `uv pip` for this environment: into its interpreter here, into its folder in a root.
+fn uv(built: &Built, verb: &str, target: Option<&str>) -> Command {
+    let mut command = Command::new("uv");
+    command.args(["pip", verb, "--quiet"]);
+    let inside = built.root != Path::new("/");
+    if let Some(target) = target {
+        command.args(["--target", &built.outside(Path::new(&built.fill(target))).to_string_lossy()]);
+    } else if inside {
+        command.arg("--target").arg(built.outside(&built.site));
+    }
+    if inside || target.is_some() {
+        command.args(["--python-version", &built.python]);
+    }
+    if inside {
+        command.args(["--python-platform", "x86_64-manylinux_2_31"]);
+    } else {
+        command.arg("--python").arg(built.env.join("bin/python"));
+    }
+    command
+}
+
+fn take(built: &Built, step: &Step) -> Result<(), String> {
+    let long = Duration::from_secs(900);
+    let at = |text: &str| built.outside(Path::new(&built.fill(text)));
+    let io = |what: &str, result: std::io::Result<()>| result.map_err(|error| format!("{what}: {error}"));
+    let parent = |path: &Path| path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    match step {
+        Step::Install { install, no_deps, target } => {
+            let mut command = uv(built, "install", target.as_deref());
+            if install.iter().any(|requirement| requirement.contains("rc") || requirement.contains("dev")) {
+                command.args(["--prerelease", "allow"]);
+            }
+            if *no_deps {
+                command.arg("--no-deps");
+            }
+            run(command.args(install), long)?;
+        }
+        Step::Pip { pip, args } => {
+            let python = built.env.join("bin/python");
+            run(Command::new(&python).args(["-m", "ensurepip", "--default-pip"]), long)?;
+            let mut command = Command::new(&python);
+            command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]);
+            run(command.args(args).args(pip), long)?;
+        }
+        Step::Uninstall { uninstall } => {
+            run(uv(built, "uninstall", None).args(uninstall), long)?;
+        }
+        Step::Write { write, text } => {
+            let path = at(write);
+            io(write, parent(&path))?;
+            // A file of a package is a hard link into the installer's cache: never write through it.
+            let _ = std::fs::remove_file(&path);
+            io(write, std::fs::write(&path, built.fill(text)))?;
+        }
+        Step::Remove { remove } => {
+            let mut found = 0;
+            for path in matching(&at(remove)) {
+                found += 1;
+                let folder = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+                io(remove, if folder { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) })?;
+            }
+            if found == 0 {
+                return Err(format!("{remove}: nothing to remove"));
+            }
+        }
+        Step::Link { link, to } => {
+            let path = at(link);
+            io(link, parent(&path))?;
+            io(link, std::os::unix::fs::symlink(built.fill(to), &path))?;
+        }
+        Step::Copy { copy, to } => {
+            let path = at(to);
+            io(to, parent(&path))?;
+            let source = matching(&at(copy)).into_iter().next().ok_or_else(|| format!("{copy}: not there"))?;
+            let _ = std::fs::remove_file(&path);
+            io(copy, std::fs::copy(source, &path).map(|_| ()))?;
+        }
+        Step::Library { library } => {
+            let path = at(library);
+            io(library, parent(&path))?;
+            let _ = std::fs::remove_file(&path);
+            let soname = path.file_name().unwrap_or_default().to_string_lossy();
+            let mut compiler = Command::new("cc");
+            compiler.args(["-shared", "-fPIC", "-x", "c", "/dev/null"]).arg(format!("-Wl,-soname,{soname}"));
+            run(compiler.arg("-o").arg(&path), Duration::from_secs(60))?;
+        }
+        Step::Folder { folder } => io(folder, std::fs::create_dir_all(at(folder)))?,
+    }
+    Ok(())
+}
+
+/// The paths that a path with at most one `*`, in its last part, stands for.
+fn matching(path: &Path) -> Vec<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let Some((start, end)) = name.split_once('*') else {
+        return if path.symlink_metadata().is_ok() { vec![path.to_owned()] } else { Vec::new() };
+    };
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            name.starts_with(start) && name.ends_with(end)
+        })
+        .collect();
+    paths.sort();
+    paths
+}
+
+/// Name and version of the distributions that lie in the environment.
+fn installed(built: &Built) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(built.outside(&built.site))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            Some(name.strip_suffix(".dist-info")?.replacen('-', " ", 1))
+        })
+        .collect();
+    names.sort();
+    names
+}
