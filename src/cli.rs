@@ -184,6 +184,15 @@ struct InspectArgs {
     /// Run no program and load no library: read files only, which is all that this build does
     #[arg(long = "static")]
     only_static: bool,
+    /// Also ask each environment's own interpreter: import, list GPUs, compute; and compare with the prediction
+    ///
+    /// In child processes that leave no bytecode and write nothing to the home folder. Where they saw something else
+    /// than was foretold, what they saw counts and `prediction-contradicted` says so.
+    #[arg(long, conflicts_with_all = ["only_static", "root", "assume"])]
+    run_python: bool,
+    /// Seconds that such a child process may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    python_timeout: u64,
     /// Pretend: driver=550.54.14, gpu=9.0, python=3.12, cuda=12.4
     #[arg(long, value_name = "KEY=VALUE", num_args = 1.., value_parser = assumption)]
     assume: Vec<(String, Dotted)>,
@@ -372,6 +381,7 @@ fn prepare(args: &InspectArgs, here: Result<Host, host::HostError>) -> Result<(O
         assume: assume(&args.assume),
         deep: args.deep,
         hashes: args.hashes,
+        run_python: args.run_python.then(|| std::time::Duration::from_secs(args.python_timeout)),
         ..Options::default()
     };
     Ok((options, host))

@@ -98,6 +98,8 @@ pub enum Source {
     Option,
     /// A row of the database.
     Database,
+    /// A program that was run.
+    Run,
 }
 
 impl Evidence {

@@ -1,8 +1,8 @@
 //! The one seam to the machine: a root folder, one copy of the environment, the working folder, the day.
 //!
 //! Everything that is read goes through [`Host`]; nothing else may touch `std::fs` or `std::env`
-//! (clippy's `disallowed-methods` holds the fence). It reads only: no program is run here, nothing is
-//! written, and with a root no link leads out of it. Reads are bounded and never block on pipes or
+//! (clippy's `disallowed-methods` holds the fence). With a root no link leads out of it and no program
+//! is run; without one, programs are run by `exec` alone, and only where an option asks for it. Reads are bounded and never block on pipes or
 //! devices.
 
 #![expect(clippy::disallowed_methods, reason = "this is the seam that the fence protects")]
@@ -16,6 +16,10 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::facts::User;
+
+mod exec;
+
+pub use exec::{End, Program, Ran};
 
 /// Text files are read up to this many bytes unless a caller says otherwise.
 pub const TEXT_LIMIT: u64 = 4 << 20;
@@ -249,6 +253,15 @@ impl Host {
     /// Whether the machine is a folder rather than the one the program runs on.
     pub fn is_rooted(&self) -> bool {
         self.root.is_some()
+    }
+
+    /// Runs a program of this machine; of a folder that stands for a machine none is run.
+    pub fn run(&self, program: &Program<'_>) -> Result<Ran, HostError> {
+        let path = Path::new(program.file);
+        if self.is_rooted() {
+            return Err(HostError::because(path, Why::Other("programs of another root are not run".to_owned())));
+        }
+        exec::run(program).map_err(|error| HostError::new(path, &error))
     }
 
     /// The value of an environment variable; set and empty is `Some("")`.
@@ -614,6 +627,16 @@ fn civil(day: i64) -> String {
     let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     format!("{year:04}-{month:02}-{day_of_month:02}")
+}
+
+/// Makes a folder of the program's own, outside of any machine that is inspected.
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)
+}
+
+/// Writes a file of the program's own, outside of any machine that is inspected.
+pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::write(path, bytes)
 }
 
 /// Reads `KEY=VALUE` lines; empty lines and lines that begin with `#` are left out.

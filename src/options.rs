@@ -25,6 +25,8 @@ pub struct Options {
     pub deep: bool,
     /// Whether `--deep` compares hashes too.
     pub hashes: bool,
+    /// How long a child process may take that asks an interpreter; `None` where none is asked.
+    pub run_python: Option<std::time::Duration>,
     /// Whether times are measured and reported.
     pub timings: bool,
     /// A policy file other than the default ones.

@@ -82,6 +82,10 @@ pub fn probe_timed(host: &Host, options: &Options) -> (Facts, Times) {
         (facts.pythons, facts.kernels) = (pythons, kernels);
         troubles.extend(more);
     });
+    #[cfg(feature = "cli")]
+    if let Some(limit) = options.run_python {
+        times.part("probe.observe", || python::observe(host, &mut facts.pythons, limit));
+    }
     (facts, times)
 }
 

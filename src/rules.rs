@@ -6,6 +6,7 @@ use crate::db::Database;
 use crate::facts::Facts;
 use crate::finding::{Judgment, Level};
 use crate::options::GpuWish;
+use crate::verdict::EnvVerdict;
 use crate::view::View;
 
 mod compat_package_misused;
@@ -54,6 +55,7 @@ mod log_level_hides_errors;
 mod numpy_abi_mismatch;
 mod nvidia_wheel_twins;
 mod nvml_missing;
+pub(crate) mod prediction_contradicted;
 mod protobuf_mismatch;
 mod ptx_newer_than_driver;
 mod tensorflow_cpu_only;
@@ -126,6 +128,8 @@ pub struct Cx<'a> {
     pub gpu: GpuWish,
     /// The day, `YYYY-MM-DD`.
     pub today: &'a str,
+    /// The verdicts on the environments as far as files decide them; only for the rule that comes after them.
+    pub predicted: Option<&'a [EnvVerdict]>,
 }
 
 /// Layers of causes, the root first.
@@ -217,6 +221,7 @@ static RULES: &[&Rule] = &[
     &keras_config_invalid::RULE,
     &legacy_keras_missing::RULE,
     &legacy_keras_mismatch::RULE,
+    &prediction_contradicted::RULE,
     &database_old::RULE,
     &ignore_expired::RULE,
     &ignore_unused::RULE,

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::db::Database;
-use crate::facts::Facts;
+use crate::facts::{Facts, Observation};
 use crate::finding::{Break, Finding, Judgment, Level, Subject, Unknown};
 use crate::options::GpuWish;
-use crate::rules::{self, Cx, Rule, layer};
+use crate::rules::{self, Cx, Rule, layer, prediction_contradicted};
 use crate::view::{EnvView, View};
 
 /// An answer to a question about the GPU.
@@ -119,34 +119,91 @@ pub struct KernelVerdict {
     pub ms: BTreeMap<String, f64>,
 }
 
+/// What rules have said so far.
+#[derive(Debug, Default)]
+struct Said {
+    findings: Vec<(&'static Rule, Finding)>,
+    unknown: Vec<(&'static str, Unknown)>,
+    passed: Vec<&'static str>,
+    not_applicable: Vec<&'static str>,
+}
+
+impl Said {
+    fn take(&mut self, rule: &'static Rule, cx: &Cx<'_>) {
+        let mut judgment = Judgment::default();
+        (rule.check)(cx, &mut judgment);
+        match (judgment.applied, judgment.findings.is_empty(), judgment.unknown.is_empty()) {
+            (false, ..) => self.not_applicable.push(rule.id),
+            (true, true, true) => self.passed.push(rule.id),
+            _ => {}
+        }
+        self.findings.extend(judgment.findings.into_iter().map(|finding| (rule, finding)));
+        self.unknown.extend(judgment.unknown.into_iter().map(|item| (rule.id, item)));
+    }
+
+    fn sort(&mut self) {
+        // Stable: rules of one layer keep the order in which they are listed.
+        self.findings.sort_by_key(|(rule, finding)| (rule.layer, finding.subject.clone()));
+        self.unknown.sort_by_key(|(id, _)| rules::find(id).map_or(u8::MAX, |rule| rule.layer));
+    }
+}
+
+/// The verdict with what was observed in place of what was foretold; where the two differ, the rule that says so.
+fn as_observed(mut verdict: EnvVerdict, observation: &Observation) -> EnvVerdict {
+    let observed = prediction_contradicted::read(observation);
+    let settle = |place: &mut Answer, seen: Option<Answer>, because: &mut Vec<String>| {
+        let Some(seen) = seen.filter(|seen| seen != place) else { return };
+        if *place != Answer::Unknown && seen == Answer::No {
+            because.insert(0, prediction_contradicted::RULE.id.to_owned());
+            because.dedup();
+        }
+        *place = seen;
+    };
+    if let Some(tensorflow) = &mut verdict.tensorflow {
+        settle(&mut tensorflow.sees_gpu, observed.sees_gpu, &mut tensorflow.because);
+        settle(&mut tensorflow.runs_on_gpu, observed.runs_on_gpu, &mut tensorflow.because);
+        if tensorflow.runs_on_gpu == Answer::Yes {
+            tensorflow.because.clear();
+        }
+    }
+    if let Some(keras) = &mut verdict.keras {
+        settle(&mut keras.uses_gpu, observed.uses_gpu, &mut keras.because);
+        if keras.uses_gpu == Answer::Yes {
+            keras.because.clear();
+        }
+    }
+    verdict
+}
+
 /// Judges one machine.
 pub fn judge(facts: &Facts, db: &Database, gpu: GpuWish, today: &str) -> Outcomes {
     let view = View::new(facts, db);
-    let cx = Cx { facts, db, view: &view, gpu, today };
-    let mut findings: Vec<(&'static Rule, Finding)> = Vec::new();
-    let mut unknown: Vec<(&'static str, Unknown)> = Vec::new();
-    let mut passed = Vec::new();
-    let mut not_applicable = Vec::new();
+    let mut cx = Cx { facts, db, view: &view, gpu, today, predicted: None };
+    let mut said = Said::default();
     for rule in rules::all() {
-        let mut judgment = Judgment::default();
-        (rule.check)(&cx, &mut judgment);
-        match (judgment.applied, judgment.findings.is_empty(), judgment.unknown.is_empty()) {
-            (false, ..) => not_applicable.push(rule.id),
-            (true, true, true) => passed.push(rule.id),
-            _ => {}
-        }
-        findings.extend(judgment.findings.into_iter().map(|finding| (*rule, finding)));
-        unknown.extend(judgment.unknown.into_iter().map(|item| (rule.id, item)));
+        said.take(rule, &cx);
     }
-    // Stable: rules of one layer keep the order in which they are listed.
-    findings.sort_by_key(|(rule, finding)| (rule.layer, finding.subject.clone()));
-    unknown.sort_by_key(|(id, _)| rules::find(id).map_or(u8::MAX, |rule| rule.layer));
-
-    let verdicts = Verdicts {
-        environments: view.envs().map(|env| env_verdict(&env, &findings, &unknown)).collect(),
-        project: project_verdict(facts, db, &findings, &unknown),
-        kernel: Vec::new(),
-    };
+    said.sort();
+    let foretold: Vec<EnvVerdict> =
+        view.envs().map(|env| env_verdict(&env, &said.findings, &said.unknown)).collect();
+    // This rule looks at what the others came to, so it is asked again.
+    if facts.pythons.iter().any(|env| env.observed.is_some()) {
+        cx.predicted = Some(&foretold);
+        said.not_applicable.retain(|id| *id != prediction_contradicted::RULE.id);
+        said.take(&prediction_contradicted::RULE, &cx);
+        said.sort();
+    }
+    let Said { mut findings, unknown, mut passed, mut not_applicable } = said;
+    let environments = foretold
+        .iter()
+        .zip(&facts.pythons)
+        .map(|(verdict, env)| match &env.observed {
+            Some(observation) => as_observed(verdict.clone(), observation),
+            None => verdict.clone(),
+        })
+        .collect();
+    let verdicts =
+        Verdicts { environments, project: project_verdict(facts, db, &findings, &unknown), kernel: Vec::new() };
 
     // A message level hides something only where there is something to hide.
     let trouble = findings

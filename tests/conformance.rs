@@ -34,6 +34,8 @@ use describe::Environment;
 
 /// Where everything lies that a run makes.
 pub(crate) struct Places {
+    /// What several environments begin with.
+    pub(crate) bases: PathBuf,
     /// Environments under construction, one folder each.
     pub(crate) envs: PathBuf,
     /// Observations and results that later runs use.
@@ -50,13 +52,14 @@ fn places() -> Places {
     let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/conformance");
     let base = std::env::var_os("CONFORMANCE_DIR").map_or(base, PathBuf::from);
     let places = Places {
+        bases: base.join("bases"),
         envs: base.join("envs"),
         results: base.join("results"),
         roots: base.join("roots"),
         cuda: base.join("standin/cuda"),
         nvml: base.join("standin/nvml"),
     };
-    for folder in [&places.envs, &places.results, &places.roots, &places.cuda, &places.nvml] {
+    for folder in [&places.bases, &places.envs, &places.results, &places.roots, &places.cuda, &places.nvml] {
         std::fs::create_dir_all(folder).unwrap();
     }
     places
@@ -113,6 +116,9 @@ fn main() {
             bad.push(environment.name.clone());
         }
         compare::save(&places, environment, &result);
+    }
+    if !keep {
+        let _ = std::fs::remove_dir_all(&places.bases);
     }
     if write {
         page::write(&places, &all);

@@ -46,8 +46,43 @@ pub struct PythonEnv {
     pub modules: BTreeMap<String, Module>,
     /// The NVIDIA libraries under `site-packages/nvidia`: package folder and what is wrong with it.
     pub nvidia: Vec<NvidiaWheel>,
+    /// What the interpreter itself did, where it was asked (`--run-python`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<Observation>,
     /// What could not be read.
     pub troubles: Vec<super::Trouble>,
+}
+
+/// What an environment's own interpreter did, in one child process for each question.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Observation {
+    /// Importing TensorFlow, listing GPUs, a matrix product and a convolution on the first.
+    pub tensorflow: Probed<Seen>,
+    /// Importing Keras and training a small model.
+    pub keras: Probed<Seen>,
+}
+
+/// What was seen in one child process that came to its end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seen {
+    /// The module's version.
+    pub version: Option<String>,
+    /// The module's file.
+    pub file: Option<String>,
+    /// How many GPUs TensorFlow lists.
+    pub gpus: Option<u32>,
+    /// The backend that Keras chose.
+    pub backend: Option<String>,
+    /// The device on which the result or the model's weights lie, in the framework's words.
+    pub device: Option<String>,
+    /// Whether that device is a GPU; absent where nothing was computed.
+    pub on_gpu: Option<bool>,
+    /// How the computation failed.
+    pub failed: Option<String>,
+    /// How the import failed.
+    pub error: Option<String>,
 }
 
 /// What made an environment.

@@ -15,10 +15,15 @@ mod layout;
 mod literal;
 mod modules;
 mod nvidia;
+#[cfg(feature = "cli")]
+mod observed;
 mod paths;
 mod record;
 mod requirement;
 mod tensorflow;
+
+#[cfg(feature = "cli")]
+pub use observed::observe;
 
 use discovery::Place;
 use folders::Folders;

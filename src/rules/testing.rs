@@ -149,7 +149,7 @@ pub(super) fn judge_for(rule: &Rule, facts: &Facts, gpu: GpuWish, today: &str) -
     let db = Database::embedded();
     let view = View::new(facts, db);
     let mut out = Judgment::default();
-    (rule.check)(&Cx { facts, db, view: &view, gpu, today }, &mut out);
+    (rule.check)(&Cx { facts, db, view: &view, gpu, today, predicted: None }, &mut out);
     out
 }
 

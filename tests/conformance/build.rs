@@ -124,7 +124,9 @@ pub(crate) fn build(places: &Places, environment: &Environment) -> Result<Built,
     for folder in [&built.home, &built.work] {
         std::fs::create_dir_all(built.outside(folder)).unwrap();
     }
-    for step in &environment.steps {
+    // The first step of an environment of this machine is in its base.
+    let done = usize::from(environment.root.is_empty());
+    for step in environment.steps.iter().skip(done) {
         take(&built, step)?;
     }
     built.installed = installed(&built);
@@ -147,33 +149,71 @@ fn interpreter(version: &str) -> Result<PathBuf, String> {
 }
 
 fn here(places: &Places, environment: &Environment) -> Result<Built, String> {
-    let base = places.envs.join(&environment.name);
-    let env = base.join("env");
-    std::fs::create_dir_all(&base).unwrap();
+    let folder = places.envs.join(&environment.name);
+    let env = folder.join("env");
+    std::fs::create_dir_all(&folder).unwrap();
+    let base = base(places, environment)?;
+    // Hard links: thousands of files in a moment, and with them the bytecode that the base's first import left.
+    run(Command::new("cp").arg("-al").arg(base.join("env")).arg(&env), Duration::from_secs(120))?;
+    Ok(blank(places, environment, &folder))
+}
+
+/// An environment of this machine that lies in `folder`, whatever is in it.
+fn blank(places: &Places, environment: &Environment, folder: &Path) -> Built {
+    let env = folder.join("env");
+    Built {
+        root: "/".into(),
+        site: env.join(format!("lib/python{}/site-packages", environment.python)),
+        env,
+        home: folder.join("home"),
+        work: folder.join("work"),
+        python: environment.python.clone(),
+        standin: environment
+            .standin
+            .iter()
+            .map(|name| if name == "cuda" { places.cuda.clone() } else { places.nvml.clone() })
+            .collect(),
+        installed: Vec::new(),
+    }
+}
+
+/// What several environments begin with: the same Python and the same first installation. Made once, imported once.
+fn base(places: &Places, environment: &Environment) -> Result<PathBuf, String> {
+    let first = environment.steps.first();
+    let text = format!("{}{:?}{first:?}", environment.python, environment.kind);
+    let folder = places.bases.join(digest(&text));
+    if folder.join("ready").exists() {
+        return Ok(folder);
+    }
+    let _ = std::fs::remove_dir_all(&folder);
+    let built = blank(places, environment, &folder);
+    std::fs::create_dir_all(&built.home).unwrap();
     let mut venv = Command::new("uv");
-    venv.args(["venv", "--quiet", "--no-project", "--python-preference", "only-system", "--python"]).arg(interpreter(&environment.python)?);
+    venv.args(["venv", "--quiet", "--no-project", "--python-preference", "only-system", "--python"]);
+    venv.arg(interpreter(&environment.python)?);
     if environment.kind == Kind::SystemSitePackages {
         venv.arg("--system-site-packages");
     }
-    run(venv.arg(&env), Duration::from_secs(60))?;
-    let site = env.join(format!("lib/python{}/site-packages", environment.python));
-    if !site.is_dir() {
-        return Err(format!("{} is not there", site.display()));
+    run(venv.arg(&built.env), Duration::from_secs(60))?;
+    if !built.site.is_dir() {
+        return Err(format!("{} is not there", built.site.display()));
     }
-    let mut standin = Vec::new();
-    for name in &environment.standin {
-        standin.push(if name == "cuda" { places.cuda.clone() } else { places.nvml.clone() });
+    if let Some(first) = first {
+        take(&built, first)?;
     }
-    Ok(Built {
-        root: "/".into(),
-        site,
-        env,
-        home: base.join("home"),
-        work: base.join("work"),
-        python: environment.python.clone(),
-        standin,
-        installed: Vec::new(),
-    })
+    let mut python = Command::new(built.env.join("bin/python"));
+    python.args(["-c", "import keras\nimport tensorflow as tf\ntf.keras"]).env("HOME", &built.home);
+    // Whether that works is for the observation to say.
+    let _ = run(python.env("CUDA_VISIBLE_DEVICES", "-1"), Duration::from_secs(240));
+    std::fs::write(folder.join("ready"), "").unwrap();
+    Ok(folder)
+}
+
+/// A short name for a text, FNV-1a: it has to tell descriptions apart, not to withstand anybody.
+pub(crate) fn digest(text: &str) -> String {
+    let hash =
+        text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    format!("{hash:016x}")
 }
 
 /// `uv pip` for this environment: into its interpreter here, into its folder in a root.

@@ -52,9 +52,7 @@ pub(crate) struct Seen {
 fn digest(environment: &Environment, built: &Built) -> String {
     let sources = [include_str!("observe.py"), include_str!("../standin/cuda.c"), include_str!("../standin/nvml.c")];
     let text = format!("{environment:?}{:?}{}{sources:?}", built.installed, built.python);
-    // FNV-1a: it has to tell descriptions apart, not to withstand anybody.
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    format!("{hash:016x}")
+    super::build::digest(&text)
 }
 
 /// What the environment's own interpreter does; taken from an earlier run of the same description unless `again`.
@@ -111,7 +109,9 @@ fn ask(environment: &Environment, built: &Built, question: &str) -> Result<(Seen
     let script = format!("exec(open({:?}).read())", built.home.join("observe.py"));
     // `env` is the program, so that the loader's debugging starts with the interpreter.
     let mut command = inside(environment, built, Path::new("env"), true);
-    command.args(["LD_DEBUG=libs", &format!("LD_DEBUG_OUTPUT={}", debug.display())]);
+    if question == "tensorflow" {
+        command.args(["LD_DEBUG=libs", &format!("LD_DEBUG_OUTPUT={}", debug.display())]);
+    }
     command.arg(built.env.join("bin/python")).args(["-c", &script, question]).arg(&out);
     let ended = run(&mut command, Duration::from_secs(240));
     let seen = std::fs::read_to_string(built.outside(&out))
