@@ -1,9 +1,9 @@
 //! Rule `cuda-library-missing`: a CUDA library that TensorFlow opens by name is not found by the loader.
 
 use super::{Cx, Family, Rule, layer};
-use crate::facts::{Evidence, Probed};
+use crate::facts::{Evidence, Library, Probed};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
-use crate::view::folders;
+use crate::view::{EnvView, folders};
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -46,14 +46,18 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         let absent: Vec<_> = env
             .missing()
             .into_iter()
-            // A file that is found but lacks what it needs is shadowed or broken, not missing.
+            // A file that is found but lacks what it needs is a case of its own.
             .filter(|(_, resolution)| resolution.is_none_or(|resolution| resolution.file.value().is_none()))
             .collect();
+        if absent.is_empty() {
+            needed_in_turn(cx, &env, out);
+            continue;
+        }
         let only_cudnn_nowhere = absent.iter().all(|(name, resolution)| {
             name.starts_with("libcudnn.")
                 && resolution.is_none_or(|resolution| resolution.others.is_empty() && resolution.file.is_absent())
         });
-        if absent.is_empty() || only_cudnn_nowhere {
+        if only_cudnn_nowhere {
             continue;
         }
         // Without the library that asks, its own search path is unknown, and these files may well be on it.
@@ -113,4 +117,43 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         }
         out.find(finding);
     }
+}
+
+/// Libraries that are found, but need others in turn that are not, and of which no other copy is there.
+fn needed_in_turn(cx: &Cx<'_>, env: &EnvView<'_, '_>, out: &mut Judgment) {
+    let lacking: Vec<(String, &Library)> = env
+        .missing()
+        .into_iter()
+        .filter_map(|(name, resolution)| {
+            let resolution = resolution.filter(|resolution| resolution.others.is_empty())?;
+            Some((name, resolution.file.value()?))
+        })
+        .collect();
+    let mut needed: Vec<&str> =
+        lacking.iter().flat_map(|(_, library)| &library.missing).map(|missing| missing.name.as_str()).collect();
+    needed.sort_unstable();
+    needed.dedup();
+    let (Some((first, _)), Some(version)) = (lacking.first(), env.tf_version_text()) else { return };
+    let mut finding = Finding::new(
+        Subject::Env(env.index),
+        format!("the loader does not find {}, which {first} needs", needed.join(", ")),
+    );
+    for (name, library) in lacking.iter().take(3) {
+        for missing in library.missing.iter().take(2) {
+            finding = finding.because(Evidence::loader(
+                &missing.by,
+                format!("needs {}, which nothing provides; so {name} does not open", missing.name),
+            ));
+        }
+    }
+    out.find(
+        finding
+            .row(env.tf_row_ref())
+            .breaks(Break::TfSees)
+            .so("TensorFlow lists no GPU: it registers one only when every library of its list opens")
+            .run(
+                "install the CUDA libraries that this release asks for",
+                cx.view.install(env.env, &format!("'tensorflow[and-cuda]=={version}'")),
+            ),
+    );
 }

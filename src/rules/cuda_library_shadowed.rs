@@ -54,7 +54,8 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
 
 /// What is wrong with the file that wins, and which verdict that breaks.
 fn fault(env: &EnvView<'_, '_>, name: &str, library: &Library, has_rival: bool) -> Option<(String, Break)> {
-    if let Some(missing) = library.missing.first() {
+    // Where no other copy is there, nothing is shadowed: the library that it needs is missing, which is another rule's.
+    if let Some(missing) = library.missing.first().filter(|_| has_rival) {
         return Some((format!("{} needs {}, which nothing provides", missing.by, missing.name), Break::TfSees));
     }
     let wanted = env.cuda_major()?;
