@@ -134,27 +134,57 @@ fn recorded(machine: &Machine, built: &Built, direct: &Output, report: &Value) -
     if machine.args.iter().any(|arg| arg == "--assume" || arg == "--python") {
         return Vec::new();
     }
-    let facts = built.inspect("facts", &["--no-redact"]);
-    let mut faults = machine::orderly(&facts);
-    let file = built.beside("facts.json");
-    std::fs::write(&file, &facts.stdout).unwrap();
-    let mut args = vec!["check", "--facts", file.to_str().unwrap(), "--format", "json"];
-    args.extend(machine.args.iter().map(String::as_str));
-    let replayed = Built::run(&args);
-    faults.extend(machine::orderly(&replayed));
-    if direct.status.code() != replayed.status.code() {
-        faults.push(format!("exit {:?} directly, {:?} from facts", direct.status.code(), replayed.status.code()));
-    }
-    let Ok(replayed) = serde_json::from_slice::<Value>(&replayed.stdout) else {
-        faults.push(format!("no JSON: {}", String::from_utf8_lossy(&replayed.stderr).trim()));
-        return if report.is_null() { Vec::new() } else { faults };
-    };
-    for part in ["verdicts", "findings", "outcomes", "outcome"] {
-        if report[part] != replayed[part] {
-            faults.push(format!("{part} differ: {} and {}", report[part], replayed[part]));
+    let mut faults = Vec::new();
+    for redact in [false, true] {
+        let facts = built.inspect("facts", if redact { &[] } else { &["--no-redact"] });
+        faults.extend(machine::orderly(&facts));
+        let file = built.beside("facts.json");
+        std::fs::write(&file, &facts.stdout).unwrap();
+        let mut args = vec!["check", "--facts", file.to_str().unwrap(), "--format", "json"];
+        args.extend(machine.args.iter().map(String::as_str));
+        let replayed = Built::run(&args);
+        faults.extend(machine::orderly(&replayed));
+        if direct.status.code() != replayed.status.code() {
+            faults.push(format!("exit {:?} directly, {:?} from facts", direct.status.code(), replayed.status.code()));
+        }
+        let Ok(replayed) = serde_json::from_slice::<Value>(&replayed.stdout) else {
+            faults.push(format!("no JSON: {}", String::from_utf8_lossy(&replayed.stderr).trim()));
+            return if report.is_null() { Vec::new() } else { faults };
+        };
+        if redact {
+            // Names differ, what is concluded does not.
+            if gist(report) != gist(&replayed) {
+                faults.push(format!("redacted differ: {:#?} and {:#?}", gist(report), gist(&replayed)));
+            }
+            continue;
+        }
+        for part in ["verdicts", "findings", "outcomes", "outcome"] {
+            if report[part] != replayed[part] {
+                faults.push(format!("{part} differ: {} and {}", report[part], replayed[part]));
+            }
         }
     }
     faults
+}
+
+/// What a report concludes, without the words in which it does.
+fn gist(report: &Value) -> Vec<String> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let findings = list(&report["findings"]).into_iter().map(|it| format!("{} {}", it["rule"], it["level"]));
+    let environments = list(&report["verdicts"]["environments"]).into_iter().map(|it| {
+        let (tensorflow, keras) = (&it["tensorflow"], &it["keras"]);
+        format!(
+            "{} {} {} {} {}",
+            tensorflow["sees_gpu"],
+            tensorflow["runs_on_gpu"],
+            tensorflow["because"],
+            keras["uses_gpu"],
+            keras["because"]
+        )
+    });
+    let outcomes = [&report["outcomes"]["passed"], &report["outcomes"]["not_applicable"]].map(ToString::to_string);
+    let unknown = list(&report["outcomes"]["unknown"]).into_iter().map(|it| it["rule"].to_string());
+    findings.chain(environments).chain(outcomes).chain(unknown).collect()
 }
 
 /// Compares the human report with the one that is kept.
