@@ -287,6 +287,36 @@ fn recorded_facts_are_judged_one_by_one() {
 }
 
 #[test]
+fn assumptions_are_laid_over_recorded_facts() {
+    let dir = folder();
+    let recorded = stdout(check(dir.path(), &["--format", "json"]));
+    write(dir.path(), "facts.json", &stdout(doctor(dir.path()).args(["facts", "--root", "machine"])));
+    let old = stdout(doctor(dir.path()).args(["facts", "--root", "machine", "--assume", "gpu=7.0", "python=3.9"]));
+    write(dir.path(), "old.json", &old);
+    let assume = ["--assume", "gpu=9.0", "driver=550.54.14"];
+    let judged = |files: &[&str]| {
+        let command = doctor(dir.path()).args(["check", "--format", "json", "--facts"]).args(files).args(assume);
+        let text = stdout(command);
+        let reports = serde_json::Deserializer::from_str(&text).into_iter::<serde_json::Value>();
+        reports.map(Result::unwrap).collect::<Vec<_>>()
+    };
+    let live: serde_json::Value =
+        serde_json::from_str(&stdout(check(dir.path(), &[&["--format", "json"][..], &assume].concat()))).unwrap();
+    assert_eq!(judged(&["facts.json"]), [live.clone()]);
+    assert!(recorded.contains("gpu-absent") && !live["findings"].to_string().contains("gpu-absent"));
+    let both = judged(&["facts.json", "old.json"]);
+    assert_eq!(both[0], live);
+    let says = |report: &serde_json::Value| -> Vec<String> {
+        let assumed = report["facts"]["assumed"].as_array().unwrap().iter();
+        assumed.map(|it| it["evidence"]["says"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(says(&both[0]), ["driver=550.54.14", "gpu=9.0"]);
+    assert_eq!(says(&both[1]), ["driver=550.54.14", "gpu=9.0", "python=3.9"]);
+    let human = stdout(doctor(dir.path()).args(["--facts", "facts.json"]).args(assume));
+    assert!(human.contains("compute 9.0 (assumed)") && human.contains("550.54.14 (assumed)"), "{human}");
+}
+
+#[test]
 fn facts_of_another_shape_end_with_2() {
     let dir = folder();
     write(dir.path(), "newer.json", "{\"schema\": 99, \"news\": 1}");
