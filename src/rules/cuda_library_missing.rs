@@ -49,6 +49,14 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             // A file that is found but lacks what it needs is shadowed or broken, not missing.
             .filter(|(_, resolution)| resolution.is_none_or(|resolution| resolution.file.value().is_none()))
             .collect();
+        let (untold, absent): (Vec<_>, Vec<_>) = absent.into_iter().partition(|(_, resolution)| {
+            resolution.is_some_and(|resolution| matches!(resolution.file, Probed::Skipped { .. }))
+        });
+        if let Some((name, Some(resolution))) = untold.first() {
+            let why = resolution.file.unknown().unwrap_or_default();
+            let missing = format!("whether TensorFlow finds {name}: {why}");
+            out.unknown(Subject::Env(env.index), missing, Some(Break::TfSees));
+        }
         let only_cudnn_nowhere = absent.iter().all(|(name, resolution)| {
             name.starts_with("libcudnn.")
                 && resolution.is_none_or(|resolution| resolution.others.is_empty() && resolution.file.is_absent())
