@@ -169,7 +169,8 @@ struct InspectArgs {
     root: Option<PathBuf>,
     /// Take the environment to inspect from `KEY=VALUE` lines instead of the process's own
     ///
-    /// `KEY=` means set and empty. The working folder is PWD of that file, where it is there.
+    /// `KEY=` means set and empty. A line that is neither empty nor KEY=VALUE is an error, a comment too.
+    /// The working folder is PWD of that file, where it is there.
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
     /// Look at these interpreters or environment folders only

@@ -158,10 +158,13 @@ fn mistakes_on_the_command_line_end_with_2() {
 #[test]
 fn a_faulty_env_file_ends_with_2_and_its_line() {
     let dir = folder();
-    std::fs::write(dir.path().join("bad"), "A=1\n# note\nnonsense\n").unwrap();
+    std::fs::write(dir.path().join("bad"), "A=1\n\nnonsense\n").unwrap();
+    std::fs::write(dir.path().join("note"), "A=1\n# note\n").unwrap();
+    std::fs::write(dir.path().join("good"), "\u{feff}KERAS_BACKEND=\n").unwrap();
     std::fs::write(dir.path().join("bytes"), b"A=1\nB=\xff\n").unwrap();
     for (file, says) in [
         ("bad", "--env-file bad: line 3: no `KEY=VALUE`"),
+        ("note", "--env-file note: line 2: no `KEY=VALUE`: comments are not known here"),
         ("bytes", "--env-file bytes: line 2: not UTF-8"),
         ("missing", "--env-file missing: not found"),
     ] {
@@ -169,6 +172,9 @@ fn a_faulty_env_file_ends_with_2_and_its_line() {
         let said = stderr(check(dir.path(), &["--env-file", file]));
         assert!(said.contains(says), "{said}");
     }
+    let good = stdout(doctor(dir.path()).args(["facts", "--root", "machine", "--env-file", "good"]));
+    let good: serde_json::Value = serde_json::from_str(&good).unwrap();
+    assert_eq!(good["env"], serde_json::json!({"KERAS_BACKEND": ""}));
 }
 
 #[test]
