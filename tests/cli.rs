@@ -257,6 +257,10 @@ fn the_report_has_its_keys_in_order() {
     }
     assert!(stdout(check(dir.path(), &["--timings"])).contains("\n probe.python "));
     assert!(report["outcomes"]["ignored"].is_array());
+    let mut keys: Vec<&str> = report["findings"][0].as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["consequences", "evidence", "help", "level", "row", "rule", "subject", "title"]);
+    assert!(report["findings"][0]["consequences"].is_array());
 }
 
 #[test]
@@ -293,6 +297,43 @@ fn recorded_facts_are_judged_one_by_one() {
 }
 
 #[test]
+fn the_exit_code_does_not_depend_on_the_format() {
+    let dir = folder();
+    check(dir.path(), &[]).assert().success();
+    write(dir.path(), "facts.json", &stdout(doctor(dir.path()).args(["facts", "--root", "machine"])));
+    write(dir.path(), "broken.json", "{");
+    write(dir.path(), "faulty/gpu-doctor.toml", "gpus = 1\n");
+    for (args, code) in [
+        (&["--root", "machine"][..], 0),
+        (&["--root", "machine", "--gpu", "required"], 100),
+        (&["--root", "machine", "--deny", "gpu-absent"], 100),
+        (&["--root", "machine", "--assume", "gpu=9.0"], 0),
+        (&["--root", "machine", "--assume", "gpu=9.0", "--strict"], 100),
+        (&["--facts", "facts.json", "facts.json"], 0),
+        (&["--facts", "facts.json", "facts.json", "--gpu", "required"], 100),
+        (&["--facts", "facts.json", "broken.json"], 2),
+        (&["--root", "faulty"], 2),
+        (&["--root", "machine", "--launch", "require"], 2),
+    ] {
+        for format in ["human", "json"] {
+            let output = doctor(dir.path()).arg("check").args(args).args(["--format", format]).output().unwrap();
+            assert_eq!(output.status.code(), Some(code), "{args:?} as {format}");
+        }
+    }
+}
+
+#[test]
+fn the_table_of_variables_is_that_of_the_program() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let (_, section) = readme.split_once("\n## Environment variables\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+    let variables = gpu_doctor::env::VARIABLES.iter().chain(gpu_doctor::env::OWN);
+    let wanted: Vec<String> = variables.map(|it| format!("| `{}` | {} |", it.name, it.doc)).collect();
+    assert_eq!(rows, wanted);
+}
+
+#[test]
 fn assumptions_are_laid_over_recorded_facts() {
     let dir = folder();
     let recorded = stdout(check(dir.path(), &["--format", "json"]));
@@ -308,7 +349,7 @@ fn assumptions_are_laid_over_recorded_facts() {
     };
     let live: serde_json::Value =
         serde_json::from_str(&stdout(check(dir.path(), &[&["--format", "json"][..], &assume].concat()))).unwrap();
-    assert_eq!(judged(&["facts.json"]), [live.clone()]);
+    assert_eq!(judged(&["facts.json"]), std::slice::from_ref(&live));
     assert!(recorded.contains("gpu-absent") && !live["findings"].to_string().contains("gpu-absent"));
     let both = judged(&["facts.json", "old.json"]);
     assert_eq!(both[0], live);

@@ -73,7 +73,7 @@ fn look(machine: &Machine, aloud: bool) -> Seen {
         (VERDICTS, faults),
         (SAME, same_bytes(machine, &built, &direct)),
         (RECORDED, recorded(machine, &built, &direct, &report)),
-        (HUMAN, human(machine, &built)),
+        (HUMAN, human(machine, &built, &direct)),
     ]);
     Seen { name: machine.name.clone(), about: machine.about.clone(), rules: machine::rules_of(&report), faults }
 }
@@ -187,14 +187,18 @@ fn gist(report: &Value) -> Vec<String> {
     findings.chain(environments).chain(outcomes).chain(unknown).collect()
 }
 
-/// Compares the human report with the one that is kept.
-fn human(machine: &Machine, built: &Built) -> Vec<String> {
-    if !machine.snapshot {
-        return Vec::new();
-    }
+/// Compares the human report with the one that is kept, and its exit code with that of JSON.
+fn human(machine: &Machine, built: &Built, direct: &Output) -> Vec<String> {
     let mut args: Vec<&str> = machine.args.iter().map(String::as_str).collect();
     args.extend(["--format", "human"]);
     let output = built.inspect("check", &args);
+    let mut faults = machine::orderly(&output);
+    if direct.status.code() != output.status.code() {
+        faults.push(format!("exit {:?} as JSON, {:?} for people", direct.status.code(), output.status.code()));
+    }
+    if !machine.snapshot || !faults.is_empty() {
+        return faults;
+    }
     let now = String::from_utf8_lossy(&output.stdout).replace(built.root().to_str().unwrap(), "[ROOT]");
     let file = machine::folder().join(format!("{}.txt", machine.name));
     if std::env::var("SNAPSHOTS").as_deref() == Ok("overwrite") {
