@@ -60,7 +60,7 @@ enum Command {
     /// Judge this machine, this project, its Python environments (the default)
     #[command(after_long_help = AFTER)]
     Check(Box<CheckArgs>),
-    /// Print what was read as JSON, names of users and hosts redacted
+    /// Print what was read as JSON, names of users and hosts and GPU ids redacted
     ///
     /// The document can be judged elsewhere with `check --facts`.
     Facts(Box<FactsArgs>),
@@ -82,12 +82,12 @@ struct CheckArgs {
     /// Judge recorded facts instead of this machine; `-` reads documents from standard input
     ///
     /// Several documents may follow each other, as one a line does. With several machines each gets its
-    /// own report, and the exit code is the worst.
+    /// own report, and the exit code is the worst. What --assume pretends is laid over all of them.
     #[arg(
         long,
         value_name = "FILE",
         num_args = 1..,
-        conflicts_with_all = ["root", "env_file", "python", "assume", "deep", "hashes"]
+        conflicts_with_all = ["root", "env_file", "python", "deep", "hashes"]
     )]
     facts: Vec<PathBuf>,
     /// Whether to launch the test kernel; this build only reads files, so `auto` does not launch either
@@ -122,7 +122,7 @@ struct FactsArgs {
     print: PrintArgs,
     #[command(flatten)]
     inspect: InspectArgs,
-    /// Keep the names of users and hosts
+    /// Keep the names of users and hosts and the GPU ids
     #[arg(long)]
     no_redact: bool,
 }
@@ -169,7 +169,8 @@ struct InspectArgs {
     root: Option<PathBuf>,
     /// Take the environment to inspect from `KEY=VALUE` lines instead of the process's own
     ///
-    /// `KEY=` means set and empty. The working folder is PWD of that file, where it is there.
+    /// `KEY=` means set and empty. A line that is neither empty nor KEY=VALUE is an error, a comment too.
+    /// The working folder is PWD of that file, where it is there.
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
     /// Look at these interpreters or environment folders only
@@ -327,8 +328,11 @@ fn check(
         timings: args.timings,
         ..options
     };
-    let machines =
-        if args.facts.is_empty() { run::probe(&host, &options, &mut clock) } else { recorded(&args.facts, &host)? };
+    let machines = if args.facts.is_empty() {
+        run::probe(&host, &options, &mut clock)
+    } else {
+        recorded(&args.facts, &host, &options)?
+    };
     let db = clock.stage("database", Database::embedded);
     let checked = run::check(machines, db, &policy, &options, host.today(), &clock);
     let text = match args.format {
@@ -476,7 +480,7 @@ fn levels(args: &CheckArgs, matches: &ArgMatches) -> Vec<(String, Option<Level>)
 }
 
 /// Facts documents from files, or from standard input for `-`.
-fn recorded(files: &[PathBuf], host: &Host) -> Result<Vec<Recorded>, Failure> {
+fn recorded(files: &[PathBuf], host: &Host, options: &Options) -> Result<Vec<Recorded>, Failure> {
     let mut all = Vec::new();
     for file in files {
         let (name, bytes) = if file.as_os_str() == "-" {
@@ -491,7 +495,8 @@ fn recorded(files: &[PathBuf], host: &Host) -> Result<Vec<Recorded>, Failure> {
         let text = String::from_utf8(bytes.map_err(|why| wrong(&why))?).map_err(|_| wrong(&"not UTF-8"))?;
         let documents = run::documents(&text).map_err(|error| wrong(&error))?;
         let several = documents.len() > 1;
-        all.extend(documents.into_iter().enumerate().map(|(index, facts)| {
+        all.extend(documents.into_iter().enumerate().map(|(index, mut facts)| {
+            crate::probe::assume(&mut facts, &options.assume);
             let name = if several { format!("{name}, document {}", index + 1) } else { name.clone() };
             Recorded { name: Some(name), facts }
         }));

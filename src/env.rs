@@ -18,7 +18,10 @@ pub const VARIABLES: &[Variable] = &[
     var("CARGO_HOME", "where Cargo keeps its files"),
     var("CC", "the C compiler that build scripts choose"),
     var("CONDA_DEFAULT_ENV", "the name of the active conda environment"),
-    var("CONDA_OVERRIDE_CUDA", "the CUDA version that conda assumes; honoured like `--assume cuda=`"),
+    var(
+        "CONDA_OVERRIDE_CUDA",
+        "the CUDA version that conda assumes; honoured like `--assume cuda=`, but hides no driver or GPU that is here",
+    ),
     var("CONDA_PREFIX", "the active conda environment"),
     var("CUDARC_CUDA_VERSION", "the CUDA version that cudarc's build script assumes"),
     var("CUDA_COMPUTE_CAP", "the compute capability that Rust's CUDA crates build for; honoured like `--assume gpu=`"),

@@ -639,24 +639,35 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::write(path, bytes)
 }
 
-/// Reads `KEY=VALUE` lines; empty lines and lines that begin with `#` are left out.
+/// Reads `KEY=VALUE` lines; empty lines and a byte-order mark at the start are left out.
 ///
-/// `KEY=` means set and empty.
+/// `KEY=` means set and empty. There are no comments: what one tool would skip, another sets.
 ///
 /// # Errors
 ///
 /// The number of the first line that is no `KEY=VALUE`, or that is no UTF-8.
 pub fn parse_env_file(bytes: &[u8]) -> Result<BTreeMap<String, String>, EnvFileError> {
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     let mut env = BTreeMap::new();
     for (number, line) in (1u32..).zip(bytes.split(|&byte| byte == b'\n')) {
-        let line = std::str::from_utf8(line).map_err(|_| EnvFileError { line: number, why: "not UTF-8" })?;
+        let wrong = |why| EnvFileError { line: number, why };
+        let line = std::str::from_utf8(line).map_err(|_| wrong("not UTF-8"))?;
         let line = line.strip_suffix('\r').unwrap_or(line);
-        if line.trim().is_empty() || line.starts_with('#') {
+        if line.is_empty() {
             continue;
         }
-        let (key, value) = line.split_once('=').ok_or(EnvFileError { line: number, why: "no `KEY=VALUE`" })?;
-        if key.is_empty() || key.contains(char::is_whitespace) || value.contains('\0') || key.contains('\0') {
-            return Err(EnvFileError { line: number, why: "no `KEY=VALUE`" });
+        if line.trim_start().starts_with('#') {
+            return Err(wrong("no `KEY=VALUE`: comments are not known here"));
+        }
+        let (key, value) = line.split_once('=').ok_or(wrong("no `KEY=VALUE`"))?;
+        if key.is_empty() {
+            return Err(wrong("no `KEY=VALUE`: the key is empty"));
+        }
+        if key.contains(char::is_whitespace) {
+            return Err(wrong("no `KEY=VALUE`: there is a space in the key"));
+        }
+        if line.contains('\0') {
+            return Err(wrong("no `KEY=VALUE`: there is a NUL in it"));
         }
         env.insert(key.to_owned(), value.to_owned());
     }
@@ -762,11 +773,25 @@ mod tests {
 
     #[test]
     fn env_files_are_strict() {
-        let env = parse_env_file(b"# note\nA=1\n\nEMPTY=\nB=x=y\r\n").unwrap();
-        assert_eq!(env["EMPTY"], "");
-        assert_eq!(env["B"], "x=y");
-        assert_eq!(parse_env_file(b"A=1\nnonsense\n").unwrap_err().line, 2);
-        assert_eq!(parse_env_file(b"A=1\n\nB=\xff\n").unwrap_err().line, 3);
+        let env = parse_env_file(b"\xef\xbb\xbfA=1\n\nEMPTY=\nB=x=y\r\n\r\nC= # kept \n").unwrap();
+        assert_eq!(env.len(), 4);
+        assert_eq!((env["A"].as_str(), env["EMPTY"].as_str(), env["B"].as_str()), ("1", "", "x=y"));
+        assert_eq!(env["C"], " # kept ");
+        for (text, line, why) in [
+            (&b"A=1\nnonsense\n"[..], 2, "no `KEY=VALUE`"),
+            (b"A=1\n\nB=\xff\n", 3, "not UTF-8"),
+            (b"A=1\n# note\n", 2, "comments"),
+            (b" #A=1\n", 1, "comments"),
+            (b"=1\n", 1, "key is empty"),
+            (b"export A=1\n", 1, "space in the key"),
+            (b"A =1\n", 1, "space in the key"),
+            (b"A=1\n  \n", 2, "no `KEY=VALUE`"),
+            (b"A=1\0\n", 1, "NUL"),
+            (b"A=1\n\xef\xbb\xbf\n", 2, "no `KEY=VALUE`"),
+        ] {
+            let error = parse_env_file(text).unwrap_err();
+            assert!(error.line == line && error.why.contains(why), "{}: {error}", String::from_utf8_lossy(text));
+        }
     }
 
     proptest! {

@@ -54,6 +54,6 @@ pub struct Assume {
     pub gpu: Option<Dotted>,
     /// The Python version.
     pub python: Option<Dotted>,
-    /// The CUDA version that the driver reports or the toolkit has.
+    /// The CUDA version that the driver reports; without a driver's version it stands for such a driver.
     pub cuda: Option<Dotted>,
 }

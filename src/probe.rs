@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::facts::{Assumption, Evidence, Facts, SCHEMA, Source, Trouble};
 use crate::host::Host;
-use crate::options::Options;
+use crate::options::{Assume, Options};
 use crate::probe::loader::Search;
 use crate::version::Dotted;
 
@@ -40,7 +40,7 @@ pub fn probe_timed(host: &Host, options: &Options) -> (Facts, Times) {
             .collect(),
         ..Facts::default()
     };
-    (facts.assumed, facts.troubles) = assumptions(host, options);
+    (facts.assumed, facts.troubles) = wished_by_variables(host);
     let troubles = &mut facts.troubles;
     std::thread::scope(|scope| {
         let pythons = Aside::start(scope, "Python environments", move || {
@@ -86,6 +86,7 @@ pub fn probe_timed(host: &Host, options: &Options) -> (Facts, Times) {
     if let Some(limit) = options.run_python {
         times.part("probe.observe", || python::observe(host, &mut facts.pythons, limit));
     }
+    assume(&mut facts, &options.assume);
     (facts, times)
 }
 
@@ -138,26 +139,22 @@ impl<'scope, T: Default + Send + 'scope> Aside<'scope, T> {
     }
 }
 
-/// What is pretended: an option, or the variable that means the same where the option is not given.
-///
-/// Only the wish is recorded; no other reading is changed by it. An assumed driver also means
-/// its user-space libraries.
-pub fn assumptions(host: &Host, options: &Options) -> (Vec<Assumption>, Vec<Trouble>) {
-    let assume = &options.assume;
-    let wishes: [Wish<'_>; 4] = [
-        ("driver", &assume.driver, Some(("UV_CUDA_DRIVER_VERSION", |text| text.parse().ok()))),
-        ("gpu", &assume.gpu, Some(("CUDA_COMPUTE_CAP", compute_capability))),
-        ("python", &assume.python, None),
-        ("cuda", &assume.cuda, Some(("CONDA_OVERRIDE_CUDA", |text| text.parse().ok()))),
-    ];
+/// What can be pretended, and the variable that means the same.
+const WISHES: [(&str, Option<(&str, Parse)>); 4] = [
+    ("driver", Some(("UV_CUDA_DRIVER_VERSION", |text| text.parse().ok()))),
+    ("gpu", Some(("CUDA_COMPUTE_CAP", compute_capability))),
+    ("python", None),
+    ("cuda", Some(("CONDA_OVERRIDE_CUDA", |text| text.parse().ok()))),
+];
+
+/// Reads the text of a variable.
+type Parse = fn(&str) -> Option<Dotted>;
+
+/// What the variables of the machine pretend.
+fn wished_by_variables(host: &Host) -> (Vec<Assumption>, Vec<Trouble>) {
     let mut assumed = Vec::new();
     let mut troubles = Vec::new();
-    for (key, option, variable) in wishes {
-        if let Some(value) = option {
-            let evidence = Evidence::new(Source::Option, "--assume", format!("{key}={value}"));
-            assumed.push(Assumption { key: key.to_owned(), value: value.clone(), evidence });
-            continue;
-        }
+    for (key, variable) in WISHES {
         let Some((name, parse)) = variable else { continue };
         let Some(text) = host.env_nonempty(name) else { continue };
         match parse(text.trim()) {
@@ -170,11 +167,32 @@ pub fn assumptions(host: &Host, options: &Options) -> (Vec<Assumption>, Vec<Trou
     (assumed, troubles)
 }
 
-/// A key, what the option says, and the variable that means the same.
-type Wish<'a> = (&'static str, &'a Option<Dotted>, Option<(&'static str, Parse)>);
-
-/// Reads the text of a variable.
-type Parse = fn(&str) -> Option<Dotted>;
+/// Lays assumptions over facts, be they just read or recorded earlier; they win over those that the facts hold.
+///
+/// Only the wish is recorded, and no reading is changed by it but the version of each Python with the requirements
+/// that depend on it. An assumed driver also means its user-space libraries.
+pub fn assume(facts: &mut Facts, wishes: &Assume) {
+    for (key, variable) in WISHES {
+        let wish = match key {
+            "driver" => &wishes.driver,
+            "gpu" => &wishes.gpu,
+            "python" => &wishes.python,
+            _ => &wishes.cuda,
+        };
+        let Some(value) = wish else { continue };
+        facts.assumed.retain(|assumption| assumption.key != key);
+        if let Some((name, _)) = variable {
+            facts.troubles.retain(|trouble| trouble.at != name);
+        }
+        let evidence = Evidence::new(Source::Option, "--assume", format!("{key}={value}"));
+        facts.assumed.push(Assumption { key: key.to_owned(), value: value.clone(), evidence });
+    }
+    // The same assumptions give the same document, whatever gave them.
+    facts.assumed.sort_by_key(|assumption| WISHES.iter().position(|(key, _)| *key == assumption.key));
+    if let Some(version) = &wishes.python {
+        facts.pythons.iter_mut().for_each(|env| python::assume(env, version, &facts.machine.arch));
+    }
+}
 
 /// A compute capability: `8.6`, `86`, `sm_86`, `90a`.
 pub fn compute_capability(text: &str) -> Option<Dotted> {
@@ -264,15 +282,23 @@ mod tests {
     #[test]
     fn options_win_over_variables() {
         let tree = Tree::new();
-        let host =
-            tree.host(&[("CUDA_COMPUTE_CAP", "90"), ("CONDA_OVERRIDE_CUDA", "x"), ("UV_CUDA_DRIVER_VERSION", "")]);
-        let (assumed, troubles) = assumptions(&host, &Options::default());
-        assert_eq!(assumed.len(), 1);
-        assert_eq!((assumed[0].key.as_str(), assumed[0].value.as_str()), ("gpu", "9.0"));
-        assert_eq!(troubles[0].at, "CONDA_OVERRIDE_CUDA");
+        let env = [("CUDA_COMPUTE_CAP", "90"), ("CONDA_OVERRIDE_CUDA", "x"), ("UV_CUDA_DRIVER_VERSION", "")];
+        let host = tree.host(&env);
+        let facts = probe(&host, &Options::default());
+        assert_eq!(facts.assumed.len(), 1);
+        assert_eq!((facts.assumed[0].key.as_str(), facts.assumed[0].value.as_str()), ("gpu", "9.0"));
+        assert_eq!(facts.troubles[0].at, "CONDA_OVERRIDE_CUDA");
         let mut options = Options::default();
         options.assume.gpu = Some(Dotted::new(&[8, 0]));
-        assert_eq!(assumptions(&host, &options).0[0].evidence.says, "gpu=8.0");
+        options.assume.cuda = Some(Dotted::new(&[12, 4]));
+        let live = probe(&host, &options);
+        let says: Vec<&str> = live.assumed.iter().map(|assumption| assumption.evidence.says.as_str()).collect();
+        assert_eq!(says, ["gpu=8.0", "cuda=12.4"]);
+        assert!(live.troubles.is_empty());
+        // Laid over what was recorded, they give what reading with them gives.
+        let mut recorded = facts;
+        assume(&mut recorded, &options.assume);
+        assert_eq!(recorded, live);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::db::Database;
 use crate::db::schema::TensorflowRow;
 use crate::facts::{
     Assumption, DeviceNode, Dist, Evidence, Facts, LibcudaKind, Library, Module, PathOrigin, PythonEnv, Requirement,
-    Resolution, TensorFlow, Via,
+    Resolution, Source, TensorFlow, Via,
 };
 use crate::finding::{RowRef, Subject};
 use crate::version::Dotted;
@@ -103,6 +103,30 @@ pub struct Gpu {
     pub assumed: bool,
 }
 
+/// What is known of a driver's version where only the CUDA that it reports is given.
+#[derive(Clone, Copy, Debug)]
+pub struct DriverBounds<'a> {
+    /// The CUDA that it reports.
+    pub reports: &'a Dotted,
+    /// Who says so.
+    pub evidence: &'a Evidence,
+    /// It is at least this version, where a row tells.
+    pub at_least: Option<&'a Dotted>,
+    /// It is older than this version, where a row tells.
+    pub below: Option<&'a Dotted>,
+}
+
+impl DriverBounds<'_> {
+    /// Whether it reaches a version; `None` where that cannot be told.
+    pub fn reaches(&self, floor: &Dotted) -> Option<bool> {
+        match (self.at_least, self.below) {
+            (Some(least), _) if least >= floor => Some(true),
+            (_, Some(below)) if below <= floor => Some(false),
+            _ => None,
+        }
+    }
+}
+
 impl<'a> View<'a> {
     /// Derives what several rules need.
     pub fn new(facts: &'a Facts, db: &'a Database) -> Self {
@@ -114,6 +138,52 @@ impl<'a> View<'a> {
     /// An assumption by its key.
     pub fn assumed(&self, key: &str) -> Option<&'a Assumption> {
         self.facts.assumed.iter().find(|assumption| assumption.key == key)
+    }
+
+    /// The driver that is pretended: by its version, or only by the CUDA that it reports.
+    ///
+    /// `--assume cuda=` alone asks for such a driver. `CONDA_OVERRIDE_CUDA`, which conda users set for conda's own
+    /// reasons, stands for one only where no driver answers and no real GPU waits for one: it hides no fault.
+    pub fn assumed_driver(&self) -> Option<&'a Assumption> {
+        self.assumed("driver").or_else(|| {
+            let cuda = self.assumed("cuda")?;
+            let vacant = !self.really_loaded()
+                && self.facts.machine.tegra.is_none()
+                && self.gpu_nodes().next().is_none()
+                && self.gpus.iter().all(|gpu| gpu.assumed);
+            (cuda.evidence.source == Source::Option || vacant).then_some(cuda)
+        })
+    }
+
+    /// The CUDA that the driver is said to report; a variable does not overrule a driver that is really here.
+    pub fn assumed_cuda(&self) -> Option<&'a Assumption> {
+        let real = || self.assumed("driver").is_none() && self.driver().is_some();
+        self.assumed("cuda").filter(|cuda| cuda.evidence.source == Source::Option || !real())
+    }
+
+    /// Whether the driver is a pretended one, its user-space libraries included.
+    pub fn driver_is_assumed(&self) -> bool {
+        self.assumed_driver().is_some()
+    }
+
+    /// What the version of a driver lies within of which only the CUDA that it reports is known.
+    ///
+    /// Branches report the more the newer they are, so the rows give both ends; `None` where the version itself is
+    /// known or no driver is pretended.
+    pub fn driver_bounds(&self) -> Option<DriverBounds<'a>> {
+        let assumption = self.assumed_driver().filter(|assumption| assumption.key == "cuda")?;
+        let reports = assumption.value.prefix(2);
+        let rows = self.db.driver_rows();
+        let of_its_own = rows.iter().filter(|row| row.reports_cuda == reports).min_by(|a, b| a.branch.cmp(&b.branch));
+        // A version between two rows is at least as new as the older one.
+        let older = || rows.iter().filter(|row| row.reports_cuda < reports).max_by(|a, b| a.branch.cmp(&b.branch));
+        let newer = rows.iter().filter(|row| row.reports_cuda > reports).min_by(|a, b| a.branch.cmp(&b.branch));
+        Some(DriverBounds {
+            reports: &assumption.value,
+            evidence: &assumption.evidence,
+            at_least: of_its_own.or_else(older).map(|row| row.first.as_ref().unwrap_or(&row.branch)),
+            below: newer.map(|row| &row.branch),
+        })
     }
 
     fn find_gpus(&self) -> Vec<Gpu> {
@@ -227,9 +297,11 @@ impl<'a> View<'a> {
     }
 
     /// The driver's version: assumed, else the loaded module's, else that of the user-space library.
+    ///
+    /// A driver that is pretended by the CUDA that it reports has none; see [`View::driver_bounds`].
     pub fn driver(&self) -> Option<(&'a Dotted, &'a Evidence)> {
-        if let Some(assumed) = self.assumed("driver") {
-            return Some((&assumed.value, &assumed.evidence));
+        if let Some(assumed) = self.assumed_driver() {
+            return (assumed.key == "driver").then_some((&assumed.value, &assumed.evidence));
         }
         let driver = &self.facts.driver;
         driver.kernel.first().or_else(|| driver.userspace.first()).map(|reading| (&reading.value, &reading.evidence))
@@ -237,15 +309,16 @@ impl<'a> View<'a> {
 
     /// Whether a driver answers as far as files tell: module loaded, or WSL, or assumed.
     pub fn driver_loaded(&self) -> bool {
-        self.assumed("driver").is_some()
-            || self.is_wsl()
-            || self.facts.driver.loaded.value() == Some(&true)
-            || !self.facts.driver.kernel.is_empty()
+        self.driver_is_assumed() || self.really_loaded()
+    }
+
+    fn really_loaded(&self) -> bool {
+        self.is_wsl() || self.facts.driver.loaded.value() == Some(&true) || !self.facts.driver.kernel.is_empty()
     }
 
     /// The CUDA version that the driver reports, and where that is known from.
     pub fn driver_cuda(&self) -> Option<(Dotted, Option<RowRef>)> {
-        if let Some(assumed) = self.assumed("cuda") {
+        if let Some(assumed) = self.assumed_cuda() {
             return Some((assumed.value.clone(), None));
         }
         let (version, _) = self.driver()?;
@@ -291,7 +364,7 @@ impl<'a> View<'a> {
 
     /// Whether the driver's own state is worth asking about: a GPU, and no driver assumed.
     pub fn driver_matters(&self) -> bool {
-        self.has_gpu() && self.assumed("driver").is_none()
+        self.has_gpu() && !self.driver_is_assumed()
     }
 
     /// The nodes of the GPUs themselves: `/dev/nvidia0` and so on.
@@ -305,7 +378,7 @@ impl<'a> View<'a> {
     /// Whether this is a container that was given no GPU, though the machine beneath may well have one.
     pub fn container_lacks_gpu(&self) -> bool {
         self.facts.machine.container.is_some()
-            && self.assumed("driver").is_none()
+            && !self.driver_is_assumed()
             && !self.gpu_is_assumed()
             && !self.is_wsl()
             && self.facts.machine.tegra.is_none()
@@ -371,7 +444,7 @@ impl<'a> View<'a> {
 
     /// The driver that the programs of an environment meet: a winning forward-compatibility package stands in for it.
     pub fn driver_for(&self, env: &PythonEnv) -> Option<(Dotted, Evidence)> {
-        if self.assumed("driver").is_none()
+        if !self.driver_is_assumed()
             && let Some(library) = self.libcuda_of(env)
             && self.libcuda_kind(library) == LibcudaKind::Compat
             && let Some(version) = self.libcuda_version(library)
@@ -383,7 +456,7 @@ impl<'a> View<'a> {
 
     /// The CUDA version that the driver reports to the programs of an environment.
     pub fn driver_cuda_for(&self, env: &PythonEnv) -> Option<(Dotted, Option<RowRef>)> {
-        if self.assumed("cuda").is_some() {
+        if self.assumed_cuda().is_some() {
             return self.driver_cuda();
         }
         let (version, _) = self.driver_for(env)?;

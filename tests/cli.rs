@@ -158,10 +158,13 @@ fn mistakes_on_the_command_line_end_with_2() {
 #[test]
 fn a_faulty_env_file_ends_with_2_and_its_line() {
     let dir = folder();
-    std::fs::write(dir.path().join("bad"), "A=1\n# note\nnonsense\n").unwrap();
+    std::fs::write(dir.path().join("bad"), "A=1\n\nnonsense\n").unwrap();
+    std::fs::write(dir.path().join("note"), "A=1\n# note\n").unwrap();
+    std::fs::write(dir.path().join("good"), "\u{feff}KERAS_BACKEND=\n").unwrap();
     std::fs::write(dir.path().join("bytes"), b"A=1\nB=\xff\n").unwrap();
     for (file, says) in [
         ("bad", "--env-file bad: line 3: no `KEY=VALUE`"),
+        ("note", "--env-file note: line 2: no `KEY=VALUE`: comments are not known here"),
         ("bytes", "--env-file bytes: line 2: not UTF-8"),
         ("missing", "--env-file missing: not found"),
     ] {
@@ -169,6 +172,9 @@ fn a_faulty_env_file_ends_with_2_and_its_line() {
         let said = stderr(check(dir.path(), &["--env-file", file]));
         assert!(said.contains(says), "{said}");
     }
+    let good = stdout(doctor(dir.path()).args(["facts", "--root", "machine", "--env-file", "good"]));
+    let good: serde_json::Value = serde_json::from_str(&good).unwrap();
+    assert_eq!(good["env"], serde_json::json!({"KERAS_BACKEND": ""}));
 }
 
 #[test]
@@ -251,6 +257,10 @@ fn the_report_has_its_keys_in_order() {
     }
     assert!(stdout(check(dir.path(), &["--timings"])).contains("\n probe.python "));
     assert!(report["outcomes"]["ignored"].is_array());
+    let mut keys: Vec<&str> = report["findings"][0].as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["consequences", "evidence", "help", "level", "row", "rule", "subject", "title"]);
+    assert!(report["findings"][0]["consequences"].is_array());
 }
 
 #[test]
@@ -284,6 +294,73 @@ fn recorded_facts_are_judged_one_by_one() {
     assert_eq!(human.matches("=== facts.json ===").count(), 2, "{human}");
     let human = stdout(doctor(dir.path()).args(["--facts", "-"]).stdin(lines));
     assert!(human.contains("=== standard input, document 2 ==="), "{human}");
+}
+
+#[test]
+fn the_exit_code_does_not_depend_on_the_format() {
+    let dir = folder();
+    check(dir.path(), &[]).assert().success();
+    write(dir.path(), "facts.json", &stdout(doctor(dir.path()).args(["facts", "--root", "machine"])));
+    write(dir.path(), "broken.json", "{");
+    write(dir.path(), "faulty/gpu-doctor.toml", "gpus = 1\n");
+    for (args, code) in [
+        (&["--root", "machine"][..], 0),
+        (&["--root", "machine", "--gpu", "required"], 100),
+        (&["--root", "machine", "--deny", "gpu-absent"], 100),
+        (&["--root", "machine", "--assume", "gpu=9.0"], 0),
+        (&["--root", "machine", "--assume", "gpu=9.0", "--strict"], 100),
+        (&["--facts", "facts.json", "facts.json"], 0),
+        (&["--facts", "facts.json", "facts.json", "--gpu", "required"], 100),
+        (&["--facts", "facts.json", "broken.json"], 2),
+        (&["--root", "faulty"], 2),
+        (&["--root", "machine", "--launch", "require"], 2),
+    ] {
+        for format in ["human", "json"] {
+            let output = doctor(dir.path()).arg("check").args(args).args(["--format", format]).output().unwrap();
+            assert_eq!(output.status.code(), Some(code), "{args:?} as {format}");
+        }
+    }
+}
+
+#[test]
+fn the_table_of_variables_is_that_of_the_program() {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let (_, section) = readme.split_once("\n## Environment variables\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+    let variables = gpu_doctor::env::VARIABLES.iter().chain(gpu_doctor::env::OWN);
+    let wanted: Vec<String> = variables.map(|it| format!("| `{}` | {} |", it.name, it.doc)).collect();
+    assert_eq!(rows, wanted);
+}
+
+#[test]
+fn assumptions_are_laid_over_recorded_facts() {
+    let dir = folder();
+    let recorded = stdout(check(dir.path(), &["--format", "json"]));
+    write(dir.path(), "facts.json", &stdout(doctor(dir.path()).args(["facts", "--root", "machine"])));
+    let old = stdout(doctor(dir.path()).args(["facts", "--root", "machine", "--assume", "gpu=7.0", "python=3.9"]));
+    write(dir.path(), "old.json", &old);
+    let assume = ["--assume", "gpu=9.0", "driver=550.54.14"];
+    let judged = |files: &[&str]| {
+        let command = doctor(dir.path()).args(["check", "--format", "json", "--facts"]).args(files).args(assume);
+        let text = stdout(command);
+        let reports = serde_json::Deserializer::from_str(&text).into_iter::<serde_json::Value>();
+        reports.map(Result::unwrap).collect::<Vec<_>>()
+    };
+    let live: serde_json::Value =
+        serde_json::from_str(&stdout(check(dir.path(), &[&["--format", "json"][..], &assume].concat()))).unwrap();
+    assert_eq!(judged(&["facts.json"]), std::slice::from_ref(&live));
+    assert!(recorded.contains("gpu-absent") && !live["findings"].to_string().contains("gpu-absent"));
+    let both = judged(&["facts.json", "old.json"]);
+    assert_eq!(both[0], live);
+    let says = |report: &serde_json::Value| -> Vec<String> {
+        let assumed = report["facts"]["assumed"].as_array().unwrap().iter();
+        assumed.map(|it| it["evidence"]["says"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(says(&both[0]), ["driver=550.54.14", "gpu=9.0"]);
+    assert_eq!(says(&both[1]), ["driver=550.54.14", "gpu=9.0", "python=3.9"]);
+    let human = stdout(doctor(dir.path()).args(["--facts", "facts.json"]).args(assume));
+    assert!(human.contains("compute 9.0 (assumed)") && human.contains("550.54.14 (assumed)"), "{human}");
 }
 
 #[test]

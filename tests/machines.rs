@@ -73,7 +73,7 @@ fn look(machine: &Machine, aloud: bool) -> Seen {
         (VERDICTS, faults),
         (SAME, same_bytes(machine, &built, &direct)),
         (RECORDED, recorded(machine, &built, &direct, &report)),
-        (HUMAN, human(machine, &built)),
+        (HUMAN, human(machine, &built, &direct)),
     ]);
     Seen { name: machine.name.clone(), about: machine.about.clone(), rules: machine::rules_of(&report), faults }
 }
@@ -131,40 +131,74 @@ fn same_bytes(machine: &Machine, built: &Built, direct: &Output) -> Vec<String> 
 
 /// Records the facts, judges the record, and compares with the direct report.
 fn recorded(machine: &Machine, built: &Built, direct: &Output, report: &Value) -> Vec<String> {
-    if machine.args.iter().any(|arg| arg == "--assume" || arg == "--python") {
+    if machine.args.iter().any(|arg| arg == "--python") {
         return Vec::new();
     }
-    let facts = built.inspect("facts", &["--no-redact"]);
-    let mut faults = machine::orderly(&facts);
-    let file = built.beside("facts.json");
-    std::fs::write(&file, &facts.stdout).unwrap();
-    let mut args = vec!["check", "--facts", file.to_str().unwrap(), "--format", "json"];
-    args.extend(machine.args.iter().map(String::as_str));
-    let replayed = Built::run(&args);
-    faults.extend(machine::orderly(&replayed));
-    if direct.status.code() != replayed.status.code() {
-        faults.push(format!("exit {:?} directly, {:?} from facts", direct.status.code(), replayed.status.code()));
-    }
-    let Ok(replayed) = serde_json::from_slice::<Value>(&replayed.stdout) else {
-        faults.push(format!("no JSON: {}", String::from_utf8_lossy(&replayed.stderr).trim()));
-        return if report.is_null() { Vec::new() } else { faults };
-    };
-    for part in ["verdicts", "findings", "outcomes", "outcome"] {
-        if report[part] != replayed[part] {
-            faults.push(format!("{part} differ: {} and {}", report[part], replayed[part]));
+    let mut faults = Vec::new();
+    for redact in [false, true] {
+        let facts = built.inspect("facts", if redact { &[] } else { &["--no-redact"] });
+        faults.extend(machine::orderly(&facts));
+        let file = built.beside("facts.json");
+        std::fs::write(&file, &facts.stdout).unwrap();
+        let mut args = vec!["check", "--facts", file.to_str().unwrap(), "--format", "json"];
+        args.extend(machine.args.iter().map(String::as_str));
+        let replayed = Built::run(&args);
+        faults.extend(machine::orderly(&replayed));
+        if direct.status.code() != replayed.status.code() {
+            faults.push(format!("exit {:?} directly, {:?} from facts", direct.status.code(), replayed.status.code()));
+        }
+        let Ok(replayed) = serde_json::from_slice::<Value>(&replayed.stdout) else {
+            faults.push(format!("no JSON: {}", String::from_utf8_lossy(&replayed.stderr).trim()));
+            return if report.is_null() { Vec::new() } else { faults };
+        };
+        if redact {
+            // Names differ, what is concluded does not.
+            if gist(report) != gist(&replayed) {
+                faults.push(format!("redacted differ: {:#?} and {:#?}", gist(report), gist(&replayed)));
+            }
+            continue;
+        }
+        for part in ["verdicts", "findings", "outcomes", "outcome"] {
+            if report[part] != replayed[part] {
+                faults.push(format!("{part} differ: {} and {}", report[part], replayed[part]));
+            }
         }
     }
     faults
 }
 
-/// Compares the human report with the one that is kept.
-fn human(machine: &Machine, built: &Built) -> Vec<String> {
-    if !machine.snapshot {
-        return Vec::new();
-    }
+/// What a report concludes, without the words in which it does.
+fn gist(report: &Value) -> Vec<String> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let findings = list(&report["findings"]).into_iter().map(|it| format!("{} {}", it["rule"], it["level"]));
+    let environments = list(&report["verdicts"]["environments"]).into_iter().map(|it| {
+        let (tensorflow, keras) = (&it["tensorflow"], &it["keras"]);
+        format!(
+            "{} {} {} {} {}",
+            tensorflow["sees_gpu"],
+            tensorflow["runs_on_gpu"],
+            tensorflow["because"],
+            keras["uses_gpu"],
+            keras["because"]
+        )
+    });
+    let outcomes = [&report["outcomes"]["passed"], &report["outcomes"]["not_applicable"]].map(ToString::to_string);
+    let unknown = list(&report["outcomes"]["unknown"]).into_iter().map(|it| it["rule"].to_string());
+    findings.chain(environments).chain(outcomes).chain(unknown).collect()
+}
+
+/// Compares the human report with the one that is kept, and its exit code with that of JSON.
+fn human(machine: &Machine, built: &Built, direct: &Output) -> Vec<String> {
     let mut args: Vec<&str> = machine.args.iter().map(String::as_str).collect();
     args.extend(["--format", "human"]);
     let output = built.inspect("check", &args);
+    let mut faults = machine::orderly(&output);
+    if direct.status.code() != output.status.code() {
+        faults.push(format!("exit {:?} as JSON, {:?} for people", direct.status.code(), output.status.code()));
+    }
+    if !machine.snapshot || !faults.is_empty() {
+        return faults;
+    }
     let now = String::from_utf8_lossy(&output.stdout).replace(built.root().to_str().unwrap(), "[ROOT]");
     let file = machine::folder().join(format!("{}.txt", machine.name));
     if std::env::var("SNAPSHOTS").as_deref() == Ok("overwrite") {

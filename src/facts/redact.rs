@@ -1,5 +1,7 @@
 //! Takes names of users and hosts, GPU ids and secrets out of facts before they are shown; keeps their structure.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::{Facts, Trouble};
@@ -59,7 +61,9 @@ const TOKENS: &[&str] =
 
 /// Replaces the user's name and home folder, GPU ids and secrets in all strings of the facts.
 ///
-/// The same name gets the same replacement everywhere, so what is said about paths still holds.
+/// The same name gets the same replacement everywhere, so what is said about paths still holds. GPU ids become
+/// numbers by the order in which they appear, and an id that begins with another one still does: what a rule
+/// makes of `CUDA_VISIBLE_DEVICES` stays the same, and nothing leads back to the ids.
 pub fn redact(facts: &mut Facts) {
     redact_names(facts, &[]);
 }
@@ -79,7 +83,18 @@ pub fn redact_names(facts: &mut Facts, hosts: &[&str]) {
         facts.machine.user.name = Some(USER.to_owned());
     }
     let mut document = serde_json::to_value(&*facts).unwrap_or_default();
-    walk(&mut document, None, &mut names);
+    walk(&mut document, None, &mut |text| names.clean(text));
+    // Ids come last, and are all collected before the first is replaced: a short one may stand before the long one
+    // that begins with it, or behind it.
+    let mut ids = Vec::new();
+    walk(&mut document, None, &mut |text| {
+        replace_ids(text, |id| {
+            ids.push(id.to_ascii_lowercase());
+            None
+        })
+    });
+    let stand_ins = number(ids);
+    walk(&mut document, None, &mut |text| replace_ids(text, |id| stand_ins.get(&id.to_ascii_lowercase()).cloned()));
     if let Some(user) = document.pointer_mut("/env/USER").filter(|user| user.as_str() != Some("root")) {
         *user = Value::String(USER.to_owned());
     }
@@ -143,7 +158,7 @@ impl Names {
         for name in self.hosts.clone() {
             text = replace_words(&text, &name, "host");
         }
-        shorten_ids(&hide_secrets(&text))
+        hide_secrets(&text)
     }
 
     /// Replaces the part after each `/home/`.
@@ -178,21 +193,21 @@ fn is_stop(c: char) -> bool {
     c.is_whitespace() || matches!(c, ':' | ';' | ',' | '"' | '\'' | '`' | '(' | ')' | '=' | '@')
 }
 
-fn walk(value: &mut Value, key: Option<&str>, names: &mut Names) {
+fn walk(value: &mut Value, key: Option<&str>, clean: &mut dyn FnMut(&str) -> String) {
     match value {
         Value::String(text) => {
             if !key.is_some_and(|key| SCHEMA_KEYS.contains(&key)) {
-                let clean = names.clean(text);
+                let clean = clean(text);
                 if clean != *text {
                     *text = clean;
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| walk(item, key, names)),
+        Value::Array(items) => items.iter_mut().for_each(|item| walk(item, key, clean)),
         // Keys stay: they are words of the schema or names of variables.
         Value::Object(fields) => {
             // A tagged enum and an enum of words both lie under `kind`; free text never does.
-            fields.iter_mut().filter(|(key, _)| *key != "kind").for_each(|(key, item)| walk(item, Some(key), names));
+            fields.iter_mut().filter(|(key, _)| *key != "kind").for_each(|(key, item)| walk(item, Some(key), clean));
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
@@ -222,8 +237,34 @@ fn replace_words(text: &str, name: &str, by: &str) -> String {
     out
 }
 
-/// Cuts GPU and MIG ids to their first four digits.
-fn shorten_ids(text: &str) -> String {
+/// A stand-in for each id: its number by the order in which the ids appear, behind the stand-in of the longest other
+/// id with which it begins. As all numbers have the same width, one stand-in begins with another one exactly where
+/// the ids do.
+fn number(ids: Vec<String>) -> HashMap<String, String> {
+    let mut numbers = HashMap::new();
+    for id in ids {
+        let next = numbers.len() + 1;
+        numbers.entry(id).or_insert(next);
+    }
+    // Sorted, an id comes behind all with which it begins, and nothing but their descendants stands between.
+    let mut sorted: Vec<_> = numbers.into_iter().collect();
+    sorted.sort_unstable();
+    let mut begun: Vec<(String, String)> = Vec::new();
+    let mut stand_ins = HashMap::new();
+    for (id, number) in sorted {
+        while begun.last().is_some_and(|(shorter, _)| !id.starts_with(shorter.as_str())) {
+            begun.pop();
+        }
+        let stand_in =
+            begun.last().map_or_else(|| format!("{number:08}"), |(_, shorter)| format!("{shorter}-{number:08}"));
+        stand_ins.insert(id.clone(), stand_in.clone());
+        begun.push((id, stand_in));
+    }
+    stand_ins
+}
+
+/// Shows every GPU and MIG id of a text, without its `GPU-` or `MIG-`, to `replace`, and puts there what it gives.
+fn replace_ids(text: &str, mut replace: impl FnMut(&str) -> Option<String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     loop {
@@ -231,20 +272,27 @@ fn shorten_ids(text: &str) -> String {
         let Some(at) = next else { break };
         let (before, after) = rest.split_at(at + 4);
         out.push_str(before);
-        let end = after.find(|c: char| !(c.is_ascii_hexdigit() || c == '-')).unwrap_or(after.len());
+        rest = after;
         // `MIG-GPU-…` is looked at again from its second mark.
-        let id = &after[..end];
-        match id.char_indices().nth(4) {
-            Some((cut, _)) if id.is_char_boundary(cut) => {
-                out.push_str(&id[..cut]);
-                out.push('…');
-            }
-            _ => out.push_str(id),
+        if after.starts_with("GPU-") || after.starts_with("MIG-") {
+            continue;
         }
-        rest = &after[end..];
+        let end = after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).unwrap_or(after.len());
+        let id;
+        (id, rest) = after.split_at(end);
+        let replaced = if is_id(id) { replace(id) } else { None };
+        out.push_str(replaced.as_deref().unwrap_or(id));
     }
     out.push_str(rest);
     out
+}
+
+/// Whether this may be an id or the beginning of one, rather than a word such as that of `GPU-accelerated`.
+///
+/// The empty beginning, which fits every id, stays as it is.
+fn is_id(text: &str) -> bool {
+    let hexadecimal = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+    !text.is_empty() && (text.bytes().any(|byte| byte.is_ascii_digit()) || text.bytes().all(hexadecimal))
 }
 
 /// Replaces access tokens and the passwords of addresses.
@@ -290,7 +338,11 @@ fn hide_passwords(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Evidence, Probed, ProcGpu, Reading, ToolkitSelector};
+    use crate::db::Database;
+    use crate::facts::{Evidence, PciDevice, Probed, ProcGpu, Reading, ToolkitSelector};
+    use crate::finding::Finding;
+    use crate::options::GpuWish;
+    use crate::verdict::judge;
     use proptest::prelude::*;
 
     fn facts(name: &str, home: &str) -> Facts {
@@ -370,20 +422,69 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_cut_and_secrets_go() {
+    fn ids_are_numbered_and_secrets_go() {
         let mut facts = facts("ada", "/home/ada");
         let uuid = "GPU-8f6d2a1c-1111-2222-3333-444455556666";
         facts.driver.gpus.push(ProcGpu { uuid: Some(uuid.to_owned()), ..ProcGpu::default() });
-        facts.env.insert("CUDA_VISIBLE_DEVICES".to_owned(), format!("{uuid},MIG-{uuid}/1/0,0"));
-        say(&mut facts, "https://bob:word@host/x hf_abcdefghijklmnop ok=sk-0123456789abcdef");
+        facts.env.insert("CUDA_VISIBLE_DEVICES".to_owned(), format!("{uuid},MIG-{uuid}/1/0,0,GPU-8F6D,GPU-9"));
+        say(&mut facts, "https://bob:word@host/x hf_abcdefghijklmnop ok=sk-0123456789abcdef GPU-accelerated");
         redact(&mut facts);
-        assert_eq!(facts.driver.gpus[0].uuid.as_deref(), Some("GPU-8f6d…"));
-        assert_eq!(facts.env["CUDA_VISIBLE_DEVICES"], "GPU-8f6d…,MIG-GPU-8f6d…/1/0,0");
-        assert_eq!(said(&facts), "https://[secret]@host/x [secret] ok=[secret]");
+        let now = facts.driver.gpus[0].uuid.clone().unwrap();
+        let short = now.get(..12).unwrap();
+        assert!(now.len() == 21 && short.starts_with("GPU-0000000"), "{now}");
+        let visible = &facts.env["CUDA_VISIBLE_DEVICES"];
+        let (first, wrong) = visible.rsplit_once(',').unwrap();
+        assert_eq!(first, format!("{now},MIG-{now}/1/0,0,{short}"));
+        assert!(wrong.starts_with("GPU-0000000") && wrong.len() == 12 && wrong != short, "{wrong}");
+        assert_eq!(said(&facts), "https://[secret]@host/x [secret] ok=[secret] GPU-accelerated");
+        let once = facts.clone();
+        redact(&mut facts);
+        assert_eq!(facts, once);
+    }
+
+    /// A machine with these GPUs, on which the variable has this value.
+    fn seen(uuids: &[String], visible: &str) -> Facts {
+        let mut facts = facts("ada", "/home/ada");
+        facts.driver.loaded = Probed::found(true, Evidence::file("/proc/modules", "nvidia"));
+        for (index, uuid) in uuids.iter().enumerate() {
+            let address = format!("0000:0{index}:00.0");
+            facts.pci.push(PciDevice {
+                address: address.clone(),
+                vendor: PciDevice::NVIDIA.to_owned(),
+                device: "0x2330".to_owned(),
+                class: "0x030200".to_owned(),
+                ..PciDevice::default()
+            });
+            facts.driver.gpus.push(ProcGpu { address, uuid: Some(uuid.clone()), ..ProcGpu::default() });
+        }
+        facts.env.insert("CUDA_VISIBLE_DEVICES".to_owned(), visible.to_owned());
+        facts
+    }
+
+    /// Rules with their levels and what they break, and what could not be told.
+    fn judged(facts: &Facts) -> Vec<String> {
+        let outcomes = judge(facts, Database::embedded(), GpuWish::Required, "2026-11-23");
+        let level = |finding: &Finding| finding.level.map(|level| format!("{level:?}"));
+        let findings =
+            outcomes.findings.iter().map(|(rule, it)| format!("{} {:?} {:?}", rule.id, level(it), it.breaks));
+        let unknown = outcomes.unknown.iter().map(|it| format!("{} {:?}", it.0, it.1.breaks));
+        findings.chain(unknown).collect()
+    }
+
+    #[test]
+    fn a_wrong_id_stays_wrong() {
+        let uuid = "GPU-8f6d2a1c-1111-2222-3333-444455556666".to_owned();
+        for (visible, wrong) in [("GPU-8f6d2a1c-9", true), ("GPU-8f6d2a1d", true), ("GPU-8F6D2", false)] {
+            let mut facts = seen(std::slice::from_ref(&uuid), visible);
+            let before = judged(&facts);
+            assert_eq!(before.iter().any(|it| it.starts_with("visible-devices-invalid")), wrong, "{before:?}");
+            redact(&mut facts);
+            assert_eq!(judged(&facts), before, "{visible}");
+        }
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(128))]
         #[test]
         fn any_text_is_survived(name in "\\PC{0,8}", home in "(/[a-zé.]{0,4}){0,4}", text in "(GPU-|MIG-|/home/|://|@|é|a|\\PC){0,30}") {
             let mut facts = facts(&name, &home);
@@ -391,6 +492,36 @@ mod tests {
             facts.schema = 7;
             redact_names(&mut facts, &[&text]);
             prop_assert!(facts.machine.tegra.is_some());
+        }
+
+        #[test]
+        fn redacted_facts_are_judged_alike(
+            uuids in proptest::collection::vec("GPU-[0-1a]{3}-[0-1]{2}", 1..4),
+            entries in proptest::collection::vec((0_usize..6, 0_usize..10, "[01aA-]{0,4}", 0_usize..5), 1..4),
+        ) {
+            let entry = |(of, cut, wrong, kind): &(usize, usize, String, usize)| {
+                let uuid = uuids.get(of % uuids.len()).cloned().unwrap_or_default();
+                let head: String = uuid.chars().take(4 + cut).collect();
+                match kind {
+                    0 => uuid,
+                    1 => head,
+                    2 => format!("GPU-{wrong}"),
+                    3 => head.replace('a', "A") + wrong,
+                    _ => of.to_string(),
+                }
+            };
+            let visible = entries.iter().map(entry).collect::<Vec<_>>().join(",");
+            let facts = seen(&uuids, &visible);
+            let mut redacted = facts.clone();
+            redact(&mut redacted);
+            prop_assert_eq!(judged(&redacted), judged(&facts), "{} of {:?}", visible, uuids);
+            let text = serde_json::to_string(&redacted).unwrap();
+            prop_assert!(uuids.iter().all(|uuid| !text.contains(uuid.as_str())));
+            let mut again = facts.clone();
+            redact(&mut again);
+            prop_assert_eq!(&again, &redacted);
+            redact(&mut again);
+            prop_assert_eq!(again, redacted);
         }
     }
 }

@@ -1,14 +1,75 @@
-//! Reads glibc's library cache, `/etc/ld.so.cache`, in all its formats; rebuilds and judges nothing.
+//! Reads glibc's library cache, `/etc/ld.so.cache`, in all its formats, and which folders one would cover; rebuilds and
+//! judges nothing.
 //!
 //! The oldest format is a table of its own, the newer one is a second table that either follows the
 //! old one or stands alone; since glibc 2.33 an extension names the `glibc-hwcaps` subfolders.
 
 use std::collections::HashMap;
 
+use crate::host::Host;
+
 /// Where glibc keeps it.
 pub const PATH: &str = "/etc/ld.so.cache";
 /// The largest cache that is read; real ones have some hundred kilobytes.
 pub const LIMIT: u64 = 32 << 20;
+
+/// What `ldconfig` reads.
+const CONFIGURATION: &str = "/etc/ld.so.conf";
+/// Files of the configuration that are read, and folders that are kept.
+const MOST: usize = 256;
+/// Where WSL puts the libraries of the Windows driver; it names the folder to `ldconfig` itself when it starts.
+const WSL: &str = "/usr/lib/wsl/lib";
+
+/// The folders that the configuration of `ldconfig` names, in its order, and that of WSL.
+pub fn folders(host: &Host) -> Vec<String> {
+    let mut files = vec![CONFIGURATION.to_owned()];
+    let mut folders: Vec<String> = Vec::new();
+    let mut at = 0;
+    while let Some(file) = files.get(at).cloned() {
+        at += 1;
+        let text = host.read_lossy(&file).unwrap_or_default();
+        for line in text.lines().filter_map(|line| line.split('#').next()) {
+            let mut words =
+                line.split(|c: char| c.is_whitespace() || matches!(c, ':' | ',')).filter(|it| !it.is_empty());
+            match words.clone().next() {
+                Some("include") => {
+                    let parent = file.rsplit_once('/').map_or("", |(parent, _)| parent);
+                    for found in words.skip(1).flat_map(|pattern| included(host, parent, pattern)) {
+                        if files.len() < MOST && !files.contains(&found) {
+                            files.push(found);
+                        }
+                    }
+                }
+                Some("hwcap") => {}
+                _ => {
+                    for folder in words.by_ref().map(|word| word.split('=').next().unwrap_or(word)) {
+                        if folder.starts_with('/') && folders.len() < MOST && !folders.iter().any(|it| it == folder) {
+                            folders.push(folder.to_owned());
+                        }
+                    }
+                }
+            }
+        }
+    }
+    if !folders.iter().any(|folder| folder == WSL) {
+        folders.push(WSL.to_owned());
+    }
+    folders
+}
+
+/// The files that a pattern names whose last part may hold one `*`, which is all that distributions use.
+fn included(host: &Host, parent: &str, pattern: &str) -> Vec<String> {
+    let pattern = if pattern.starts_with('/') { pattern.to_owned() } else { format!("{parent}/{pattern}") };
+    let Some((folder, name)) = pattern.rsplit_once('/') else { return Vec::new() };
+    let Some((start, end)) = name.split_once('*') else { return vec![pattern] };
+    let fits = |name: &String| {
+        name.len() >= start.len() + end.len()
+            && name.starts_with(start)
+            && name.ends_with(end)
+            && !name.starts_with('.')
+    };
+    host.names(folder).into_iter().filter(fits).map(|name| format!("{folder}/{name}")).collect()
+}
 
 const OLD_MAGIC: &[u8] = b"ld.so-1.7.0";
 const NEW_MAGIC: &[u8] = b"glibc-ld.so.cache1.1";

@@ -30,6 +30,8 @@ pub struct Search<'h> {
     machine: String,
     cache: Probed<u32>,
     entries: Cache,
+    /// Folders that a cache would cover, where the tree came without one.
+    uncached: Vec<String>,
     levels: Vec<&'static str>,
     objects: Mutex<HashMap<PathBuf, Known>>,
     folders: Mutex<HashMap<PathBuf, Arc<[String]>>>,
@@ -140,11 +142,15 @@ impl<'h> Search<'h> {
             Err(error) => (Probed::failed(error.to_string()), Cache::default()),
         };
         let levels = levels(host, &machine);
+        // A tree without a cache is an image before its first start, or a copy: what starts it writes the cache.
+        // On a running machine without one, the loader really has none.
+        let uncached = if host.is_rooted() && cache.is_absent() { ld_cache::folders(host) } else { Vec::new() };
         Self {
             host,
             machine,
             cache,
             entries,
+            uncached,
             levels,
             objects: Mutex::default(),
             folders: Mutex::default(),
@@ -329,7 +335,10 @@ impl<'h> Search<'h> {
         let (index, via) = match self.map(process, name, caller, false, &mut resolution.rejected) {
             Ok(found) => found,
             Err(why) => {
-                resolution.file = why.map_or(Probed::Absent, Probed::failed);
+                resolution.file = match why {
+                    Some(why) => Probed::failed(why),
+                    None => self.uncached(process, name).unwrap_or(Probed::Absent),
+                };
                 // Where nothing at all was met, there is nothing else of that name.
                 if !resolution.file.is_absent() || !resolution.rejected.is_empty() {
                     resolution.others = self.others(process, name, caller, None);
@@ -358,10 +367,26 @@ impl<'h> Search<'h> {
         if !library.missing.is_empty() {
             // The call fails: what it loaded is unloaded.
             process.truncate(before);
+            let untold: Option<Vec<_>> =
+                library.missing.iter().map(|missing| self.uncached(process, &missing.name)).collect();
+            if let Some(first) = untold.and_then(|untold| untold.into_iter().next()) {
+                resolution.file = first;
+                return resolution;
+            }
         }
         let evidence = library.evidence(name);
         resolution.file = Probed::found(library, evidence);
         resolution
+    }
+
+    /// Why a name that was not found may be there all the same: the cache that is not here would list it.
+    fn uncached<T>(&self, process: &Process, name: &str) -> Option<Probed<T>> {
+        if name.is_empty() || name.contains('/') {
+            return None;
+        }
+        let paths = self.uncached.iter().map(|folder| join(folder, name));
+        let path = paths.into_iter().find(|path| matches!(self.attempt(path, &process.layout), Try::Taken(..)))?;
+        Some(Probed::Skipped { why: format!("the tree has no {}, which may list {path}", ld_cache::PATH) })
     }
 
     /// Finds a name and adds its file to the process; `Err(None)` where there is none.
@@ -983,6 +1008,35 @@ mod tests {
         let found = search.resolve("liba.so", &["/app/plain.so", "/venv/bin/python"]);
         assert_eq!(path(&found), Some("/py/bin/../lib/liba.so"));
         assert!(search.resolve("liba.so", &["/app/own.so", "/venv/bin/python"]).file.is_absent());
+    }
+
+    #[test]
+    fn without_a_cache_what_it_would_list_stays_open() {
+        let tree = Tree::new();
+        tree.put("/etc/ld.so.conf", b"include ld.so.conf.d/*.conf # all of them\n/opt/plain /opt/typed=libc6\n");
+        tree.put("/etc/ld.so.conf.d/a.conf", b"/opt/a\ninclude /etc/ld.so.conf\n");
+        tree.put("/etc/ld.so.conf.d/a.txt", b"/opt/unread\n");
+        for path in ["/opt/a/liba.so", "/opt/plain/libp.so", "/opt/typed/libt.so", "/usr/lib/wsl/lib/libw.so"] {
+            tree.lib(path, |_| {});
+        }
+        tree.lib("/usr/lib/libdefault.so", |_| {});
+        tree.lib("/usr/lib/libneeds.so", |elf| elf.needed = vec!["liba.so".to_owned()]);
+        tree.lib("/usr/lib/liblacks.so", |elf| elf.needed = vec!["liba.so".to_owned(), "libno.so".to_owned()]);
+        tree.lib("/opt/unread/libu.so", |_| {});
+        let host = tree.host();
+        let search = Search::new(&host);
+        for name in ["liba.so", "libp.so", "libt.so", "libw.so", "libneeds.so"] {
+            assert!(matches!(search.resolve(name, &[]).file, Probed::Skipped { .. }), "{name}");
+        }
+        for name in ["libu.so", "libno.so"] {
+            assert!(search.resolve(name, &[]).file.is_absent(), "{name}");
+        }
+        assert_eq!(path(&search.resolve("libdefault.so", &[])), Some("/usr/lib/libdefault.so"));
+        assert_eq!(search.resolve("liblacks.so", &[]).file.value().unwrap().missing.len(), 2);
+        // A cache that does not list them denies them.
+        tree.put("/etc/ld.so.cache", &ld_cache::tests::new_format(&[], &[]));
+        let host = tree.host();
+        assert!(Search::new(&host).resolve("liba.so", &[]).file.is_absent());
     }
 
     #[test]

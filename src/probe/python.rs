@@ -6,6 +6,7 @@ use crate::facts::{EnvKind, Evidence, JupyterKernel, Probed, PythonEnv, RecordCh
 use crate::host::Host;
 use crate::options::Options;
 use crate::probe::loader::Search;
+use crate::version::Dotted;
 
 mod discovery;
 mod dists;
@@ -82,12 +83,7 @@ fn read(
     let host = folders.host;
     let hashes = options.hashes && cfg!(feature = "cli");
     let layout = &place.layout;
-    let version = match &options.assume.python {
-        Some(assumed) => {
-            Probed::found(assumed.to_string(), Evidence::new(Source::Option, "--assume", format!("python={assumed}")))
-        }
-        None => layout.version.clone(),
-    };
+    let version = layout.version.clone();
     let markers = markers(host, search, layout, version.value());
     let (sys_path, mut troubles) = paths::sys_path(host, layout);
     let found = dists::find(folders, layout, &sys_path, &markers, options.deep);
@@ -262,20 +258,35 @@ fn deep(
 }
 
 fn markers(host: &Host, search: &Search<'_>, layout: &Layout, version: Option<&String>) -> MarkerEnv {
-    let parts = version.map(|version| version.split('.').collect::<Vec<_>>()).unwrap_or_default();
     let machine = search.dynamic(&layout.real_interpreter).map(|dynamic| dynamic.machine).unwrap_or_default();
+    let machine =
+        if machine.is_empty() { (!host.is_rooted()).then(|| std::env::consts::ARCH.to_owned()) } else { Some(machine) };
+    marker_env(version.map(String::as_str), machine, &layout.real_interpreter, layout.kind)
+}
+
+fn marker_env(version: Option<&str>, machine: Option<String>, interpreter: &str, kind: EnvKind) -> MarkerEnv {
+    let parts = version.map(|version| version.split('.').collect::<Vec<_>>()).unwrap_or_default();
     MarkerEnv {
         python_version: match parts.as_slice() {
             [major, minor, ..] => Some(format!("{major}.{minor}")),
             _ => None,
         },
-        python_full_version: version.filter(|_| parts.len() >= 3).cloned(),
-        platform_machine: if machine.is_empty() {
-            (!host.is_rooted()).then(|| std::env::consts::ARCH.to_owned())
-        } else {
-            Some(machine)
-        },
-        pypy: layout.real_interpreter.rsplit('/').next().is_some_and(|name| name.starts_with("pypy"))
-            && layout.kind != EnvKind::Conda,
+        python_full_version: version.filter(|_| parts.len() >= 3).map(str::to_owned),
+        platform_machine: machine,
+        pypy: interpreter.rsplit('/').next().is_some_and(|name| name.starts_with("pypy")) && kind != EnvKind::Conda,
     }
+}
+
+/// Pretends that an environment has another Python: its version, and the requirements that depend on it.
+pub(super) fn assume(env: &mut PythonEnv, version: &Dotted, arch: &str) {
+    let machine = (!arch.is_empty()).then(|| arch.to_owned());
+    let markers = marker_env(Some(version.as_str()), machine, &env.real_interpreter, env.kind);
+    for requirement in env.dists.iter_mut().flat_map(|dist| &mut dist.requires) {
+        // `python_version`, `python_full_version`, `implementation_version`
+        if requirement.text.contains("_version") {
+            requirement.applies = dists::applies(requirement, &markers);
+        }
+    }
+    let evidence = Evidence::new(Source::Option, "--assume", format!("python={version}"));
+    env.version = Probed::found(version.to_string(), evidence);
 }

@@ -102,7 +102,9 @@ impl Page {
             self.entry("GPU", &format!("{times}{gpu}"));
         }
         self.entry("Driver", &driver(&view));
-        for assumption in facts.assumed.iter().filter(|it| matches!(it.key.as_str(), "python" | "cuda")) {
+        // What stands for a driver is told with the driver.
+        let cuda = view.assumed_cuda().filter(|_| view.driver_bounds().is_none());
+        for assumption in view.assumed("python").into_iter().chain(cuda) {
             let label = if assumption.key == "cuda" { "CUDA" } else { "Python" };
             self.entry(label, &format!("{} (assumed)", assumption.value));
         }
@@ -373,6 +375,9 @@ fn gpus(view: &View<'_>) -> Vec<(String, usize)> {
 fn driver(view: &View<'_>) -> String {
     let facts = view.facts;
     let Driver { kernel, userspace, loaded, .. } = &facts.driver;
+    if let Some(bounds) = view.driver_bounds() {
+        return format!("one that reports CUDA {} (assumed)", bounds.reports);
+    }
     let assumed = facts.assumed.iter().find(|assumption| assumption.key == "driver").map(|it| &it.value);
     let distinct = |readings: &[crate::facts::Reading<crate::version::Dotted>]| {
         let mut versions: Vec<String> = Vec::new();

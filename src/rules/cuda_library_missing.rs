@@ -49,8 +49,18 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             // A file that is found but lacks what it needs is a case of its own.
             .filter(|(_, resolution)| resolution.is_none_or(|resolution| resolution.file.value().is_none()))
             .collect();
+        let (untold, absent): (Vec<_>, Vec<_>) = absent.into_iter().partition(|(_, resolution)| {
+            resolution.is_some_and(|resolution| matches!(resolution.file, Probed::Skipped { .. }))
+        });
+        if let Some((name, Some(resolution))) = untold.first() {
+            let why = resolution.file.unknown().unwrap_or_default();
+            let missing = format!("whether TensorFlow finds {name}: {why}");
+            out.unknown(Subject::Env(env.index), missing, Some(Break::TfSees));
+        }
         if absent.is_empty() {
-            needed_in_turn(cx, &env, out);
+            if untold.is_empty() {
+                needed_in_turn(cx, &env, out);
+            }
             continue;
         }
         let only_cudnn_nowhere = absent.iter().all(|(name, resolution)| {

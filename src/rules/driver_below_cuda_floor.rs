@@ -1,8 +1,10 @@
 //! Rule `driver-below-cuda-floor`: whether the driver reaches the oldest one that a framework's CUDA major runs on.
 
 use super::{Cx, Family, Rule, layer};
+use crate::facts::Evidence;
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
-use crate::view::EnvView;
+use crate::version::Dotted;
+use crate::view::{DriverBounds, EnvView};
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -66,34 +68,70 @@ fn other_backend(env: &EnvView<'_, '_>) -> Option<(&'static str, u32, Break)> {
     }
 }
 
+/// What is known of the driver.
+enum Known<'a> {
+    Version(Dotted, Evidence),
+    Reports(DriverBounds<'a>),
+}
+
+impl<'a> Known<'a> {
+    fn of(cx: &Cx<'a>, env: &EnvView<'_, '_>) -> Option<Self> {
+        let version = cx.view.driver_for(env.env).map(|(version, evidence)| Self::Version(version, evidence));
+        version.or_else(|| cx.view.driver_bounds().map(Self::Reports))
+    }
+
+    fn reaches(&self, floor: &Dotted) -> Option<bool> {
+        match self {
+            Self::Version(version, _) => Some(version >= floor),
+            Self::Reports(bounds) => bounds.reaches(floor),
+        }
+    }
+
+    fn evidence(&self) -> Evidence {
+        match self {
+            Self::Version(_, evidence) => evidence.clone(),
+            Self::Reports(bounds) => bounds.evidence.clone(),
+        }
+    }
+}
+
 fn judge(cx: &Cx<'_>, env: &EnvView<'_, '_>, who: &str, cuda: u32, breaks: Break, out: &mut Judgment) {
     out.applies();
     let subject = Subject::Env(env.index);
-    let Some((driver, evidence)) = cx.view.driver_for(env.env) else {
-        if cx.view.driver_answers() {
-            out.unknown(subject, "the version of the driver", Some(breaks));
-        }
-        return;
-    };
     // A driver that is not loaded, or a container without a GPU, explains itself.
     if !cx.view.driver_answers() {
         return;
     }
+    let Some(driver) = Known::of(cx, env) else {
+        return out.unknown(subject, "the version of the driver", Some(breaks));
+    };
     let Some((floor, row)) = cx.db.cuda_floor(cuda) else {
         // A newer driver runs all older CUDA: what reaches the oldest floor known is enough for what is older still.
         let oldest = cx.db.cuda_rows().iter().filter_map(|row| row.floor_linux.as_ref()).min();
         let older = cx.db.cuda_rows().iter().all(|row| row.version.number.major() > cuda);
-        if !(older && oldest.is_some_and(|oldest| driver >= *oldest)) {
+        if !(older && oldest.is_some_and(|oldest| driver.reaches(oldest) == Some(true))) {
             let missing = format!("the oldest driver for CUDA {cuda}, which the database does not know");
             out.unknown(subject, missing, Some(breaks));
         }
         return;
     };
-    if driver >= floor {
-        return;
-    }
-    let title = format!("driver {driver} is too old for CUDA {cuda}, which needs {floor} or newer");
-    let mut finding = Finding::new(subject, title).because(evidence);
+    let title = match (driver.reaches(&floor), &driver) {
+        (Some(true), _) => return,
+        (Some(false), Known::Version(driver, _)) => {
+            format!("driver {driver} is too old for CUDA {cuda}, which needs {floor} or newer")
+        }
+        (Some(false), Known::Reports(bounds)) => format!(
+            "a driver that reports CUDA {} is too old for CUDA {cuda}, which needs driver {floor} or newer",
+            bounds.reports
+        ),
+        (None, _) => {
+            let missing = format!(
+                "whether the driver is {floor} or newer, which CUDA {cuda} needs; name it with `--assume driver=VERSION`"
+            );
+            return out.unknown(subject, missing, Some(breaks));
+        }
+    };
+    let mut finding = Finding::new(subject, title).because(driver.evidence());
     if who == "TensorFlow" {
         finding = finding.because_all(env.tf().and_then(|tf| tf.build.evidence()).cloned());
     } else if let Some(torch) = env.env.torch.as_ref().filter(|_| who == "PyTorch") {
@@ -111,16 +149,16 @@ fn judge(cx: &Cx<'_>, env: &EnvView<'_, '_>, who: &str, cuda: u32, breaks: Break
 
 /// Whether the driver lies below the floor of TensorFlow's CUDA: then nothing finer needs to be said.
 pub(super) fn below(cx: &Cx<'_>, env: &EnvView<'_, '_>) -> bool {
-    let driver = cx.view.driver_for(env.env).map(|(driver, _)| driver);
     let floor = env.cuda_major().and_then(|major| cx.db.cuda_floor(major)).map(|(floor, _)| floor);
-    matches!((driver, floor), (Some(driver), Some(floor)) if driver < floor) && !cx.view.is_wsl()
+    let reaches = || Known::of(cx, env)?.reaches(&floor?);
+    reaches() == Some(false) && !cx.view.is_wsl()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Module, Torch};
-    use crate::rules::testing::{found, judge, machine, machine_with_driver, silent, tensorflow};
+    use crate::facts::{Assumption, Module, Torch};
+    use crate::rules::testing::{bare, found, judge, machine, machine_with_driver, silent, tensorflow, v};
 
     #[test]
     fn a_driver_below_the_floor_lets_nothing_run() {
@@ -150,11 +188,45 @@ mod tests {
         let mut facts = machine();
         let mut env = tensorflow("2.20.0", "12.5.1", &["sm_80", "compute_90"]);
         env.keras = Some(Module { version: Some("3.10.0".to_owned()), ..Module::default() });
-        env.keras_config.variable = Some(crate::facts::Evidence::env("KERAS_BACKEND", "torch"));
+        env.keras_config.variable = Some(Evidence::env("KERAS_BACKEND", "torch"));
         env.torch = Some(Torch { module: Some(Module::default()), cuda: found("13.0".to_owned()), ..Torch::default() });
         facts.env.insert("KERAS_BACKEND".to_owned(), "torch".to_owned());
         facts.pythons = vec![env];
         let said = judge(&RULE, &facts);
         assert_eq!(said.findings[0].breaks, [(Subject::Env(0), Break::KerasUses)]);
+    }
+
+    /// What is said about TensorFlow with a driver of which only the reported CUDA is known.
+    fn told_cuda(reports: &str, built: &str) -> Judgment {
+        let mut facts = bare();
+        facts.pythons = vec![tensorflow("2.20.0", built, &["sm_80", "compute_90"])];
+        for (key, value) in [("gpu", "8.0"), ("cuda", reports)] {
+            let evidence = Evidence::new(crate::facts::Source::Option, "--assume", format!("{key}={value}"));
+            facts.assumed.push(Assumption { key: key.to_owned(), value: v(value), evidence });
+        }
+        judge(&RULE, &facts)
+    }
+
+    #[test]
+    fn the_reported_cuda_tells_as_much_as_the_rows_do() {
+        // 12.10 and 99.0 have no row: they are no older than the newest row before them.
+        for (reports, built) in
+            [("12.1", "12.5.1"), ("12.7", "12.5.1"), ("12.10", "12.5.1"), ("13.0", "13.0"), ("99.0", "13.0")]
+        {
+            let said = told_cuda(reports, built);
+            assert!(said.findings.is_empty() && said.unknown.is_empty(), "{reports}");
+        }
+        for (reports, built) in [("11.8", "12.5.1"), ("10.2", "12.5.1"), ("12.9", "13.0"), ("10.1", "11.8")] {
+            let said = told_cuda(reports, built);
+            assert_eq!(said.findings[0].breaks, [(Subject::Env(0), Break::TfRuns)], "{reports}");
+            assert!(said.findings[0].title.starts_with(&format!("a driver that reports CUDA {reports} is too old")));
+            assert!(said.findings[0].row.is_some());
+        }
+        // The first drivers of these branches lie below the floor, the later ones do not.
+        for (reports, built) in [("12.0", "12.5.1"), ("12", "12.5.1"), ("11.0", "11.8")] {
+            let said = told_cuda(reports, built);
+            assert!(said.findings.is_empty(), "{reports}");
+            assert_eq!(said.unknown[0].breaks, Some(Break::TfRuns), "{reports}");
+        }
     }
 }

@@ -176,7 +176,7 @@ fn install(cx: &Cx<'_>, finding: Finding) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Assumption, Container, DkmsModule};
+    use crate::facts::{Assumption, Container, DkmsModule, Source};
     use crate::rules::testing::{bare, found, judge, machine, silent, titles, v};
 
     fn unloaded() -> crate::facts::Facts {
@@ -238,5 +238,23 @@ mod tests {
             evidence: Evidence::default(),
         });
         assert!(silent(&RULE, &facts));
+    }
+
+    #[test]
+    fn the_cuda_that_a_driver_reports_stands_for_one() {
+        let assume = |key: &str, value: &str, source| Assumption {
+            key: key.to_owned(),
+            value: v(value),
+            evidence: Evidence::new(source, "somewhere", value),
+        };
+        for source in [Source::Option, Source::Env] {
+            let mut facts = bare();
+            facts.assumed = vec![assume("gpu", "9.0", source), assume("cuda", "12.4", source)];
+            assert!(silent(&RULE, &facts), "{source:?}");
+            // What conda is told hides no fault of a GPU that is here; what this program is told does.
+            let mut facts = unloaded();
+            facts.assumed = vec![assume("cuda", "12.4", source)];
+            assert_eq!(silent(&RULE, &facts), source == Source::Option, "{source:?}");
+        }
     }
 }

@@ -88,7 +88,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         }
         None => finding,
     };
-    let missing = match (cx.view.assumed("driver").is_some(), cx.view.assumed("gpu").is_some()) {
+    let missing = match (cx.view.driver_is_assumed(), cx.view.assumed("gpu").is_some()) {
         (true, false) => "--assume gpu=9.0",
         _ => "--assume driver=535.54.03 --assume gpu=9.0",
     };

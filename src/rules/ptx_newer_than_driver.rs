@@ -80,9 +80,10 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                     "{} depends on PTX of CUDA {written}, and the driver reads PTX up to CUDA {reports}",
                     first.name
                 );
-                let driver = cx.view.driver_for(env.env);
+                let told = cx.view.assumed_cuda().map(|assumption| assumption.evidence.clone());
+                let driver = told.or_else(|| cx.view.driver_for(env.env).map(|(_, evidence)| evidence));
                 let mut finding = Finding::new(subject, title)
-                    .because_all(driver.map(|(_, evidence)| evidence))
+                    .because_all(driver)
                     .because_all(env.tf().and_then(|tf| tf.build.evidence()).cloned())
                     .because(first.evidence.clone())
                     .row(cx.view.driver_cuda_for(env.env).and_then(|(_, row)| row))
@@ -99,6 +100,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::{Assumption, Evidence, Source};
     use crate::rules::testing::{judge, machine, machine_with_driver, silent, tensorflow};
 
     #[test]
@@ -119,5 +121,16 @@ mod tests {
         let mut facts = machine();
         facts.pythons = vec![tensorflow("2.20.0", "12.5.1", &["sm_80", "compute_90"])];
         assert!(silent(&RULE, &facts));
+    }
+
+    #[test]
+    fn a_variable_of_conda_does_not_overrule_the_driver() {
+        for (source, found) in [(Source::Option, 1), (Source::Env, 0)] {
+            let mut facts = machine_with_driver("555.42.02");
+            facts.pythons = vec![tensorflow("2.20.0", "12.5.1", &["sm_70", "sm_80", "compute_80"])];
+            let evidence = Evidence::new(source, "somewhere", "12.4");
+            facts.assumed = vec![Assumption { key: "cuda".to_owned(), value: "12.4".parse().unwrap(), evidence }];
+            assert_eq!(judge(&RULE, &facts).findings.len(), found, "{source:?}");
+        }
     }
 }

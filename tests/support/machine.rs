@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::elf::{Object, loader_cache, shared_object};
 use super::packages::{Site, Wheel, wheels};
 
+const CACHE: &str = "/etc/ld.so.cache";
 const KERNEL: &str = "6.1.0-25-amd64";
 
 /// A machine, as `tests/machines/NAME.toml` describes it; `tests/machines/README.md` says what the keys mean.
@@ -560,7 +561,7 @@ impl Built {
                 }
             }
         }
-        self.write("/etc/ld.so.cache", loader_cache(&entries));
+        self.write(CACHE, loader_cache(&entries));
     }
 }
 
@@ -594,12 +595,13 @@ pub(crate) fn build(machine: &Machine) -> Built {
         let first = |list: &[String]| if index == 0 { list.to_vec() } else { Vec::new() };
         built.venv(venv, &first(&machine.add), &first(&machine.drop), &first(&machine.uninstalled), arch);
     }
-    machine.remove.iter().for_each(|path| built.remove(path));
+    // The cache is written last, or not at all.
+    machine.remove.iter().filter(|path| *path != CACHE).for_each(|path| built.remove(path));
     for (path, object) in &machine.elf {
         built.write(path, shared_object(object));
     }
     machine.links.iter().for_each(|(path, target)| built.link(path, target));
-    if !machine.remove.iter().any(|path| path == "/etc/ld.so.cache") {
+    if !machine.remove.iter().any(|path| path == CACHE) {
         let mut folders = machine.cache.clone();
         folders.push(built.libs());
         built.cache(&folders);

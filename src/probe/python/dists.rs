@@ -247,6 +247,9 @@ fn editable(text: &str) -> Option<String> {
     None
 }
 
+/// Lines of requirements are kept up to this many characters.
+const LONGEST_LINE: usize = 1000;
+
 fn required(line: u32, text: &str, markers: &MarkerEnv) -> Option<Requirement> {
     let parsed = requirement::parse(text)?;
     if !requirement_matters(&parsed.name) {
@@ -260,8 +263,17 @@ fn required(line: u32, text: &str, markers: &MarkerEnv) -> Option<Requirement> {
         extra,
         applies,
         line,
-        text: text.chars().take(1000).collect(),
+        text: text.chars().take(LONGEST_LINE).collect(),
     })
+}
+
+/// Whether a requirement that was read earlier holds for another environment; `None` where its line was cut.
+pub(super) fn applies(requirement: &Requirement, markers: &MarkerEnv) -> Option<bool> {
+    if requirement.text.chars().count() >= LONGEST_LINE {
+        return None;
+    }
+    let parsed = requirement::parse(&requirement.text)?;
+    parsed.applies(markers, requirement.extra.as_deref().unwrap_or(""))
 }
 
 /// Adds what conda installed: its build strings, and the packages that only conda knows.
