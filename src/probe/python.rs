@@ -16,6 +16,7 @@ mod literal;
 mod modules;
 mod nvidia;
 mod paths;
+mod pyjson;
 mod record;
 mod requirement;
 mod tensorflow;
@@ -180,7 +181,7 @@ fn assemble(
     for resolution in jax.iter_mut().flat_map(|jax| &mut jax.libraries) {
         wheels.annotate(folders, &installed, &usual, resolution, true);
     }
-    let modules = ["numpy", "openvino", "jax", "torch"]
+    let modules = ["numpy", "openvino", "jax", "torch", "flax"]
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), importer.versioned(name, &[])?)))
         .collect();
