@@ -179,6 +179,9 @@ pub struct Module {
     pub origin: Option<PathOrigin>,
     /// A folder without `__init__`: a namespace package, which holds nothing of its own.
     pub namespace: bool,
+    /// Whether it lies in an archive, out of which Python loads no native module.
+    #[serde(default)]
+    pub archived: bool,
     /// Its version: from its own files, else from the distribution that owns it.
     pub version: Option<String>,
     /// Where the version was read.
