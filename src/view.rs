@@ -499,7 +499,7 @@ impl<'a> EnvView<'_, 'a> {
 
     /// TensorFlow where it is worth asking about the GPU: installed and importable.
     pub fn tf_alive(&self) -> Option<&'a TensorFlow> {
-        self.tf().filter(|tf| !tf.module.as_ref().is_none_or(|module| module.namespace))
+        self.tf().filter(|tf| tf.module.as_ref().is_some_and(|module| !module.namespace && !module.archived))
     }
 
     /// The distribution that TensorFlow's module belongs to.
@@ -794,7 +794,8 @@ impl<'a> EnvView<'_, 'a> {
 
     /// Whether a backend's package is installed here.
     pub fn has_backend(&self, name: &str) -> bool {
-        let real = |module: Option<&Module>| module.is_some_and(|module| !module.namespace);
+        // All of them hold native modules, which Python loads out of no archive.
+        let real = |module: Option<&Module>| module.is_some_and(|module| !module.namespace && !module.archived);
         match name {
             "tensorflow" => self.tf_alive().is_some(),
             "jax" => self.env.jax.as_ref().is_some_and(|jax| real(jax.module.as_ref())),

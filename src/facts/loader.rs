@@ -158,6 +158,17 @@ impl std::fmt::Display for Via {
     }
 }
 
+impl Via {
+    /// How the file came to win, as words that follow its path: `found through …`, `already loaded through …`.
+    pub fn how(&self) -> String {
+        match self {
+            Self::Path => format!("found {self}"),
+            Self::AlreadyLoaded { .. } | Self::Assumed => self.to_string(),
+            _ => format!("found through {self}"),
+        }
+    }
+}
+
 /// A file of the right name that does not win.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -204,6 +215,25 @@ pub struct Dynamic {
 impl Library {
     /// One line: which file, and why it wins.
     pub fn evidence(&self, name: &str) -> Evidence {
-        Evidence::loader(name, format!("{} (found through {})", self.path, self.via))
+        Evidence::loader(name, format!("{} ({})", self.path, self.via.how()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_reads_as_a_sentence() {
+        let entry = "/cuda".to_owned();
+        for (via, says) in [
+            (Via::Path, "found by its path"),
+            (Via::AlreadyLoaded { by: "/a.so".to_owned() }, "already loaded through /a.so"),
+            (Via::LibraryPath { entry }, "found through LD_LIBRARY_PATH entry /cuda"),
+            (Via::DefaultFolder { folder: "/lib64".to_owned() }, "found through the default folder /lib64"),
+            (Via::Assumed, "assumed"),
+        ] {
+            assert_eq!(via.how(), says);
+        }
     }
 }

@@ -214,6 +214,9 @@ pub struct Module {
     pub origin: Option<PathOrigin>,
     /// A folder without `__init__`: a namespace package, which holds nothing of its own.
     pub namespace: bool,
+    /// Whether it lies in an archive, out of which Python loads no native module.
+    #[serde(default)]
+    pub archived: bool,
     /// Its version: from its own files, else from the distribution that owns it.
     pub version: Option<String>,
     /// Where the version was read.
@@ -290,7 +293,7 @@ pub struct BuildInfo {
     pub compute: Vec<String>,
 }
 
-/// What chooses the backend of Keras 3.
+/// What chooses the backend of Keras 3, and what in `keras.json` ends an import.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KerasConfig {
@@ -298,12 +301,34 @@ pub struct KerasConfig {
     pub variable: Option<Evidence>,
     /// The folder that Keras would read, and what decides it (`KERAS_HOME`, home, or `/tmp`).
     pub folder: Option<Evidence>,
-    /// `keras.json` there: its `backend`, with the line.
+    /// `keras.json` there: its `backend`, with the line; as written where it is no string.
     pub file: Probed<String>,
     /// Whether `keras.json` is there but is no valid JSON, which Keras ignores silently.
     pub invalid: Option<Evidence>,
+    /// What in that `keras.json` makes `import keras` of Keras 3 fail, beside an unknown backend.
+    #[serde(default)]
+    pub fault: Option<KerasFault>,
+    /// What makes TensorFlow's own import fail: it holds an old Keras that reads `keras.json` too, and so do
+    /// Keras 2 and `tf_keras`. Their folder is that of `KERAS_HOME` or home, never `/tmp`.
+    #[serde(default)]
+    pub tensorflow_fault: Option<KerasFault>,
+    /// What switches NNX on (`KERAS_NNX_ENABLED` or `nnx_enabled`), which needs the package `flax`.
+    #[serde(default)]
+    pub nnx: Option<Evidence>,
     /// `TF_USE_LEGACY_KERAS`, where set.
     pub legacy: Option<Evidence>,
+}
+
+/// Why reading a `keras.json` ends in an exception.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KerasFault {
+    /// What is wrong, as the end of "`keras.json` …".
+    pub what: String,
+    /// Whether the exception is an `AttributeError`, over which TensorFlow passes when Keras raises it.
+    pub attribute: bool,
+    /// The file and the value.
+    pub evidence: Evidence,
 }
 
 /// JAX.

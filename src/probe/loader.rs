@@ -957,6 +957,8 @@ mod tests {
         assert_eq!(first.missing, []);
         let second = all[1].file.value().unwrap();
         assert_eq!(second.via, Via::AlreadyLoaded { by: "/cuda/libcublas.so.12".to_owned() });
+        let says = "/cuda/lt/libcublasLt.so.12 (already loaded through /cuda/libcublas.so.12)";
+        assert_eq!(second.evidence("libcublasLt.so.12").says, says);
         assert!(Search::new(&host).resolve("libcublasLt.so.12", &[]).file.is_absent());
     }
 

@@ -8,6 +8,7 @@ use crate::options::Options;
 use crate::probe::loader::Search;
 use crate::version::Dotted;
 
+mod archive;
 mod discovery;
 mod dists;
 mod folders;
@@ -19,6 +20,7 @@ mod nvidia;
 #[cfg(feature = "cli")]
 mod observed;
 mod paths;
+mod pyjson;
 mod record;
 mod requirement;
 mod tensorflow;
@@ -86,6 +88,7 @@ fn read(
     let version = layout.version.clone();
     let markers = markers(host, search, layout, version.value());
     let (sys_path, mut troubles) = paths::sys_path(host, layout);
+    troubles.extend(folders.open_archives(&sys_path));
     let found = dists::find(folders, layout, &sys_path, &markers, options.deep);
     let mut installed = found.dists;
     troubles.extend(found.troubles);
@@ -93,6 +96,7 @@ fn read(
     // TensorFlow's RECORD takes as long as all the rest, so the large ones are compared on a thread of their own.
     let large: Vec<(usize, String, String)> = (installed.iter().enumerate())
         .filter(|(_, dist)| dist.metadata.ends_with(".dist-info") && is_large(&dist.name))
+        .filter(|(_, dist)| !folders.is_archived(&dist.location))
         .map(|(index, dist)| (index, dist.location.clone(), join(&dist.metadata, "RECORD")))
         .collect();
     let (mut env, checks) = std::thread::scope(|scope| {
@@ -113,7 +117,7 @@ fn read(
         });
         let mut records: BTreeMap<usize, String> = BTreeMap::new();
         for (index, dist) in installed.iter_mut().enumerate() {
-            let wanted = options.deep || dist.name.starts_with("nvidia-");
+            let wanted = (options.deep || dist.name.starts_with("nvidia-")) && !folders.is_archived(&dist.location);
             if !dist.metadata.ends_with(".dist-info") || !wanted || is_large(&dist.name) {
                 continue;
             }
@@ -171,17 +175,16 @@ fn assemble(
     wheels: Wheels,
     installed: Vec<crate::facts::Dist>,
     sys_path: Vec<crate::facts::SysPathEntry>,
-    mut troubles: Vec<Trouble>,
+    troubles: Vec<Trouble>,
 ) -> PythonEnv {
     let importer = Importer { folders, sys_path: &sys_path, dists: &installed };
-    troubles.extend(importer.archives());
     let usual = tensorflow::usual_folders(&importer, &layout.prefix);
     let tensorflow = tensorflow::read(&importer, search, layout, &wheels, &usual);
     let mut jax = keras::jax(&importer, search, &layout.real_interpreter);
     for resolution in jax.iter_mut().flat_map(|jax| &mut jax.libraries) {
         wheels.annotate(folders, &installed, &usual, resolution, true);
     }
-    let modules = ["numpy", "openvino", "jax", "torch"]
+    let modules = ["numpy", "openvino", "jax", "torch", "flax"]
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), importer.versioned(name, &[])?)))
         .collect();

@@ -71,8 +71,9 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             .because_all(cx.view.gpus.first().map(|gpu| gpu.evidence.clone()))
             .row(title.1)
             .help(format!(
-                "take {} out of the loader's way (found through {}), so that the driver's own libcuda wins",
-                library.path, library.via
+                "take {} out of the loader's way ({}), so that the driver's own libcuda wins",
+                library.path,
+                library.via.how()
             ))
             .help("or update the driver, which makes the package needless");
         if users.is_empty() {

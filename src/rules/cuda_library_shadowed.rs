@@ -38,7 +38,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             out.applies();
             let Some((why, breaks)) = fault(&env, name, library, !resolution.others.is_empty()) else { continue };
             let mut finding = Finding::new(Subject::Env(env.index), format!("the wrong {name} wins: {}", library.path))
-                .because(Evidence::loader(name, format!("{} through {}", library.path, library.via)))
+                .because(library.evidence(name))
                 .because(Evidence::file(&library.path, why));
             if let Some(other) = resolution.others.first() {
                 let version = other.version.as_ref().map_or(String::new(), |version| format!(" {}", version.value));

@@ -48,7 +48,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             Subject::Env(env.index),
             format!("cuDNN {} would be loaded, and TensorFlow was built with {}", version.value, built),
         )
-        .because(Evidence::loader(&name, format!("{} through {}", library.path, library.via)))
+        .because(library.evidence(&name))
         .because(version.evidence.clone())
         .row(env.tf_row_ref())
         .so("TensorFlow lists the GPU, then refuses this cuDNN at the first convolution")

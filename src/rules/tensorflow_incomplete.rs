@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     summary: "Files of the installed TensorFlow are gone",
     docs: r"### What it means
 
-The metadata of TensorFlow is there, and files that its RECORD lists are not: an installation that broke off, or an uninstall of a twin distribution that removed the shared files.
+The metadata of TensorFlow is there, and files that its RECORD lists are not: an installation that broke off, or an uninstall of a twin distribution that removed the shared files. Or a zip or egg earlier on `sys.path` answers to `import tensorflow`: Python loads no native module out of an archive.
 
 ### Why it matters
 
@@ -22,7 +22,7 @@ The metadata of TensorFlow is there, and files that its RECORD lists are not: an
 
 ### How to fix it
 
-Install the same version again over what is left, without touching its dependencies.",
+Install the same version again over what is left, without touching its dependencies. An archive has to leave `sys.path`.",
     check,
 };
 
@@ -30,6 +30,20 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     for env in cx.view.envs() {
         let Some(tf) = env.tf() else { continue };
         out.applies();
+        if let Some(module) = tf.module.as_ref().filter(|module| module.archived && !module.namespace) {
+            out.find(
+                Finding::new(
+                    Subject::Env(env.index),
+                    "tensorflow comes from an archive, out of which Python loads no native module",
+                )
+                .because(Evidence::file(&module.path, format!("wins through {} on sys.path", module.entry)))
+                .help(format!("take {} off sys.path", module.entry))
+                .run("and install it as files", cx.view.install(env.env, "'tensorflow[and-cuda]'"))
+                .so("`import tensorflow` fails")
+                .breaks(Break::TfSees),
+            );
+            continue;
+        }
         let hollow = tf.module.as_ref().is_none_or(|module| module.namespace);
         if hollow && env.tf_dists().is_empty() {
             continue;

@@ -136,6 +136,12 @@ pub(super) fn head(text: &str) -> Head {
     head
 }
 
+/// Name and version of an egg by its own name, which its metadata folder does not bear.
+fn from_egg(egg: &str, folder: &str) -> Option<(String, String)> {
+    let stem = egg.rsplit('/').next()?.strip_suffix(".egg")?;
+    folder.eq_ignore_ascii_case("EGG-INFO").then(|| from_folder(&format!("{stem}.egg-info")))?
+}
+
 /// Name and version in the name of a metadata folder or file.
 fn from_folder(name: &str) -> Option<(String, String)> {
     let stem = name.strip_suffix(".dist-info").or_else(|| name.strip_suffix(".egg-info"))?;
@@ -165,7 +171,9 @@ pub(super) fn find(
         seen.push(&entry.path);
         let Some(listing) = folders.list(&entry.path) else { continue };
         for item in listing.iter() {
-            let Some((name, version)) = from_folder(&item.name) else { continue };
+            let Some((name, version)) = from_folder(&item.name).or_else(|| from_egg(&entry.path, &item.name)) else {
+                continue;
+            };
             found.count += 1;
             let path = join(&entry.path, &item.name);
             if !matters(&name) {
@@ -175,7 +183,7 @@ pub(super) fn find(
                 continue;
             }
             let folder = item.kind == Kind::Folder || (item.kind == Kind::Link && folders.host.is_dir(&path));
-            let dist = read(folders.host, &path, folder, &entry.path, (name, version), markers, &mut found.troubles);
+            let dist = read(folders, &path, folder, &entry.path, (name, version), markers, &mut found.troubles);
             found.dists.push(dist);
         }
     }
@@ -184,7 +192,7 @@ pub(super) fn find(
 }
 
 fn read(
-    host: &Host,
+    folders: &Folders<'_>,
     path: &str,
     folder: bool,
     location: &str,
@@ -200,7 +208,7 @@ fn read(
     } else {
         join(path, "PKG-INFO")
     };
-    match host.read_head(&file, HEAD) {
+    match folders.read_head(&file, HEAD) {
         Ok(bytes) => {
             let head = head(&String::from_utf8_lossy(&bytes));
             if let Some(name) = head.name {
@@ -219,7 +227,7 @@ fn read(
     }
     if folder && path.ends_with(".dist-info") {
         let small = |name: &str| {
-            host.read_head(join(path, name), SMALL).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            folders.read_head(&join(path, name), SMALL).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         };
         dist.installer = small("INSTALLER").map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         if is_tensorflow(&dist.name) || dist.name == "jaxlib" {
@@ -230,7 +238,7 @@ fn read(
                 .take(64)
                 .collect();
         }
-        if host.lstat(join(path, "direct_url.json")).is_ok() {
+        if folders.host.lstat(join(path, "direct_url.json")).is_ok() {
             dist.editable = small("direct_url.json").and_then(|text| editable(&text));
         }
     }

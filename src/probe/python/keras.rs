@@ -6,8 +6,9 @@ use super::dists;
 use super::layout::join;
 use super::literal;
 use super::modules::Importer;
-use crate::facts::{Evidence, Jax, KerasConfig, Module, Probed, Torch};
-use crate::host::{Host, Kind};
+use super::pyjson::{self, Document, Field, Value};
+use crate::facts::{Evidence, Jax, KerasConfig, KerasFault, Module, Probed, Torch};
+use crate::host::{Host, Kind, TEXT_LIMIT, Why};
 use crate::probe::loader::Search;
 
 /// What `import keras` gives.
@@ -28,48 +29,166 @@ pub(super) fn config(host: &Host) -> KerasConfig {
         ..KerasConfig::default()
     };
     // Set and empty counts: Keras then reads `keras.json` of the working folder.
-    let (folder, evidence) = if let Some(folder) = host.env("KERAS_HOME") {
-        let folder = host.absolute(folder).to_string_lossy().into_owned();
-        (folder.clone(), Evidence::env("KERAS_HOME", folder))
+    let (folder, evidence, other) = if let Some(folder) = host.env("KERAS_HOME") {
+        let folder = expanded(host, folder);
+        (folder.clone(), Evidence::env("KERAS_HOME", folder), None)
     } else {
-        match host.home().filter(|home| may_write(host, home)) {
-            Some(home) => {
-                let folder = join(home, ".keras");
-                (folder.clone(), Evidence::env("HOME", folder))
-            }
-            None => ("/tmp/.keras".to_owned(), Evidence::file("/tmp", "/tmp/.keras")),
+        let own = host.home().map(|home| join(home, ".keras"));
+        match (own, host.home().is_some_and(|home| may_write(host, home))) {
+            (Some(folder), true) => (folder.clone(), Evidence::env("HOME", folder), None),
+            (own, _) => ("/tmp/.keras".to_owned(), Evidence::file("/tmp", "/tmp/.keras"), own),
         }
     };
     config.folder = Some(evidence);
     let path = join(&folder, "keras.json");
-    match host.read_lossy(&path) {
-        Err(error) if error.is_absent() => config.file = Probed::Absent,
-        Err(error) => config.file = Probed::failed(error.to_string()),
-        Ok(text) => match backend(&text) {
-            Ok(Some((backend, line))) => {
-                let says = format!("\"backend\": \"{backend}\"");
-                config.file = Probed::found(backend, Evidence::file(path, says).line(line));
-            }
-            Ok(None) => config.file = Probed::Absent,
-            Err((why, line)) => {
-                config.file = Probed::failed(format!("{path} is no valid JSON object"));
-                config.invalid = Some(Evidence::file(path, why).line(line));
-            }
-        },
-    }
+    let reading = Reading::of(host, &path);
+    // TensorFlow does not ask whether the home folder may be written to.
+    config.tensorflow_fault = match other {
+        Some(folder) => Reading::of(host, &join(&folder, "keras.json")).fault,
+        None => reading.fault.clone(),
+    };
+    config.file = reading.backend;
+    config.invalid = reading.invalid;
+    config.fault = reading.fault;
+    config.nnx = match host.env("KERAS_NNX_ENABLED") {
+        Some(value) => {
+            matches!(value.to_lowercase().as_str(), "true" | "1").then(|| Evidence::env("KERAS_NNX_ENABLED", value))
+        }
+        None => reading.nnx,
+    };
     config
 }
 
-/// `backend` of a `keras.json`, with its line; the error tells what is wrong and where.
-fn backend(text: &str) -> Result<Option<(String, u32)>, (String, u32)> {
-    let json: serde_json::Value = serde_json::from_str(text)
-        .map_err(|error| (error.to_string(), u32::try_from(error.line()).unwrap_or(1).max(1)))?;
-    let serde_json::Value::Object(map) = json else { return Err(("not an object".to_owned(), 1)) };
-    let Some(value) = map.get("backend") else { return Ok(None) };
-    let name = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let line =
-        (1u32..).zip(text.lines()).find(|(_, line)| line.contains("\"backend\"")).map_or(1, |(number, _)| number);
-    Ok(Some((name.chars().take(200).collect(), line)))
+/// A folder with `~` in front replaced as `os.path.expanduser` does; of other users' homes nothing is known.
+fn expanded(host: &Host, folder: &str) -> String {
+    let home = folder.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/')).zip(host.home());
+    match home {
+        Some((rest, home)) => format!("{}{rest}", home.trim_end_matches('/')),
+        None => host.absolute(folder).to_string_lossy().into_owned(),
+    }
+}
+
+/// What one `keras.json` says to those who read it.
+#[derive(Debug)]
+struct Reading {
+    backend: Probed<String>,
+    invalid: Option<Evidence>,
+    fault: Option<KerasFault>,
+    nnx: Option<Evidence>,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self { backend: Probed::Absent, invalid: None, fault: None, nnx: None }
+    }
+}
+
+impl Reading {
+    fn of(host: &Host, path: &str) -> Self {
+        let error = match host.read(path, TEXT_LIMIT) {
+            Ok(bytes) => return Self::from(path, &bytes),
+            Err(error) => error,
+        };
+        if error.is_absent() {
+            return Self::default();
+        }
+        // `os.path.exists` holds and `open` fails: an `OSError`, which nobody catches. Who may read a file of
+        // a recorded tree is another matter, and what is neither file nor folder is left alone.
+        let fault = match (&error.why, host.stat(path)) {
+            (Why::NotRegular, Ok(stat)) if stat.kind == Kind::Folder => Some("is a folder"),
+            (Why::Denied, Ok(_)) if !host.is_rooted() => Some("may not be read"),
+            _ => None,
+        };
+        Self {
+            backend: match (&error.why, host.stat(path)) {
+                // Behind a folder that may not be entered it does not exist for Keras.
+                (Why::Denied, Err(_)) if !host.is_rooted() => Probed::Absent,
+                _ => Probed::failed(error.to_string()),
+            },
+            fault: fault.map(|what| KerasFault {
+                what: what.to_owned(),
+                attribute: false,
+                evidence: Evidence::file(path, what),
+            }),
+            ..Self::default()
+        }
+    }
+
+    fn from(path: &str, bytes: &[u8]) -> Self {
+        let fields = match pyjson::read(bytes) {
+            Document::Object(fields) => fields,
+            Document::Other(value) => {
+                let what = format!("holds {} instead of an object", kind_of(&value));
+                let evidence = Evidence::file(path, &what);
+                return Self {
+                    backend: Probed::failed(format!("{path} {what}")),
+                    fault: Some(KerasFault { what, attribute: true, evidence }),
+                    ..Self::default()
+                };
+            }
+            Document::Invalid { why, line } => {
+                return Self {
+                    backend: Probed::failed(format!("{path} is no valid JSON")),
+                    invalid: Some(Evidence::file(path, why).line(line)),
+                    ..Self::default()
+                };
+            }
+            Document::Deep => {
+                return Self {
+                    backend: Probed::failed(format!("{path} nests too deep for some releases of Python")),
+                    ..Self::default()
+                };
+            }
+        };
+        let evidence = |key: &str, field: &Field| {
+            Evidence::file(path, format!("\"{key}\": {}", field.raw)).line(pyjson::line_at(bytes, field.at))
+        };
+        let mut reading = Self::default();
+        if let Some(field) = fields.get("backend") {
+            let name = match &field.value {
+                Value::Text(name) => name.chars().take(200).collect(),
+                _ => field.raw.clone(),
+            };
+            reading.backend = Probed::found(name, evidence("backend", field));
+        }
+        reading.nnx =
+            fields.get("nnx_enabled").filter(|field| field.value.is_true()).map(|f| evidence("nnx_enabled", f));
+        // In the order in which they are looked at: the first wrong one is the one that is told.
+        let one_of =
+            |value: &Value, names: &[&str]| matches!(value, Value::Text(name) if names.contains(&name.as_str()));
+        let faulty = [
+            ("floatx", "`float16`, `float32` or `float64`"),
+            ("epsilon", "a number with a point or an exponent"),
+            ("image_data_format", "`channels_last` or `channels_first`"),
+        ]
+        .into_iter()
+        .find_map(|(key, wanted)| {
+            let field = fields.get(key)?;
+            let right = match key {
+                "floatx" => one_of(&field.value, &["float16", "float32", "float64"]),
+                "epsilon" => matches!(field.value, Value::Float { .. }),
+                _ => one_of(&field.value, &["channels_last", "channels_first"]),
+            };
+            (!right).then_some((key, wanted, field))
+        });
+        reading.fault = faulty.map(|(key, wanted, field)| KerasFault {
+            what: format!("has an `{key}` that is not {wanted}"),
+            attribute: false,
+            evidence: evidence(key, field),
+        });
+        reading
+    }
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "`null`",
+        Value::Bool(_) => "a truth value",
+        Value::Int { .. } | Value::Float { .. } => "a number",
+        Value::Text(_) => "a string",
+        Value::List { .. } => "a list",
+        Value::Object { .. } => "an object",
+    }
 }
 
 /// Whether the user may write into a folder, as Keras asks before it uses the home folder.
@@ -215,6 +334,73 @@ mod tests {
     fn a_broken_file_is_told_with_its_line() {
         let config = config_of(&[("root/.keras/keras.json", "{\n \"backend\": \"jax\",\n}\n")], &[("HOME", "/root")]);
         assert_eq!(config.invalid.unwrap().line, Some(3));
+        assert!(config.fault.is_none() && config.tensorflow_fault.is_none());
+    }
+
+    #[test]
+    fn what_ends_an_import_is_told() {
+        let fault = |text: &str| Reading::from("k", text.as_bytes()).fault.map(|fault| (fault.attribute, fault.what));
+        for text in ["[]", "null", "\"jax\"", "3", "NaN", " true "] {
+            assert!(fault(text).is_some_and(|(attribute, _)| attribute), "{text}");
+        }
+        for text in [
+            r#"{"floatx": "float31"}"#,
+            r#"{"floatx": 3}"#,
+            r#"{"floatx": []}"#,
+            r#"{"floatx": null}"#,
+            r#"{"floatx": "Float32"}"#,
+            r#"{"floatx": "bfloat16"}"#,
+            r#"{"epsilon": "x"}"#,
+            r#"{"epsilon": true}"#,
+            r#"{"epsilon": 1}"#,
+            r#"{"epsilon": null}"#,
+            r#"{"image_data_format": "NHWC"}"#,
+        ] {
+            assert!(fault(text).is_some_and(|(attribute, _)| !attribute), "{text}");
+        }
+        for text in [
+            "{}",
+            "",
+            "{",
+            r#"{"backend": "theano"}"#,
+            r#"{"floatx": "float32", "epsilon": NaN, "image_data_format": "channels_first"}"#,
+            r#"{"epsilon": Infinity}"#,
+            r#"{"epsilon": 1e-07}"#,
+            r#"{"floatx": 3, "floatx": "float16"}"#,
+        ] {
+            assert_eq!(fault(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_backend_beside_nan_is_not_lost_and_one_that_is_no_string_is_kept_as_written() {
+        let of = |text: &str| Reading::from("k", text.as_bytes()).backend;
+        assert_eq!(of(r#"{"backend": "jax", "epsilon": Infinity}"#).value().unwrap(), "jax");
+        assert_eq!(of("{\n\"backend\": NaN}").value().unwrap(), "NaN");
+        assert_eq!(of("{\n\"backend\": NaN}").evidence().unwrap().line, Some(2));
+        assert_eq!(of(r#"{"backend": "theano", "backend": "jax"}"#).value().unwrap(), "jax");
+        assert_eq!(of(r#"{"backend": []}"#).value().unwrap(), "[]");
+        assert!(of(r#"{"Backend": "jax"}"#).is_absent());
+    }
+
+    #[test]
+    fn tensorflow_reads_the_home_folder_even_where_keras_does_not() {
+        let files = [("tmp/.keras/keras.json", "[]"), ("root/x", "")];
+        let config = config_of(&files, &[("HOME", "/gone")]);
+        assert!(config.fault.is_some() && config.tensorflow_fault.is_none());
+        let config = config_of(&[("root/.keras/keras.json/x", "")], &[("HOME", "/root")]);
+        assert_eq!(config.fault.unwrap().what, "is a folder");
+        assert!(config.tensorflow_fault.is_some());
+    }
+
+    #[test]
+    fn a_tilde_in_keras_home_is_the_home_folder() {
+        let file = [("root/k/keras.json", r#"{"backend": "jax", "nnx_enabled": 1}"#)];
+        let config = config_of(&file, &[("HOME", "/root"), ("KERAS_HOME", "~/k")]);
+        assert_eq!(config.file.value().unwrap(), "jax");
+        assert_eq!(config.nnx.unwrap().says, "\"nnx_enabled\": 1");
+        let env = [("HOME", "/root"), ("KERAS_HOME", "~/k"), ("KERAS_NNX_ENABLED", "no")];
+        assert!(config_of(&file, &env).nnx.is_none());
     }
 
     #[test]
@@ -229,7 +415,7 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(text in "[{}\\[\\]\":,a-z\\\\\\n 0-9]{0,80}") {
-            let _ = backend(&text);
+            let _ = Reading::from("k", text.as_bytes());
             let _ = cuda_of(&text, "v");
         }
     }

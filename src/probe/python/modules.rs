@@ -4,7 +4,7 @@ use super::dists;
 use super::folders::{Folders, find};
 use super::layout::join;
 use super::literal;
-use crate::facts::{Dist, Evidence, Module, PathOrigin, SysPathEntry, Trouble};
+use crate::facts::{Dist, Evidence, Module, PathOrigin, SysPathEntry};
 use crate::host::Kind;
 
 /// Where the import system would look, and what was installed there.
@@ -33,6 +33,7 @@ impl Importer<'_, '_> {
                 winner.hides.push(path);
             } else {
                 *slot = Some(Module {
+                    archived: self.folders.is_archived(&path),
                     path,
                     entry: entry.path.clone(),
                     origin: Some(entry.origin.clone()),
@@ -93,7 +94,7 @@ impl Importer<'_, '_> {
         let mut module = self.module(name)?;
         for file in files {
             let path = join(&module.path, file);
-            let Ok(text) = self.folders.host.read_lossy(&path) else { continue };
+            let Ok(text) = self.folders.read_lossy(&path) else { continue };
             if let Some((version, line)) = stated_version(&text) {
                 let says = format!("__version__ = {version:?}");
                 module.version = Some(version);
@@ -106,18 +107,6 @@ impl Importer<'_, '_> {
             module.version_from = Some(Evidence::package(&dist.metadata, format!("{} {}", dist.name, dist.version)));
         }
         Some(module)
-    }
-
-    /// Archives on `sys.path` that may hold modules; they are named and not opened.
-    pub(super) fn archives(&self) -> Vec<Trouble> {
-        self.sys_path
-            .iter()
-            .filter(|entry| entry.origin != PathOrigin::Stdlib && self.folders.host.is_file(&entry.path))
-            .map(|entry| Trouble {
-                at: entry.path.clone(),
-                why: "an archive on sys.path; its modules are not looked at".to_owned(),
-            })
-            .collect()
     }
 }
 
@@ -163,6 +152,41 @@ mod tests {
         let module = importer(&all[2..]).versioned("keras", &["src/version.py"]).unwrap();
         assert_eq!(module.version.as_deref(), Some("3.1.0"));
         assert!(importer(&all[..]).module("torch").is_none());
+    }
+
+    #[test]
+    fn an_archive_counts_like_a_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let metadata = b"Metadata-Version: 2.1\nName: keras\nVersion: 3.9.9\n";
+        let bytes = crate::probe::python::archive::tests::zip(&[
+            ("in/keras/__init__.py", false, b""),
+            ("in/keras/src/version.py", true, b"__version__ = '3.9.9'\n"),
+            ("in/keras-3.9.9.dist-info/METADATA", true, metadata),
+            ("in/numpy.cpython-311-x86_64-linux-gnu.so", false, b""),
+            ("in/jax/readme.txt", false, b""),
+        ]);
+        fs::write(dir.path().join("a.zip"), bytes).unwrap();
+        let egg =
+            [("torch/__init__.py", false, &b""[..]), ("EGG-INFO/PKG-INFO", true, b"Name: torch\nVersion: 2.5.1\n")];
+        fs::write(dir.path().join("torch-2.5.1-py3.11.egg"), crate::probe::python::archive::tests::zip(&egg)).unwrap();
+        fs::write(dir.path().join("b.zip"), "nothing").unwrap();
+        let host = Host::rooted(dir.path(), BTreeMap::new()).unwrap();
+        let folders = Folders::new(&host);
+        let paths = ["/a.zip/in", "/torch-2.5.1-py3.11.egg", "/b.zip", "/gone"];
+        let sys_path = paths.map(|path| SysPathEntry { path: path.to_owned(), origin: PathOrigin::PythonPath });
+        let troubles = folders.open_archives(&sys_path);
+        assert_eq!(troubles.iter().map(|trouble| trouble.at.as_str()).collect::<Vec<_>>(), ["/b.zip"]);
+        let layout = super::super::layout::Layout::default();
+        let found = dists::find(&folders, &layout, &sys_path, &super::super::requirement::MarkerEnv::default(), false);
+        let pairs: Vec<_> = found.dists.iter().map(|dist| (dist.name.as_str(), dist.version.as_str())).collect();
+        assert_eq!(pairs, [("keras", "3.9.9"), ("torch", "2.5.1")]);
+        let importer = Importer { folders: &folders, sys_path: &sys_path, dists: &found.dists };
+        let keras = importer.versioned("keras", &["src/version.py"]).unwrap();
+        assert_eq!((keras.path.as_str(), keras.version.as_deref()), ("/a.zip/in/keras", Some("3.9.9")));
+        assert!(keras.archived && keras.dist == Some(0));
+        assert_eq!(importer.versioned("torch", &[]).unwrap().version.as_deref(), Some("2.5.1"));
+        assert!(importer.module("numpy").is_none());
+        assert!(importer.module("jax").unwrap().namespace);
     }
 
     #[test]
