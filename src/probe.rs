@@ -19,6 +19,7 @@ pub mod machine;
 pub mod pci;
 pub mod project;
 pub mod python;
+pub mod symbols;
 pub mod toolkit;
 
 /// Reads everything, the parts side by side.

@@ -652,7 +652,7 @@ impl<'a> EnvView<'_, 'a> {
                 let resolution = self.resolution(&name);
                 let usable = resolution
                     .and_then(|resolution| resolution.file.value())
-                    .is_some_and(|library| library.missing.is_empty());
+                    .is_some_and(|library| library.missing.is_empty() && library.unresolved.is_empty());
                 (!usable).then_some((name, resolution))
             })
             .collect()

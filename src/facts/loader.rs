@@ -64,6 +64,9 @@ pub struct Library {
     pub needed: Vec<String>,
     /// Names that it needs, directly or further down, and that nothing provides.
     pub missing: Vec<MissingNeeded>,
+    /// Symbols that it, or what it needs, asks of another library in vain; a few of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unresolved: Vec<Unresolved>,
     /// The libraries that it brings along: name and file, for those named `libcu*`, `libnv*`.
     pub brings: Vec<Brought>,
     /// The installed Python distribution that owns the file, as `name version`.
@@ -93,6 +96,24 @@ pub struct MissingNeeded {
     pub name: String,
     /// The library whose DT_NEEDED names it.
     pub by: String,
+}
+
+/// A symbol that is asked of a library which does not have it: opening with `RTLD_NOW` fails.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unresolved {
+    /// The symbol.
+    pub symbol: String,
+    /// The library that asks.
+    pub by: String,
+    /// The library that is to have it, as it was asked for.
+    pub of: String,
+    /// The file that was loaded under that name.
+    pub file: String,
+    /// The entry of `LD_LIBRARY_PATH` that it lies in, as written.
+    pub entry: Option<String>,
+    /// The installed Python distribution that owns the file, as `name version`.
+    pub owner: Option<String>,
 }
 
 /// Why a file wins the search.

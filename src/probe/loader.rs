@@ -8,17 +8,22 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::facts::loader::{Brought, Candidate, Library, MissingNeeded, Reading, Rejected, SearchFolder, Via};
+use crate::facts::loader::{
+    Brought, Candidate, Library, MissingNeeded, Reading, Rejected, SearchFolder, Unresolved, Via,
+};
 use crate::facts::{Dynamic, Evidence, Loader, Probed, Resolution};
 use crate::host::{Host, HostError, Stat, Why};
 use crate::probe::elf::{self, ElfError, Object, Wanted};
 use crate::probe::ld_cache::{self, Cache};
+use crate::probe::symbols::{self, Symbols};
 use crate::version::Dotted;
 
 /// Libraries that one process holds at most.
 const MOST_LOADED: usize = 4096;
 /// Entries of a search path or of a list of preloads that are looked at.
 const MOST_ENTRIES: usize = 4096;
+/// Symbols asked in vain that are kept for one library.
+const MOST_UNRESOLVED: usize = 3;
 /// Names of the C library itself: a process that opens libraries has it already.
 const C_LIBRARY: [&str; 6] = ["libc.so.6", "libm.so.6", "libdl.so.2", "librt.so.1", "libpthread.so.0", "libutil.so.1"];
 const PRELOAD_FILE: &str = "/etc/ld.so.preload";
@@ -34,6 +39,7 @@ pub struct Search<'h> {
     uncached: Vec<String>,
     levels: Vec<&'static str>,
     objects: Mutex<HashMap<PathBuf, Known>>,
+    symbols: Mutex<HashMap<(u64, u64), Option<Arc<Symbols>>>>,
     folders: Mutex<HashMap<PathBuf, Arc<[String]>>>,
     processes: Mutex<HashMap<Vec<String>, Arc<Process>>>,
 }
@@ -153,6 +159,7 @@ impl<'h> Search<'h> {
             uncached,
             levels,
             objects: Mutex::default(),
+            symbols: Mutex::default(),
             folders: Mutex::default(),
             processes: Mutex::default(),
         }
@@ -348,6 +355,7 @@ impl<'h> Search<'h> {
         };
         self.load_needed(process, &[index]);
         let (brings, missing) = process.consequences(index);
+        let unresolved = if missing.is_empty() { self.unresolved(process, index) } else { Vec::new() };
         let chosen = &process.loaded[index];
         let real = self.host.real_text(&chosen.path);
         let soname = chosen.object.dynamic.soname.clone();
@@ -358,6 +366,7 @@ impl<'h> Search<'h> {
             soname,
             needed: chosen.object.dynamic.needed.clone(),
             missing,
+            unresolved,
             brings,
             owner: None,
             size: chosen.stat.size,
@@ -374,9 +383,53 @@ impl<'h> Search<'h> {
                 return resolution;
             }
         }
+        if !library.unresolved.is_empty() {
+            process.truncate(before);
+        }
         let evidence = library.evidence(name);
         resolution.file = Probed::found(library, evidence);
         resolution
+    }
+
+    /// Symbols that a library, or one that it brings along, asks of another in vain. NVIDIA's libraries alone: those
+    /// of the C library are there or nothing runs at all.
+    fn unresolved(&self, process: &Process, root: usize) -> Vec<Unresolved> {
+        let mut unresolved = Vec::new();
+        for index in process.closure(root) {
+            let asking = &process.loaded[index];
+            if !asking.object.dynamic.needed.iter().any(|name| is_nvidia(name)) {
+                continue;
+            }
+            let Some(symbols) = self.symbols(asking) else { continue };
+            for (of, names) in symbols.asked.iter().filter(|(of, _)| is_nvidia(of)) {
+                let Some(asked) = process.names.get(of).and_then(|&index| process.loaded.get(index)) else { continue };
+                let Some(offering) = self.symbols(asked) else { continue };
+                let lacking = names.iter().filter(|name| !offering.offered.contains(*name));
+                for symbol in lacking.take(MOST_UNRESOLVED.saturating_sub(unresolved.len())) {
+                    let folder = folder_of(&asked.path);
+                    let entry = process.library_path.iter().find(|entry| Some(&entry.path) == folder.as_ref());
+                    unresolved.push(Unresolved {
+                        symbol: symbol.clone(),
+                        by: asking.path.clone(),
+                        of: of.clone(),
+                        file: asked.path.clone(),
+                        entry: entry.map(|folder| folder.entry.clone()),
+                        owner: None,
+                    });
+                }
+            }
+        }
+        unresolved
+    }
+
+    /// The symbols of a loaded library, read once.
+    fn symbols(&self, library: &Loaded) -> Option<Arc<Symbols>> {
+        if let Some(known) = hold(&self.symbols).get(&library.stat.id) {
+            return known.clone();
+        }
+        let read = self.host.open(&library.path).ok().and_then(|file| symbols::read(&file)).map(Arc::new);
+        hold(&self.symbols).insert(library.stat.id, read.clone());
+        read
     }
 
     /// Why a name that was not found may be there all the same: the cache that is not here would list it.
@@ -729,6 +782,21 @@ impl Process {
             .map_or_else(|| "the program's start".to_owned(), |loader| self.loaded[loader].path.clone())
     }
 
+    /// A library and all that it needs, itself first.
+    fn closure(&self, root: usize) -> Vec<usize> {
+        let mut queue = vec![root];
+        let mut at = 0;
+        while let Some(&index) = queue.get(at) {
+            at += 1;
+            for found in self.loaded[index].needs.iter().flatten().filter_map(|need| need.library) {
+                if !queue.contains(&found) {
+                    queue.push(found);
+                }
+            }
+        }
+        queue
+    }
+
     /// What a library brings along, and what is missing for it.
     fn consequences(&self, root: usize) -> (Vec<Brought>, Vec<MissingNeeded>) {
         let (mut brings, mut missing) = (Vec::new(), Vec::new());
@@ -747,7 +815,7 @@ impl Process {
                 };
                 if seen.insert(found) {
                     queue.push(found);
-                    if need.name.starts_with("libcu") || need.name.starts_with("libnv") {
+                    if is_nvidia(&need.name) {
                         let path = self.loaded[found].path.clone();
                         brings.push(Brought { name: need.name.clone(), path });
                     }
@@ -782,6 +850,10 @@ fn join(folder: &str, name: &str) -> String {
 fn folder_of(path: &str) -> Option<String> {
     let (folder, _) = path.rsplit_once('/')?;
     Some(if folder.is_empty() { "/" } else { folder }.to_owned())
+}
+
+fn is_nvidia(name: &str) -> bool {
+    name.starts_with("libcu") || name.starts_with("libnv")
 }
 
 fn is_c_library(name: &str) -> bool {

@@ -27,7 +27,7 @@ Where the file is on the disk, put its folder on `LD_LIBRARY_PATH` or use a Tens
 };
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
-    for env in cx.view.envs().filter(super::super::view::EnvView::wants_cuda) {
+    for env in cx.view.envs().filter(EnvView::wants_cuda) {
         let wanted = env.wanted();
         if wanted.is_empty() {
             let version = env.tf_version_text().unwrap_or("of unknown version");
@@ -136,7 +136,8 @@ fn needed_in_turn(cx: &Cx<'_>, env: &EnvView<'_, '_>, out: &mut Judgment) {
         .into_iter()
         .filter_map(|(name, resolution)| {
             let resolution = resolution.filter(|resolution| resolution.others.is_empty())?;
-            Some((name, resolution.file.value()?))
+            // One that lacks a symbol has all its libraries, and one of them is the wrong one.
+            Some((name, resolution.file.value().filter(|library| !library.missing.is_empty())?))
         })
         .collect();
     let mut needed: Vec<&str> =

@@ -1,7 +1,7 @@
 //! Rule `cuda-library-shadowed`: a wrong copy of a CUDA library wins the search over the right one.
 
 use super::{Cx, Family, Rule, layer};
-use crate::facts::{Evidence, Library, Via};
+use crate::facts::{Evidence, Library, Unresolved, Via};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::version::Dotted;
 use crate::view::{EnvView, lower_bound};
@@ -36,6 +36,10 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 continue;
             };
             out.applies();
+            if let Some(unresolved) = library.unresolved.first() {
+                out.find(foreign_part(cx, &env, name, library, unresolved));
+                break;
+            }
             let Some((why, breaks)) = fault(&env, name, library, !resolution.others.is_empty()) else { continue };
             let mut finding = Finding::new(Subject::Env(env.index), format!("the wrong {name} wins: {}", library.path))
                 .because(library.evidence(name))
@@ -49,6 +53,38 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             // The same folder shadows its neighbours too: one finding is enough.
             break;
         }
+    }
+}
+
+/// A library whose neighbour comes from another release and lacks what it asks for.
+fn foreign_part(cx: &Cx<'_>, env: &EnvView<'_, '_>, name: &str, library: &Library, lacking: &Unresolved) -> Finding {
+    let short = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+    let owner = lacking.owner.as_ref().map_or(String::new(), |owner| format!(" ({owner})"));
+    let finding = Finding::new(
+        Subject::Env(env.index),
+        format!("the {} that wins is from another release: {} does not open with it", lacking.of, short(&lacking.by)),
+    )
+    .because(Evidence::loader(
+        &lacking.by,
+        format!("asks {} for the symbol {}, which the file that wins does not have", lacking.of, lacking.symbol),
+    ))
+    .because(Evidence::loader(&lacking.of, format!("{}{owner} is loaded under that name", lacking.file)))
+    .because_all(library.owner.iter().map(|owner| Evidence::loader(name, format!("{} ({owner})", library.path))))
+    .row(env.tf_row_ref())
+    .breaks(Break::TfSees)
+    .so(format!("TensorFlow opens {name} with all its symbols at once, cannot, and lists no GPU"));
+    if let Some(entry) = &lacking.entry {
+        return finding.run(
+            format!("take `{entry}` off LD_LIBRARY_PATH"),
+            format!("export LD_LIBRARY_PATH=$(printf %s \"$LD_LIBRARY_PATH\" | tr : '\\n' | grep -vxF '{entry}' | paste -sd: -)"),
+        );
+    }
+    match (&lacking.owner, env.tf_version_text()) {
+        (Some(_), Some(version)) => finding.run(
+            "install the CUDA libraries that this release asks for, of one release",
+            cx.view.install(env.env, &format!("--upgrade 'tensorflow[and-cuda]=={version}'")),
+        ),
+        _ => finding.help(format!("give {} the copy of {} that it was made with", short(&lacking.by), lacking.of)),
     }
 }
 

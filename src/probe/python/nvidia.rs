@@ -90,6 +90,12 @@ impl Wheels {
             Probed::Found { value, .. } => {
                 let owner = self.owner(&value.real, value.size).and_then(|index| dists.get(index));
                 value.owner = owner.map(|dist| format!("{} {}", dist.name, dist.version));
+                for unresolved in &mut value.unresolved {
+                    let real = folders.host.real_text(&unresolved.file);
+                    let size = folders.host.stat(&real).map_or(0, |stat| stat.size);
+                    let owner = self.owner(&real, size).and_then(|index| dists.get(index));
+                    unresolved.owner = owner.map(|dist| format!("{} {}", dist.name, dist.version));
+                }
                 if let Some(version) = version(folders.host, &resolution.name, &value.real, owner, header) {
                     value.version = Some(version);
                 }

@@ -1,0 +1,221 @@
+//! Reads which symbols a shared library asks of which other library, and which it offers; resolves nothing itself.
+//!
+//! Frameworks open CUDA's libraries with `RTLD_NOW`: one symbol that is asked for and not there ends the call. Only
+//! versioned symbols are read, because only they name the library they are expected in. 64-bit little-endian
+//! objects alone, which is what CUDA exists for.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::host::OpenFile;
+
+/// Bytes of one table read at most; libcublas has some 50 KB of each.
+const LARGEST_TABLE: u64 = 16 << 20;
+/// Section headers read at most.
+const MOST_SECTIONS: u16 = 4096;
+/// Entries of the table of needed versions followed at most.
+const MOST_VERSIONS: usize = 4096;
+
+/// The symbols of a library, as far as other libraries have to do with them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Symbols {
+    /// What it asks for, by the SONAME of the library that is to have it; weak symbols left out.
+    pub asked: BTreeMap<String, Vec<String>>,
+    /// What it offers.
+    pub offered: HashSet<String>,
+}
+
+struct Section {
+    kind: u32,
+    offset: u64,
+    size: u64,
+    link: u32,
+}
+
+fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
+    let bytes = bytes.get(at..at.checked_add(length)?)?;
+    Some(bytes.iter().rev().fold(0, |value, &byte| (value << 8) | u64::from(byte)))
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    number(bytes, at, 2).and_then(|value| u16::try_from(value).ok())
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    number(bytes, at, 4).and_then(|value| u32::try_from(value).ok())
+}
+
+/// The text at an offset of a string table.
+fn text(strings: &[u8], at: u32) -> Option<&str> {
+    let rest = strings.get(usize::try_from(at).ok()?..)?;
+    let end = rest.iter().position(|&byte| byte == 0)?;
+    std::str::from_utf8(&rest[..end]).ok()
+}
+
+/// Reads them; `None` where the file has no such tables or they cannot be made sense of.
+pub fn read(file: &OpenFile) -> Option<Symbols> {
+    let header = file.read_at(0, 64).ok()?;
+    if !header.starts_with(b"\x7fELF\x02\x01") {
+        return None;
+    }
+    let (offset, stride, count) = (number(&header, 40, 8)?, half(&header, 58)?, half(&header, 60)?);
+    if stride != 64 || count > MOST_SECTIONS {
+        return None;
+    }
+    let bytes = file.read_at(offset, usize::from(stride) * usize::from(count)).ok()?;
+    let sections: Vec<Section> = bytes
+        .chunks_exact(64)
+        .filter_map(|bytes| {
+            Some(Section {
+                kind: word(bytes, 4)?,
+                offset: number(bytes, 24, 8)?,
+                size: number(bytes, 32, 8)?,
+                link: word(bytes, 40)?,
+            })
+        })
+        .collect();
+    let table = |section: &Section| -> Option<Vec<u8>> {
+        (section.size <= LARGEST_TABLE)
+            .then(|| file.read_at(section.offset, usize::try_from(section.size).ok()?).ok())
+            .flatten()
+    };
+    let find = |kind: u32| sections.iter().find(|section| section.kind == kind);
+    // SHT_DYNSYM, SHT_GNU_verneed, SHT_GNU_versym.
+    let symbols = find(11)?;
+    let strings = table(sections.get(usize::try_from(symbols.link).ok()?)?)?;
+    let indexes = find(0x6fff_ffff).and_then(&table).unwrap_or_default();
+    let versions = match find(0x6fff_fffe).and_then(&table) {
+        Some(bytes) => needed_versions(&bytes, &strings),
+        None => BTreeMap::new(),
+    };
+    let mut read = Symbols::default();
+    for (index, symbol) in table(symbols)?.chunks_exact(24).enumerate().skip(1) {
+        let (Some(name), Some(&info), Some(home)) = (word(symbol, 0), symbol.get(4), half(symbol, 6)) else { continue };
+        let Some(name) = text(&strings, name) else { continue };
+        // STB_GLOBAL and STB_WEAK; STB_GNU_UNIQUE counts as global.
+        let binding = info >> 4;
+        if home != 0 {
+            if binding != 0 {
+                read.offered.insert(name.to_owned());
+            }
+        } else if binding == 1
+            && let Some(version) = half(&indexes, index * 2)
+            && let Some(&file) = versions.get(&(version & 0x7fff))
+        {
+            read.asked.entry(file.to_owned()).or_default().push(name.to_owned());
+        }
+    }
+    Some(read)
+}
+
+/// The library that each version index stands for.
+fn needed_versions<'s>(bytes: &[u8], strings: &'s [u8]) -> BTreeMap<u16, &'s str> {
+    let mut versions = BTreeMap::new();
+    let mut at = 0_usize;
+    let step = |at: usize, by: Option<u32>| at.checked_add(usize::try_from(by?).ok()?);
+    for _ in 0..MOST_VERSIONS {
+        let Some(name) = word(bytes, at.saturating_add(4)).and_then(|name| text(strings, name)) else { break };
+        let count = half(bytes, at.saturating_add(2)).unwrap_or(0);
+        let Some(mut one) = step(at, word(bytes, at.saturating_add(8))) else { break };
+        for _ in 0..count {
+            if versions.len() >= MOST_VERSIONS {
+                return versions;
+            }
+            if let Some(index) = half(bytes, one.saturating_add(6)) {
+                versions.insert(index & 0x7fff, name);
+            }
+            match word(bytes, one.saturating_add(12)) {
+                Some(next) if next > 0 => one = one.saturating_add(next as usize),
+                _ => break,
+            }
+        }
+        match word(bytes, at.saturating_add(12)) {
+            Some(next) if next > 0 => at = at.saturating_add(next as usize),
+            _ => break,
+        }
+    }
+    versions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Host;
+    use proptest::prelude::*;
+
+    fn parse(bytes: &[u8]) -> Option<Symbols> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("x.so"), bytes).unwrap();
+        let host = Host::rooted(folder.path(), BTreeMap::new()).unwrap();
+        read(&host.open("/x.so").unwrap())
+    }
+
+    #[test]
+    fn the_running_program_asks_the_c_library() {
+        let host = Host::here().unwrap();
+        let symbols = read(&host.open("/proc/self/exe").unwrap()).unwrap();
+        assert!(symbols.asked.iter().any(|(file, names)| file.starts_with("libc.so") && names.len() > 10));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn damaged_objects_never_panic(changes in prop::collection::vec((0usize..4096, any::<u8>()), 1..40)) {
+            let mut bytes = small();
+            for (at, byte) in changes {
+                let length = bytes.len();
+                bytes[at % length] = byte;
+            }
+            let _ = parse(&bytes);
+        }
+    }
+
+    /// One section header each for the string table, one asked and one offered symbol, and the versions.
+    fn small() -> Vec<u8> {
+        let strings = b"\0libone.so.1\0asked\0offered\0".to_vec();
+        let mut symbols = vec![0; 24];
+        for (name, home) in [(13_u32, 0_u16), (19, 1)] {
+            symbols.extend(name.to_le_bytes());
+            symbols.extend([0x12, 0]);
+            symbols.extend(home.to_le_bytes());
+            symbols.extend([0; 16]);
+        }
+        let indexes: Vec<u8> = [0_u16, 2, 1].iter().flat_map(|index| index.to_le_bytes()).collect();
+        let mut versions = Vec::new();
+        versions.extend(1_u16.to_le_bytes());
+        versions.extend(1_u16.to_le_bytes());
+        versions.extend(1_u32.to_le_bytes());
+        versions.extend(16_u32.to_le_bytes());
+        versions.extend(0_u32.to_le_bytes());
+        versions.extend([0; 4]);
+        versions.extend(0_u16.to_le_bytes());
+        versions.extend(2_u16.to_le_bytes());
+        versions.extend([0; 8]);
+        let tables: [(u32, Vec<u8>, u32); 4] =
+            [(3, strings, 0), (11, symbols, 0), (0x6fff_ffff, indexes, 0), (0x6fff_fffe, versions, 0)];
+        let mut bytes = vec![0; 64];
+        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        let mut headers = Vec::new();
+        for (kind, table, link) in tables {
+            let mut header = [0_u8; 64];
+            header[4..8].copy_from_slice(&kind.to_le_bytes());
+            header[24..32].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
+            header[32..40].copy_from_slice(&(table.len() as u64).to_le_bytes());
+            header[40..44].copy_from_slice(&link.to_le_bytes());
+            headers.extend(header);
+            bytes.extend(table);
+        }
+        let at = bytes.len() as u64;
+        bytes[40..48].copy_from_slice(&at.to_le_bytes());
+        bytes[58..60].copy_from_slice(&64_u16.to_le_bytes());
+        bytes[60..62].copy_from_slice(&4_u16.to_le_bytes());
+        bytes.extend(headers);
+        bytes
+    }
+
+    #[test]
+    fn what_is_asked_is_told_from_what_is_offered() {
+        let symbols = parse(&small()).unwrap();
+        assert_eq!(symbols.asked, [("libone.so.1".to_owned(), vec!["asked".to_owned()])].into());
+        assert_eq!(symbols.offered, ["offered".to_owned()].into());
+    }
+}
