@@ -314,6 +314,18 @@ impl Database {
         self.compat.rows().iter().find(|row| row.cuda.major() == cuda.major() && row.cuda.minor() == cuda.minor())
     }
 
+    /// The row of a release of a crate: the last that begins at or before it, else the crate's first.
+    ///
+    /// Releases between two rows were not read, and those after the last row did not exist: what came
+    /// before them is the best that is known.
+    pub fn crate_row(&self, name: &str, version: &str) -> Option<&CrateRow> {
+        let wanted: Option<Version> = version.trim().parse().ok();
+        let mut rows = self.crates().iter().filter(|row| row.name == name);
+        let first = rows.next()?;
+        let later = rows.take_while(|row| row.first().is_some_and(|from| wanted.as_ref().is_none_or(|it| from <= *it)));
+        Some(later.last().unwrap_or(first))
+    }
+
     /// All crates.
     pub fn crates(&self) -> &[CrateRow] {
         self.crates.rows()
@@ -455,6 +467,26 @@ mod tests {
         assert!(db.gpu_rows().len() > 100);
         assert!(db.chip.rows().len() > 20);
         assert!(db.compat.rows().len() > 5);
+    }
+
+    #[test]
+    fn a_crate_has_the_row_of_its_release() {
+        let db = Database::embedded();
+        let row = |version: &str| db.crate_row("cudarc", version).unwrap();
+        assert!(row("0.9.15").compiles_cuda);
+        assert!(!row("0.16.0").compiles_cuda);
+        assert_eq!(row("0.16.0").symbols_at_load, Some(true));
+        assert_eq!(row("0.19.5").symbols_at_load, Some(false));
+        assert_eq!(row("0.17.1").cuda_features.last(), Some(&v("13.0")));
+        // Before the first row the first, after the last the last, and without a version the last.
+        assert_eq!(row("0.1.0").versions, row("0.9.15").versions);
+        assert_eq!(row("99.0.0").versions, row("0.19.10").versions);
+        assert_eq!(row("?").versions, row("0.19.10").versions);
+        // A pre-release counts as one: rc.9 comes before rc.10.
+        let runtime = |version: &str| db.crate_row("ort-sys", version).unwrap().onnxruntime.clone();
+        assert_eq!(runtime("2.0.0-rc.9"), Some(v("1.20.0")));
+        assert_eq!(runtime("2.0.0-rc.10"), Some(v("1.22.0")));
+        assert!(db.crate_row("serde", "1.0.0").is_none());
     }
 
     #[test]
