@@ -307,7 +307,11 @@ impl Pen<'_> {
                 }
             }
             for backend in &at.row.backends {
-                self.one_of(at.at("backends"), backend, &["tensorflow", "jax", "torch", "numpy", "openvino", "theano", "cntk"]);
+                self.one_of(
+                    at.at("backends"),
+                    backend,
+                    &["tensorflow", "jax", "torch", "numpy", "openvino", "theano", "cntk"],
+                );
             }
         }
     }
