@@ -334,15 +334,6 @@ pub struct CrateRow {
     pub note: Option<String>,
 }
 
-impl CrateRow {
-    /// The first version that the row is about.
-    ///
-    /// Read by PEP 440, which puts `2.0.0-rc.9` before `2.0.0-rc.14` and both before `2.0.0`, as Cargo does.
-    pub fn first(&self) -> Option<Version> {
-        self.versions.split(',').next()?.trim_start_matches(['^', '~', '=', '<', '>', ' ']).trim().parse().ok()
-    }
-}
-
 /// A release that may be a pre-release: `13.4.0rc1` is `13.4.0` with `rc1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
@@ -375,6 +366,15 @@ impl<'de> Deserialize<'de> for Release {
             return Err(de::Error::custom(format_args!("`{pre}` is not a pre-release such as `rc1`")));
         }
         Ok(Self { number, pre: (!pre.is_empty()).then(|| pre.to_owned()) })
+    }
+}
+
+impl CrateRow {
+    /// The first version that the row is about.
+    ///
+    /// Read by PEP 440, which puts `2.0.0-rc.9` before `2.0.0-rc.14` and both before `2.0.0`, as Cargo does.
+    pub fn first(&self) -> Option<Version> {
+        self.versions.split(',').next()?.trim_start_matches(['^', '~', '=', '<', '>', ' ']).trim().parse().ok()
     }
 }
 
