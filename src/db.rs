@@ -314,6 +314,18 @@ impl Database {
         self.compat.rows().iter().find(|row| row.cuda.major() == cuda.major() && row.cuda.minor() == cuda.minor())
     }
 
+    /// The row of a release of a crate: the last that begins at or before it, else the crate's first.
+    ///
+    /// Releases between two rows were not read, and those after the last row did not exist: what came
+    /// before them is the best that is known.
+    pub fn crate_row(&self, name: &str, version: &str) -> Option<&CrateRow> {
+        let wanted: Option<Version> = version.trim().parse().ok();
+        let mut rows = self.crates().iter().filter(|row| row.name == name);
+        let first = rows.next()?;
+        let later = rows.take_while(|row| row.first().is_some_and(|from| wanted.as_ref().is_none_or(|it| from <= *it)));
+        Some(later.last().unwrap_or(first))
+    }
+
     /// All crates.
     pub fn crates(&self) -> &[CrateRow] {
         self.crates.rows()
@@ -458,6 +470,26 @@ mod tests {
     }
 
     #[test]
+    fn a_crate_has_the_row_of_its_release() {
+        let db = Database::embedded();
+        let row = |version: &str| db.crate_row("cudarc", version).unwrap();
+        assert!(row("0.9.15").compiles_cuda);
+        assert!(!row("0.16.0").compiles_cuda);
+        assert_eq!(row("0.16.0").symbols_at_load, Some(true));
+        assert_eq!(row("0.19.5").symbols_at_load, Some(false));
+        assert_eq!(row("0.17.1").cuda_features.last(), Some(&v("13.0")));
+        // Before the first row the first, after the last the last, and without a version the last.
+        assert_eq!(row("0.1.0").versions, row("0.9.15").versions);
+        assert_eq!(row("99.0.0").versions, row("0.19.10").versions);
+        assert_eq!(row("?").versions, row("0.19.10").versions);
+        // A pre-release counts as one: rc.9 comes before rc.10.
+        let runtime = |version: &str| db.crate_row("ort-sys", version).unwrap().onnxruntime.clone();
+        assert_eq!(runtime("2.0.0-rc.9"), Some(v("1.20.0")));
+        assert_eq!(runtime("2.0.0-rc.10"), Some(v("1.22.0")));
+        assert!(db.crate_row("serde", "1.0.0").is_none());
+    }
+
+    #[test]
     fn a_local_version_is_its_public_part() {
         let db = Database::embedded();
         let row = db.tensorflow("tensorflow", "linux-x86_64", "2.16.1+nv24.03").unwrap();
@@ -515,11 +547,12 @@ mod tests {
             ("Tesla T4", "7.5"),
             ("Tesla V100-SXM2-16GB", "7.0"),
             ("NVIDIA GeForce RTX 4090", "8.9"),
+            ("NVIDIA GeForce RTX 3060 Laptop GPU", "8.6"),
         ] {
             assert_eq!(db.gpu_by_name(model).map(|gpu| gpu.compute.to_string()).as_deref(), Some(compute), "{model}");
         }
         // What stands for another chip is no form factor.
-        assert!(db.gpu_by_name("NVIDIA GeForce RTX 3060 Laptop GPU").is_none());
+        assert!(db.gpu_by_name("NVIDIA GeForce RTX 3060 Tablet GPU").is_none());
         assert!(db.gpu_by_name("NVIDIA").is_none());
         assert!(db.gpu_by_name("GeForce RTX 99999").is_none());
     }
@@ -546,7 +579,7 @@ mod tests {
         for table in ["tensorflow", "keras", "cuda", "cudnn", "driver", "gpu", "chip", "compat", "crates"] {
             assert!(export["tables"][table].is_array(), "{table}");
         }
-        assert_eq!(export["tables"]["cuda"][0]["version"], "11.2.0");
+        assert_eq!(export["tables"]["cuda"][0]["version"], "10.0.130");
         assert_eq!(export["tables"]["cuda"][0]["checked"].as_str().map(str::len), Some(10));
     }
 }

@@ -307,7 +307,11 @@ impl Pen<'_> {
                 }
             }
             for backend in &at.row.backends {
-                self.one_of(at.at("backends"), backend, &["tensorflow", "jax", "torch", "numpy", "openvino"]);
+                self.one_of(
+                    at.at("backends"),
+                    backend,
+                    &["tensorflow", "jax", "torch", "numpy", "openvino", "theano", "cntk"],
+                );
             }
         }
     }
@@ -460,7 +464,7 @@ impl Pen<'_> {
     fn crates(&mut self, rows: &[Located<CrateRow>]) {
         self.common(
             rows,
-            |a, b| (&a.name, Dotted::find_in(&a.versions)).cmp(&(&b.name, Dotted::find_in(&b.versions))),
+            |a, b| (&a.name, a.first()).cmp(&(&b.name, b.first())),
             |row| format!("{} {}", row.name, row.versions),
         );
         for at in rows {

@@ -307,6 +307,21 @@ pub struct CrateRow {
     /// The variables its build script reads, in its order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
+    /// The CUDA versions it has bindings for, by its features (`cuda-12080` is 12.8).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cuda_features: Vec<Dotted>,
+    /// Whether it stops at the first symbol that a library it loads lacks, needed or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbols_at_load: Option<bool>,
+    /// The one LibTorch it is made for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub libtorch: Option<Dotted>,
+    /// The libtensorflow it downloads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub libtensorflow: Option<Dotted>,
+    /// The ONNX Runtime it downloads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onnxruntime: Option<Dotted>,
     /// Where the main figures come from.
     pub source: String,
     /// Further sources.
@@ -351,6 +366,15 @@ impl<'de> Deserialize<'de> for Release {
             return Err(de::Error::custom(format_args!("`{pre}` is not a pre-release such as `rc1`")));
         }
         Ok(Self { number, pre: (!pre.is_empty()).then(|| pre.to_owned()) })
+    }
+}
+
+impl CrateRow {
+    /// The first version that the row is about.
+    ///
+    /// Read by PEP 440, which puts `2.0.0-rc.9` before `2.0.0-rc.14` and both before `2.0.0`, as Cargo does.
+    pub fn first(&self) -> Option<Version> {
+        self.versions.split(',').next()?.trim_start_matches(['^', '~', '=', '<', '>', ' ']).trim().parse().ok()
     }
 }
 

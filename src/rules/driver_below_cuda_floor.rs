@@ -116,7 +116,16 @@ fn judge(cx: &Cx<'_>, env: &EnvView<'_, '_>, who: &str, cuda: u32, breaks: Break
         return;
     };
     let title = match (driver.reaches(&floor), &driver) {
-        (Some(true), _) => return,
+        (Some(true), _) => {
+            // Before CUDA 11 each minor asks for its own driver, and this is the one for the oldest: only a driver
+            // that is enough for a newer family is enough for all of them.
+            let newer = cx.db.cuda_rows().iter().filter(|row| row.version.number.major() > cuda);
+            let enough = newer.filter_map(|row| row.floor_linux.as_ref()).min();
+            if cuda < 11 && enough.is_none_or(|enough| driver.reaches(enough) != Some(true)) {
+                out.unknown(subject, format!("which driver this minor of CUDA {cuda} needs"), Some(breaks));
+            }
+            return;
+        }
         (Some(false), Known::Version(driver, _)) => {
             format!("driver {driver} is too old for CUDA {cuda}, which needs {floor} or newer")
         }
@@ -181,6 +190,21 @@ mod tests {
         let mut facts = machine();
         facts.pythons = vec![tensorflow("2.3.0", "10.1", &["sm_70", "compute_70"])];
         assert!(silent(&RULE, &facts));
+    }
+
+    #[test]
+    fn before_cuda_11_each_minor_has_its_own_floor() {
+        let with = |driver: &str| {
+            let mut facts = machine_with_driver(driver);
+            facts.pythons = vec![tensorflow("2.3.0", "10.1", &["sm_70", "compute_70"])];
+            facts
+        };
+        let said = judge(&RULE, &with("390.157"));
+        assert_eq!(said.findings[0].title, "driver 390.157 is too old for CUDA 10, which needs 410.48 or newer");
+        let said = judge(&RULE, &with("415.27"));
+        assert!(said.findings.is_empty());
+        assert_eq!(said.unknown[0].missing, "which driver this minor of CUDA 10 needs");
+        assert!(silent(&RULE, &with("450.80.02")));
     }
 
     #[test]

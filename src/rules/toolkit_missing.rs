@@ -38,8 +38,7 @@ the driver.
 /// The crates of this project that the database knows, with their rows.
 pub(super) fn crates<'c>(cx: &'c Cx<'_>) -> Vec<(&'c LockedCrate, &'c CrateRow)> {
     let locked = cx.facts.project.iter().flat_map(|project| &project.crates);
-    let row = |locked: &LockedCrate| cx.db.crates().iter().find(|row| row.name == locked.name);
-    locked.filter_map(|locked| Some((locked, row(locked)?))).collect()
+    locked.filter_map(|locked| Some((locked, cx.db.crate_row(&locked.name, &locked.version)?))).collect()
 }
 
 /// The crates of this project that compile CUDA.
@@ -116,6 +115,11 @@ pub(super) mod tests {
             versions: "*".to_owned(),
             compiles_cuda: true,
             env: vec!["CUDA_HOME".to_owned(), "NVCC".to_owned()],
+            cuda_features: Vec::new(),
+            symbols_at_load: None,
+            libtorch: None,
+            libtensorflow: None,
+            onnxruntime: None,
             source: "https://example.org/".to_owned(),
             also: Vec::new(),
             checked: Day::new("2026-11-23").unwrap(),
