@@ -66,6 +66,9 @@ pub struct TensorflowRow {
     pub also: Vec<String>,
     /// The day somebody compared them.
     pub checked: Day,
+    /// Whether the program derived it from a package or manifest, and no person has compared it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub derived: bool,
     /// Disagreements, traps, what was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -95,6 +98,9 @@ pub struct KerasRow {
     pub also: Vec<String>,
     /// The day somebody compared them.
     pub checked: Day,
+    /// Whether the program derived it from a package or manifest, and no person has compared it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub derived: bool,
     /// Disagreements, traps, what was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -152,6 +158,9 @@ pub struct CudaRow {
     pub also: Vec<String>,
     /// The day somebody compared them.
     pub checked: Day,
+    /// Whether the program derived it from a package or manifest, and no person has compared it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub derived: bool,
     /// Disagreements, traps, what was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -178,6 +187,9 @@ pub struct CudnnRow {
     pub also: Vec<String>,
     /// The day somebody compared them.
     pub checked: Day,
+    /// Whether the program derived it from a package or manifest, and no person has compared it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub derived: bool,
     /// Disagreements, traps, what was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -317,6 +329,12 @@ pub struct CrateRow {
     /// Disagreements, traps, what was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// For `skip_serializing_if`, which hands over a reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// A release that may be a pre-release: `13.4.0rc1` is `13.4.0` with `rc1`.
