@@ -66,12 +66,7 @@ pub fn lint_overlaid(files: &BTreeMap<String, String>, today: Option<&Day>) -> (
     judge(files, "", today, true)
 }
 
-fn judge(
-    files: &BTreeMap<String, String>,
-    prefix: &str,
-    today: Option<&Day>,
-    overlaid: bool,
-) -> (Tables, Vec<Fault>) {
+fn judge(files: &BTreeMap<String, String>, prefix: &str, today: Option<&Day>, overlaid: bool) -> (Tables, Vec<Fault>) {
     let mut faults = Vec::new();
     let names: BTreeMap<&str, String> = FILES.iter().map(|name| (*name, format!("{prefix}{name}"))).collect();
     for name in FILES {
@@ -296,11 +291,7 @@ impl Pen<'_> {
     }
 
     fn tensorflow(&mut self, rows: &[Located<TensorflowRow>]) {
-        self.common(
-            rows,
-            |a, b| (&a.package, &a.version, &a.platform).cmp(&(&b.package, &b.version, &b.platform)),
-            |row| format!("{} {} for {}", row.package, row.version, row.platform),
-        );
+        self.common(rows, TensorflowRow::order, |row| format!("{} {} for {}", row.package, row.version, row.platform));
         for at in rows {
             let row = &at.row;
             self.one_of(
@@ -346,11 +337,7 @@ impl Pen<'_> {
     }
 
     fn keras(&mut self, rows: &[Located<KerasRow>]) {
-        self.common(
-            rows,
-            |a, b| (&a.package, &a.version).cmp(&(&b.package, &b.version)),
-            |row| format!("{} {}", row.package, row.version),
-        );
+        self.common(rows, KerasRow::order, |row| format!("{} {}", row.package, row.version));
         for at in rows {
             self.one_of(at.at("package"), &at.row.package, &["keras", "tf-keras"]);
             for (key, text) in [("python", &at.row.python), ("tensorflow", &at.row.tensorflow)] {
@@ -365,15 +352,7 @@ impl Pen<'_> {
     }
 
     fn cuda(&mut self, rows: &[Located<CudaRow>]) {
-        self.common(
-            rows,
-            |a, b| {
-                // A pre-release comes before its release.
-                let key = |row: &CudaRow| (row.version.number.clone(), row.version.pre.is_none());
-                key(a).cmp(&key(b)).then_with(|| a.version.pre.cmp(&b.version.pre))
-            },
-            |row| format!("CUDA {}", row.version),
-        );
+        self.common(rows, CudaRow::order, |row| format!("CUDA {}", row.version));
         for at in rows {
             let row = &at.row;
             // Not so on Windows: NVIDIA's floor for 12.x is 528.33, and 12.0.0 came with 527.41.
@@ -424,11 +403,7 @@ impl Pen<'_> {
     }
 
     fn cudnn(&mut self, rows: &[Located<CudnnRow>]) {
-        self.common(
-            rows,
-            |a, b| (&a.version, &a.cuda).cmp(&(&b.version, &b.cuda)),
-            |row| format!("cuDNN {} for CUDA {}", row.version, texts(&row.cuda)),
-        );
+        self.common(rows, CudnnRow::order, |row| format!("cuDNN {} for CUDA {}", row.version, texts(&row.cuda)));
         for at in rows {
             if at.row.cuda.is_empty() || at.row.cuda.iter().any(|cuda| cuda.len() != 1) {
                 self.fault(at.at("cuda"), "`cuda` is a list of CUDA majors");
@@ -598,12 +573,7 @@ impl Pen<'_> {
         }
     }
 
-    fn compat(
-        &mut self,
-        rows: &[Located<CompatRow>],
-        drivers: &[Located<DriverRow>],
-        toolkits: &[Located<CudaRow>],
-    ) {
+    fn compat(&mut self, rows: &[Located<CompatRow>], drivers: &[Located<DriverRow>], toolkits: &[Located<CudaRow>]) {
         self.common(rows, |a, b| a.cuda.cmp(&b.cuda), |row| format!("the package of CUDA {}", row.cuda));
         for at in rows {
             if at.row.cuda.len() != 2 {

@@ -2,6 +2,7 @@
 //!
 //! The build script compiles this file too, so it knows nothing of the rest of the crate but versions.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -329,6 +330,35 @@ pub struct CrateRow {
     /// Disagreements, traps, what was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+impl TensorflowRow {
+    /// The order of rows; equal rows are about the same thing.
+    pub fn order(&self, other: &Self) -> Ordering {
+        (&self.package, &self.version, &self.platform).cmp(&(&other.package, &other.version, &other.platform))
+    }
+}
+
+impl KerasRow {
+    /// The order of rows; equal rows are about the same thing.
+    pub fn order(&self, other: &Self) -> Ordering {
+        (&self.package, &self.version).cmp(&(&other.package, &other.version))
+    }
+}
+
+impl CudaRow {
+    /// The order of rows; equal rows are about the same thing. A pre-release comes before its release.
+    pub fn order(&self, other: &Self) -> Ordering {
+        let key = |row: &Self| (row.version.number.clone(), row.version.pre.is_none());
+        key(self).cmp(&key(other)).then_with(|| self.version.pre.cmp(&other.version.pre))
+    }
+}
+
+impl CudnnRow {
+    /// The order of rows; equal rows are about the same thing.
+    pub fn order(&self, other: &Self) -> Ordering {
+        (&self.version, &self.cuda).cmp(&(&other.version, &other.cuda))
+    }
 }
 
 /// For `skip_serializing_if`, which hands over a reference.
