@@ -275,7 +275,7 @@ struct DbUpdateArgs {
     /// The minisign public key of signed databases
     #[arg(long, value_name = "KEY")]
     public_key: Option<String>,
-    /// The folder of NVIDIA's manifests, `compute/cuda/redist` and `cudnn/redist` being below it
+    /// Where NVIDIA's manifests are: the folder above `compute/cuda/redist` and `compute/cudnn/redist`
     #[arg(long, value_name = "ADDRESS")]
     nvidia_url: Option<String>,
     #[command(flatten)]

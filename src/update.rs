@@ -5,6 +5,10 @@
 pub mod derive;
 pub mod http;
 pub mod index;
+pub mod manifest;
+pub mod renew;
+pub mod signature;
+pub mod store;
 pub mod verify;
 pub mod wheel;
 

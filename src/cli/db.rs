@@ -50,7 +50,7 @@ pub(super) fn run(args: &DbArgs, here: Result<Host, HostError>, paint: Paint) ->
         #[cfg(feature = "update")]
         DbCommand::Verify(args) => online::verify(args, &installed, &host)?,
         #[cfg(feature = "update")]
-        DbCommand::Update(_) => return Err(Failure::usage("soon".to_owned())),
+        DbCommand::Update(args) => online::update(args, &host)?,
         #[cfg(not(feature = "update"))]
         DbCommand::Verify(_) | DbCommand::Update(_) => {
             return Err(Failure::usage("this program was built without the feature `update`".to_owned()));
@@ -202,10 +202,8 @@ fn query(args: &DbQueryArgs, db: &Database, paint: Paint) -> Result<String, Fail
         .collect();
     if found.is_empty() {
         return Err(Failure::usage(format!(
-            "no row of `{}` is about `{}`{}",
-            args.table,
-            args.wanted,
-            near(args, &all)
+            "no row of `{0}` is about `{1}`; `cargo gpu-doctor db show {0}` prints them all",
+            args.table, args.wanted
         )));
     }
     let meta = db.meta();
@@ -230,7 +228,15 @@ fn block(text: &mut String, table: &str, row: &Map<String, Value>, width: Option
     let named = keys(table);
     let title: Vec<String> = named.iter().filter_map(|key| row.get(*key).map(plain)).collect();
     let _ = writeln!(text, "{bold}{}{bold:#}", title.join(" "));
-    for (key, value) in row.iter().filter(|(key, _)| !named.contains(&key.as_str())) {
+    // The figures, then the long ones, then where they come from.
+    const LAST: [&str; 8] = ["libraries", "and_cuda", "env", "source", "also", "checked", "derived", "note"];
+    let place = |key: &str| match columns(table).iter().position(|column| *column == key) {
+        Some(place) if !LAST.contains(&key) => place,
+        _ => LAST.iter().position(|last| *last == key).map_or(50, |place| 100 + place),
+    };
+    let mut entries: Vec<_> = row.iter().filter(|(key, _)| !named.contains(&key.as_str())).collect();
+    entries.sort_by_key(|(key, _)| place(key));
+    for (key, value) in entries {
         let items: Vec<String> = match value {
             // One source, one package a line.
             Value::Array(items) if key == "also" => items.iter().map(plain).collect(),
@@ -277,23 +283,6 @@ fn matches(table: &str, row: &Map<String, Value>, wanted: &str) -> bool {
     }
 }
 
-/// What the table has instead.
-fn near(args: &DbQueryArgs, rows: &[Map<String, Value>]) -> String {
-    let key = match args.table.as_str() {
-        "driver" => "branch",
-        "gpu" => "name",
-        "chip" => "chip",
-        "compat" => "cuda",
-        "crates" => "crate",
-        _ => "version",
-    };
-    let value = |row: Option<&Map<String, Value>>| row.and_then(|row| row.get(key)).map(plain).unwrap_or_default();
-    if args.table == "gpu" || args.table == "chip" {
-        return format!("; `db show {}` prints them all", args.table);
-    }
-    format!("; the table reaches from {} to {}", value(rows.first()), value(rows.last()))
-}
-
 fn export(args: &DbExportArgs, db: &Database) -> Result<String, Failure> {
     match (args.format, &args.table) {
         (ExportFormat::Json, None) => super::json(&db.export(), false),
@@ -307,6 +296,7 @@ fn export(args: &DbExportArgs, db: &Database) -> Result<String, Failure> {
         (ExportFormat::Csv, Some(table)) => {
             let rows = rows(db, table);
             let mut names: Vec<&str> = keys(table).to_vec();
+            names.extend(columns(table).iter().filter(|column| !keys(table).contains(column)));
             for key in rows.iter().flat_map(Map::keys) {
                 if !names.contains(&key.as_str()) {
                     names.push(key);

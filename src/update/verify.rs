@@ -100,6 +100,8 @@ pub struct Verified {
 #[derive(Default)]
 struct Judged {
     table: &'static str,
+    /// The row, where anything of it was compared.
+    key: Option<String>,
     compared: Vec<&'static str>,
     disagreements: Vec<Disagreement>,
 }
@@ -120,6 +122,7 @@ impl Judged {
     ) {
         let Some(package) = package else { return };
         self.compared.push(column);
+        self.key = Some(key.to_owned());
         if !same {
             self.disagreements.push(Disagreement {
                 table: self.table,
@@ -210,11 +213,13 @@ pub fn verify(db: &Database, http: &Http, index: &Index, wish: &Wish, progress: 
         |job| (job.name(), job.run(http, &pages, &hints)),
         |done| progress.step(done, total, http.bytes()),
     );
+    // A row may have been looked at for several reasons.
+    let mut rows: BTreeMap<&'static str, BTreeSet<String>> = BTreeMap::new();
     for (name, result) in results {
         match result {
             Ok(judged) => {
-                if !judged.compared.is_empty() {
-                    *out.rows.entry(judged.table).or_default() += 1;
+                if let Some(key) = judged.key {
+                    rows.entry(judged.table).or_default().insert(key);
                 }
                 for column in judged.compared {
                     *out.figures.entry(format!("{}.{column}", judged.table)).or_default() += 1;
@@ -224,6 +229,7 @@ pub fn verify(db: &Database, http: &Http, index: &Index, wish: &Wish, progress: 
             Err(error) => out.failures.push(Failed { what: name, why: error.to_string() }),
         }
     }
+    out.rows = rows.into_iter().map(|(table, keys)| (table, keys.len())).collect();
     out.disagreements.sort();
     out.disagreements.dedup();
     out.missing.sort();

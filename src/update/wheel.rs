@@ -678,10 +678,11 @@ mod tests {
     fn a_table_without_order_is_read_whole() {
         let mut mixed = files(6000);
         mixed.sort_by_key(|(name, _)| {
-            name.bytes().map(u64::from).fold(7, |sum, byte| sum.wrapping_mul(0x0100_0193) ^ byte)
+            name.bytes().map(u64::from).fold(7u64, |sum, byte| sum.wrapping_mul(0x0100_0193) ^ byte)
         });
         let bytes = zip(&mixed, false);
-        let mut archive = Archive::open(&Ranged(&bytes, Cell::new(0))).unwrap();
+        let server = Ranged(&bytes, Cell::new(0));
+        let mut archive = Archive::open(&server).unwrap();
         let found = archive.member("tensorflow/python/platform/build_info.py", &Hints::default(), "x").unwrap();
         assert!(found.is_some() && archive.all.is_some());
     }

@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::super::output::Failure;
-use super::super::{DbVerifyArgs, Format, NetworkArgs, json};
+use super::super::{DbUpdateArgs, DbVerifyArgs, Format, NetworkArgs, json};
 use crate::db::Database;
 use crate::exit::Exit;
 use crate::host::{Host, TEXT_LIMIT};
 use crate::report::wrap::clean;
 use crate::update::Progress;
-use crate::update::http::{Http, Settings};
-use crate::update::index::{self, Index};
+use crate::update::http::{self, Http, Settings};
+use crate::update::index;
+use crate::update::manifest;
+use crate::update::renew::{self, RenewError, Renewed};
 use crate::update::verify::{self, Verified, Wish};
 
 /// A line on standard error that is written over, where that is a terminal.
@@ -65,19 +67,15 @@ fn megabytes(bytes: u64) -> String {
     format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
 }
 
-/// The client, and the index that is asked.
-fn network(args: &NetworkArgs, host: &Host) -> Result<(Http, Index), Failure> {
-    let index = index::discover(host, args.index_url.as_deref()).map_err(|error| Failure::usage(error.to_string()))?;
-    let certificates = index
-        .certificates
-        .as_deref()
+/// The client, with the certificates of the configuration that named the index.
+fn client(args: &NetworkArgs, host: &Host, certificates: Option<&str>) -> Result<Http, Failure> {
+    let certificates = certificates
         .map(|file| {
             host.read(host.absolute(file), TEXT_LIMIT).map_err(|error| Failure::usage(format!("certificates: {error}")))
         })
         .transpose()?;
     let settings = Settings { timeout: Duration::from_secs(args.timeout.into()), certificates, ..Settings::default() };
-    let http = Http::new(settings).map_err(|error| Failure::incomplete(error.to_string()))?;
-    Ok((http, index))
+    Http::new(settings).map_err(|error| Failure::incomplete(error.to_string()))
 }
 
 #[derive(Serialize)]
@@ -90,7 +88,9 @@ struct VerifyReport<'v> {
 }
 
 pub(super) fn verify(args: &DbVerifyArgs, db: &Database, host: &Host) -> Result<(String, Exit), Failure> {
-    let (http, index) = network(&args.network, host)?;
+    let option = args.network.index_url.as_deref();
+    let index = index::discover(host, option).map_err(|error| Failure::usage(error.to_string()))?;
+    let http = client(&args.network, host, index.certificates.as_deref())?;
     let wish =
         Wish { newest: args.newest, packages: args.package.clone(), deep: args.deep, jobs: args.network.jobs.into() };
     let line = Line::new("verifying");
@@ -112,6 +112,95 @@ pub(super) fn verify(args: &DbVerifyArgs, db: &Database, host: &Host) -> Result<
         return Ok((json(&VerifyReport { schema: 1, database: db.meta(), outcome, verified: &verified }, true)?, exit));
     }
     Ok((text(&verified, db), exit))
+}
+
+#[derive(Serialize)]
+struct UpdateReport<'r> {
+    schema: u32,
+    database: crate::db::Meta,
+    outcome: &'static str,
+    #[serde(flatten)]
+    renewed: &'r Renewed,
+}
+
+pub(super) fn update(args: &DbUpdateArgs, host: &Host) -> Result<(String, Exit), Failure> {
+    let failed = |error: RenewError| match error {
+        RenewError::File(..) => Failure::usage(format!("--from {error}")),
+        error => Failure::incomplete(error.to_string()),
+    };
+    let key = args.public_key.as_deref().or_else(|| host.env_nonempty("GPU_DOCTOR_DATABASE_KEY"));
+    let renewed = match &args.from {
+        Some(file) => renew::from_file(host, file, key).map_err(failed)?,
+        None => online(args, host, key, &failed)?,
+    };
+    let exit = if renewed.failures.is_empty() && renewed.refused.is_empty() { Exit::Ok } else { Exit::Incomplete };
+    let installed = crate::db::overlay::installed(host);
+    let meta = installed.meta();
+    if args.format == Format::Json {
+        let outcome = if exit == Exit::Ok { "ok" } else { "incomplete" };
+        return Ok((json(&UpdateReport { schema: 1, database: meta, outcome, renewed: &renewed }, true)?, exit));
+    }
+    let mut text = String::new();
+    for name in &renewed.added {
+        let _ = writeln!(text, "added {}", clean(name));
+    }
+    if let Some(revision) = renewed.installed {
+        let _ = writeln!(text, "installed curated revision {revision}");
+    }
+    for it in &renewed.refused {
+        let _ = writeln!(text, "refused {}: {}", clean(&it.what), clean(&it.why));
+    }
+    for it in &renewed.failures {
+        let _ = writeln!(text, "could not ask {}: {}", clean(&it.what), clean(&it.why));
+    }
+    if renewed.added.is_empty() && renewed.installed.is_none() && exit == Exit::Ok {
+        let _ = writeln!(text, "nothing newer was found");
+    }
+    let _ = writeln!(
+        text,
+        "database revision {} of {} ({}), {} derived rows",
+        meta.revision, meta.date, meta.origin, renewed.derived
+    );
+    if renewed.requests > 0 {
+        let _ = writeln!(text, "{} in {} requests", megabytes(renewed.bytes), renewed.requests);
+    }
+    Ok((text, exit))
+}
+
+/// Renews over the network; a part that is not to be had is a failure of that part.
+fn online(
+    args: &DbUpdateArgs,
+    host: &Host,
+    key: Option<&str>,
+    failed: &dyn Fn(RenewError) -> Failure,
+) -> Result<Renewed, Failure> {
+    let address = |text: &str| http::address(text).map_err(|error| Failure::usage(error.to_string()));
+    let curated = args.curated.as_deref().or_else(|| host.env_nonempty("GPU_DOCTOR_DATABASE_URL"));
+    let curated = match (curated, key) {
+        (Some(url), Some(key)) => Some((address(url)?, key.to_owned())),
+        (Some(_), None) => {
+            return Err(Failure::usage(
+                "a signed database needs the public key of who signs it: --public-key or GPU_DOCTOR_DATABASE_KEY"
+                    .to_owned(),
+            ));
+        }
+        (None, _) => None,
+    };
+    let nvidia = args.nvidia_url.as_deref().or_else(|| host.env_nonempty("GPU_DOCTOR_NVIDIA_URL"));
+    let nvidia = nvidia.unwrap_or(manifest::HOME).trim_end_matches('/');
+    let nvidia = address(&format!("{nvidia}/"))?;
+    let index = match index::discover(host, args.network.index_url.as_deref()) {
+        // What was typed is wrong; what is configured otherwise is a part that is not to be had.
+        Err(error) if args.network.index_url.is_some() => return Err(Failure::usage(error.to_string())),
+        index => index,
+    };
+    let certificates = index.as_ref().ok().and_then(|index| index.certificates.clone());
+    let client = client(&args.network, host, certificates.as_deref())?;
+    let wish = renew::Wish { nvidia, curated, jobs: args.network.jobs.into() };
+    let line = Line::new("updating");
+    let renewed = renew::online(host, &client, index.as_ref().map_err(ToString::to_string), &wish, &line);
+    line.clear();
+    renewed.map_err(failed)
 }
 
 fn text(verified: &Verified, db: &Database) -> String {
