@@ -32,11 +32,19 @@ pub struct Settings {
     pub pause: Duration,
     /// Certificates to trust beside the system's, as PEM.
     pub certificates: Option<Vec<u8>>,
+    /// No proxy, whatever the environment says.
+    pub direct: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(60), retries: 3, pause: Duration::from_millis(500), certificates: None }
+        Self {
+            timeout: Duration::from_secs(60),
+            retries: 3,
+            pause: Duration::from_millis(500),
+            certificates: None,
+            direct: false,
+        }
     }
 }
 
@@ -179,6 +187,9 @@ impl Http {
             let more = Certificate::from_pem_bundle(pem)
                 .map_err(|error| NetError::Setup(format!("the file of certificates: {error}")))?;
             builder = builder.tls_certs_merge(more);
+        }
+        if settings.direct {
+            builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|error| NetError::Setup(chain(&error)))?;
         Ok(Self { client, settings, bytes: AtomicU64::new(0), requests: AtomicU64::new(0) })
