@@ -252,7 +252,7 @@ struct DbVerifyArgs {
     /// Only rows of this package, such as tensorflow or keras
     #[arg(long, value_name = "NAME")]
     package: Vec<String>,
-    /// Read host_config.h of the toolkits and the sonames of the libraries too
+    /// Read `host_config.h` of the toolkits and the sonames of the libraries too
     #[arg(long)]
     deep: bool,
     #[command(flatten)]

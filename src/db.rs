@@ -177,7 +177,7 @@ impl Database {
         self.keras = self.keras.with(derived.keras, KerasRow::order);
         self.cuda = self.cuda.with(derived.cuda, CudaRow::order);
         self.cudnn = self.cudnn.with(derived.cudnn, CudnnRow::order);
-        self.meta.origin = document::OVERLAY.to_owned();
+        document::OVERLAY.clone_into(&mut self.meta.origin);
         // On that day nothing newer was left to add.
         if date.as_str() > self.meta.date.as_str() {
             date.as_str().clone_into(&mut self.meta.date);

@@ -30,7 +30,7 @@ fn files() -> BTreeMap<String, String> {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test reads its own files")]
+#[expect(clippy::disallowed_methods, reason = "a test reads its own files")]
 fn each_fault_is_named_with_its_place() {
     let today = Day::new("2026-12-31").unwrap();
     let cases = cases();

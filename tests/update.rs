@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use gpu_doctor::db::document::Document;
-use gpu_doctor::db::lint::{self, Tables};
+use gpu_doctor::db::lint;
 use gpu_doctor::db::{Database, Day, overlay};
 use gpu_doctor::host::Host;
 use gpu_doctor::update::derive::{DeriveError, keras};
@@ -170,7 +170,8 @@ impl World {
     /// Manifests in the shape that NVIDIA documents, and the pages that list them.
     fn manifests(&self, driver: &str) {
         let list = |path: &str, names: &[&str]| {
-            let anchors: String = names.iter().map(|name| format!("<a href='{name}'>{name}</a>\n")).collect();
+            let anchors: Vec<String> = names.iter().map(|name| format!("<a href='{name}'>{name}</a>")).collect();
+            let anchors = anchors.join("\n");
             self.server.put(path, Reply::Page("text/html", format!("<html>{anchors}</html>").into_bytes()));
         };
         list("/nv/compute/cuda/redist/", &["redistrib_12.4.1.json", "redistrib_13.99.0.json"]);

@@ -224,12 +224,12 @@ fn query(args: &DbQueryArgs, db: &Database, paint: Paint) -> Result<String, Fail
 /// One row, a key a line.
 fn block(text: &mut String, table: &str, row: &Map<String, Value>, width: Option<usize>) {
     const INDENT: usize = 17;
+    // The figures, then the long ones, then where they come from.
+    const LAST: [&str; 8] = ["libraries", "and_cuda", "env", "source", "also", "checked", "derived", "note"];
     let bold = anstyle::Style::new().bold();
     let named = keys(table);
     let title: Vec<String> = named.iter().filter_map(|key| row.get(*key).map(plain)).collect();
     let _ = writeln!(text, "{bold}{}{bold:#}", title.join(" "));
-    // The figures, then the long ones, then where they come from.
-    const LAST: [&str; 8] = ["libraries", "and_cuda", "env", "source", "also", "checked", "derived", "note"];
     let place = |key: &str| match columns(table).iter().position(|column| *column == key) {
         Some(place) if !LAST.contains(&key) => place,
         _ => LAST.iter().position(|last| *last == key).map_or(50, |place| 100 + place),

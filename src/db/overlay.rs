@@ -103,8 +103,6 @@ pub fn installed(host: &Host) -> Installed {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::disallowed_methods, reason = "tests lay out files")]
-
     use super::*;
     use crate::db::Day;
     use std::collections::BTreeMap;

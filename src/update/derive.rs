@@ -1,6 +1,7 @@
 //! Turns what a wheel says into the figures of a row; asks for single files of wheels, and compares nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::str::FromStr as _;
 
 use object::LittleEndian;
@@ -108,7 +109,7 @@ pub fn python_requirement(minors: &BTreeSet<(u32, u32)>) -> Option<String> {
     let from = if first.0 == last.0 { first.1 } else { 0 };
     for minor in from..last.1 {
         if !minors.contains(&(last.0, minor)) {
-            text.push_str(&format!(",!={}.{minor}.*", last.0));
+            let _ = write!(text, ",!={}.{minor}.*", last.0);
         }
     }
     Some(text)
@@ -156,7 +157,6 @@ pub fn metadata(text: &str) -> Metadata {
         let specifier = || Some(parsed.specifier.clone()).filter(|text| !text.is_empty());
         match (parsed.extra().as_deref(), parsed.name.as_str()) {
             (Some("and-cuda"), _) => drop(found.and_cuda.insert(parsed.name.clone(), parsed.specifier.clone())),
-            (Some(_), _) => {}
             (None, "keras") if found.keras.is_none() => found.keras = specifier(),
             (None, "tensorflow") if found.tensorflow.is_none() => found.tensorflow = specifier(),
             (None, "tensorflow-intel" | "tensorflow-cpu-aws" | "tensorflow-macos") => found.requires_twin = true,

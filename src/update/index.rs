@@ -11,7 +11,7 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::http::{Http, NetError, address};
-use super::wheel::{Archive, InMemory};
+use super::wheel::{Archive, InMemory, WheelName};
 use crate::host::Host;
 use crate::probe::python::normalise;
 
@@ -88,7 +88,7 @@ pub fn discover(host: &Host, option: Option<&str>) -> Result<Index, NoIndex> {
     {
         return index(&text, from, certificates);
     }
-    let pip = pip_config(host)?;
+    let pip = pip_config(host);
     let certificates = certificates.or(pip.cert);
     if let Some((text, from)) = pip.index {
         return index(&text, from, certificates);
@@ -184,7 +184,7 @@ struct PipConfig {
 }
 
 /// What pip's configuration says; a later file wins over an earlier one, as in pip.
-fn pip_config(host: &Host) -> Result<PipConfig, NoIndex> {
+fn pip_config(host: &Host) -> PipConfig {
     let mut files: Vec<PathBuf> = Vec::new();
     let named = host.env_nonempty("PIP_CONFIG_FILE");
     if named != Some("/dev/null") {
@@ -214,7 +214,7 @@ fn pip_config(host: &Host) -> Result<PipConfig, NoIndex> {
             }
         }
     }
-    Ok(config)
+    config
 }
 
 /// The entries of one section of an INI file, as Python's `configparser` reads them; `_` in a key is `-`.
@@ -301,7 +301,9 @@ fn built_in(host: &Host) -> Option<(String, String)> {
     // Python itself carries the wheel that makes pip where it is wanted.
     for library in libraries() {
         let folder = library.join("ensurepip/_bundled");
-        for name in host.names(&folder).into_iter().filter(|name| name.starts_with("pip-") && name.ends_with(".whl")) {
+        for name in
+            host.names(&folder).into_iter().filter(|name| name.starts_with("pip-") && WheelName::parse(name).is_some())
+        {
             let file = folder.join(name);
             let Ok(bytes) = host.read(&file, PIP_LIMIT) else { continue };
             let source = Archive::open(InMemory(&bytes)).ok().and_then(|mut archive| {
@@ -523,8 +525,6 @@ fn unescape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::disallowed_methods, reason = "tests lay out files")]
-
     use super::*;
     use proptest::prelude::*;
 
@@ -594,7 +594,7 @@ mod tests {
         assert_eq!(found(&[section, named], &[("PIP_CONFIG_FILE", "/x.conf")], None).0, "https://named.example/");
         let (_dir, host) = host(&[("etc/pip.conf", "[global]\ncert = /c.pem\n")], &[]);
         assert_eq!(discover(&host, Some("https://x.example")).unwrap().certificates, None);
-        assert_eq!(pip_config(&host).unwrap().cert.as_deref(), Some("/c.pem"));
+        assert_eq!(pip_config(&host).cert.as_deref(), Some("/c.pem"));
     }
 
     #[test]

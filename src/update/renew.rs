@@ -217,6 +217,7 @@ fn keep<Row: Clone>(
 }
 
 /// One row of any table that can be derived.
+#[expect(clippy::large_enum_variant, reason = "there are few, and not for long")]
 enum One {
     Keras(KerasRow),
     Cuda(CudaRow),
@@ -495,11 +496,14 @@ pub fn from_file(host: &Host, file: &Path, key: Option<&str>) -> Result<Renewed,
     let mut ground = Ground::lock(host)?;
     // What an older database has and the one here has not was taken out on purpose.
     let all = document.revision >= ground.curated.meta().revision;
-    let mut rows = Rows::default();
-    rows.tensorflow = document.tables.tensorflow.into_iter().filter(|row| all || row.derived).collect();
-    rows.keras = document.tables.keras.into_iter().filter(|row| all || row.derived).collect();
-    rows.cuda = document.tables.cuda.into_iter().filter(|row| all || row.derived).collect();
-    rows.cudnn = document.tables.cudnn.into_iter().filter(|row| all || row.derived).collect();
+    let tables = document.tables;
+    let mut rows = Rows {
+        tensorflow: tables.tensorflow.into_iter().filter(|row| all || row.derived).collect(),
+        keras: tables.keras.into_iter().filter(|row| all || row.derived).collect(),
+        cuda: tables.cuda.into_iter().filter(|row| all || row.derived).collect(),
+        cudnn: tables.cudnn.into_iter().filter(|row| all || row.derived).collect(),
+        ..Rows::default()
+    };
     rows.tensorflow.iter_mut().for_each(|row| row.derived = true);
     rows.keras.iter_mut().for_each(|row| row.derived = true);
     rows.cuda.iter_mut().for_each(|row| row.derived = true);

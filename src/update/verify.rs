@@ -258,7 +258,7 @@ pub(super) fn pages(
         match result {
             Ok(Some(files)) => drop(pages.insert(project.clone(), derive::releases(files))),
             Ok(None) => {
-                failures.push(Failed { what: project.clone(), why: "the index has no such project".to_owned() })
+                failures.push(Failed { what: project.clone(), why: "the index has no such project".to_owned() });
             }
             Err(error) => failures.push(Failed { what: project.clone(), why: error.to_string() }),
         }

@@ -341,8 +341,10 @@ impl<B: Bytes> Archive<B> {
         let mut samples: Vec<Sample> = Vec::new();
         let tail =
             self.parts.first().map_or(self.length, |(start, _)| start.saturating_sub(self.table)).min(self.length);
-        let mut next = Some(0..PIECE.min(self.length));
-        let mut queue = vec![tail..self.length];
+        let mut next = Some(tail..self.length);
+        // What was found in a wheel of this kind before, then the beginning.
+        let mut queue: Vec<std::ops::Range<u64>> = Vec::with_capacity(2);
+        queue.push(0..PIECE.min(self.length));
         #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
@@ -353,7 +355,6 @@ impl<B: Bytes> Archive<B> {
             let from = ((share * self.length as f64) as u64).saturating_sub(PIECE / 2).min(self.length);
             from..(from + PIECE).min(self.length)
         }));
-        queue.reverse();
         for _ in 0..TRIES {
             let Some(range) = next.take() else { return Ok(Search::Lost) };
             let bytes = self.read(self.table + range.start, range.end - range.start)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// What a path answers.
 #[derive(Clone, Debug)]
-pub enum Reply {
+pub(crate) enum Reply {
     /// A page of a media type.
     Page(&'static str, Vec<u8>),
     /// A file of which parts can be had.
@@ -36,16 +36,16 @@ pub enum Reply {
 type Routes = Arc<Mutex<BTreeMap<String, Reply>>>;
 
 /// A server that lives as long as the test.
-pub struct Server {
+pub(crate) struct Server {
     /// `http://127.0.0.1:PORT`.
-    pub address: String,
+    pub(crate) address: String,
     routes: Routes,
     hits: Arc<Mutex<HashMap<String, u32>>>,
 }
 
 impl Server {
     /// Starts one.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let server = Self { address, routes: Routes::default(), hits: Arc::default() };
@@ -60,13 +60,13 @@ impl Server {
     }
 
     /// Sets the answer of a path, and gives its address.
-    pub fn put(&self, path: &str, reply: Reply) -> String {
+    pub(crate) fn put(&self, path: &str, reply: Reply) -> String {
         self.routes.lock().unwrap().insert(path.to_owned(), reply);
         format!("{}{path}", self.address)
     }
 
     /// How often a path was asked for.
-    pub fn hits(&self, path: &str) -> u32 {
+    pub(crate) fn hits(&self, path: &str) -> u32 {
         self.hits.lock().unwrap().get(path).copied().unwrap_or(0)
     }
 }
@@ -159,7 +159,7 @@ fn answer(mut stream: &TcpStream, reply: Reply, range: Option<&str>, count: u32)
 }
 
 /// A wheel: a ZIP archive whose files are stored as they are.
-pub fn wheel(files: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn wheel(files: &[(&str, &str)]) -> Vec<u8> {
     let (mut out, mut table) = (Vec::new(), Vec::new());
     for (name, text) in files {
         let mut crc = flate2::Crc::new();
