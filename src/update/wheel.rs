@@ -71,7 +71,8 @@ impl WheelName {
                 "win_amd64" => &["windows-x86_64"],
                 _ if linux && tag.ends_with("_x86_64") => &["linux-x86_64"],
                 _ if linux && tag.ends_with("_aarch64") => &["linux-aarch64"],
-                _ if mac && tag.ends_with("_x86_64") => &["macos-x86_64"],
+                // `intel` is 32 and 64 bits in one file.
+                _ if mac && (tag.ends_with("_x86_64") || tag.ends_with("_intel")) => &["macos-x86_64"],
                 _ if mac && tag.ends_with("_arm64") => &["macos-arm64"],
                 _ if mac && tag.ends_with("_universal2") => &["macos-arm64", "macos-x86_64"],
                 _ => &[],
@@ -649,6 +650,8 @@ mod tests {
         let name = WheelName::parse("keras-3.0.0-py3-none-any.whl").unwrap();
         assert_eq!((name.minors(), name.platforms()), (vec![], vec!["any"]));
         assert_eq!(WheelName::parse("a-1-2-cp27-cp27mu-win_amd64.whl").unwrap().minors(), [(2, 7)]);
+        let name = WheelName::parse("tensorflow-2.0.1-cp35-cp35m-macosx_10_6_intel.whl").unwrap();
+        assert_eq!(name.platforms(), ["macos-x86_64"]);
         assert_eq!(WheelName::parse("tensorflow-2.0.tar.gz"), None);
         assert_eq!(WheelName::parse("a-b.whl"), None);
     }
