@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::db::Database;
+use crate::db::overlay::{self, Installed};
 use crate::exit::Exit;
 use crate::finding::Level;
 use crate::host::{self, Host};
@@ -15,6 +16,7 @@ use crate::policy;
 use crate::run::{self, Checked, Clock, Recorded};
 use crate::version::Dotted;
 
+mod db;
 mod explain;
 mod output;
 
@@ -66,6 +68,8 @@ enum Command {
     Facts(Box<FactsArgs>),
     /// Say what a rule means, why it matters, how to fix it
     Explain(ExplainArgs),
+    /// Show, query, export, lint, verify and renew the database of what goes with what
+    Db(DbArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -140,6 +144,159 @@ struct ExplainArgs {
     format: Format,
     #[command(flatten)]
     print: PrintArgs,
+}
+
+#[derive(Debug, Args)]
+struct DbArgs {
+    #[command(subcommand)]
+    command: DbCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum DbCommand {
+    /// Say which database this is and what it holds, or print one table
+    Show(DbShowArgs),
+    /// Print the rows about a version or name, with their sources
+    Query(DbQueryArgs),
+    /// Print every table with its rows
+    Export(DbExportArgs),
+    /// Hold data files against the rules of data; without DIR, the database in use
+    Lint(DbLintArgs),
+    /// Derive rows again from the packages themselves and tell each disagreement
+    ///
+    /// Wheels are not downloaded: their tables of contents and the few files that matter are asked for
+    /// by HTTP range requests.
+    Verify(DbVerifyArgs),
+    /// Add releases that are newer than the database, or install a signed database
+    ///
+    /// Derived rows go to the user's data folder, are marked as derived, and never take the place of a
+    /// curated row.
+    Update(DbUpdateArgs),
+}
+
+#[derive(Debug, Args)]
+struct DbShowArgs {
+    /// The table
+    #[arg(value_name = "TABLE", value_parser = table_names())]
+    table: Option<String>,
+    /// What goes to standard output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    #[command(flatten)]
+    print: PrintArgs,
+}
+
+#[derive(Debug, Args)]
+struct DbQueryArgs {
+    /// The table
+    #[arg(value_name = "TABLE", value_parser = table_names())]
+    table: String,
+    /// A version (`2.18` is all of 2.18), or a name: of a GPU, a chip, a crate
+    #[arg(value_name = "VERSION")]
+    wanted: String,
+    /// Rows of this package only, such as tensorflow-cpu or tf-keras
+    #[arg(long, value_name = "NAME")]
+    package: Option<String>,
+    /// Rows of this platform only, such as linux-x86_64
+    #[arg(long, value_name = "NAME")]
+    platform: Option<String>,
+    /// What goes to standard output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    #[command(flatten)]
+    print: PrintArgs,
+}
+
+#[derive(Debug, Args)]
+struct DbExportArgs {
+    /// One table only
+    #[arg(value_name = "TABLE", value_parser = table_names())]
+    table: Option<String>,
+    /// What goes to standard output; CSV of all tables has one line for each value
+    #[arg(long, value_enum, default_value_t = ExportFormat::Json)]
+    format: ExportFormat,
+    #[command(flatten)]
+    print: PrintArgs,
+}
+
+#[derive(Debug, Args)]
+struct DbLintArgs {
+    /// The folder of the data files
+    #[arg(value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// What goes to standard output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    #[command(flatten)]
+    print: PrintArgs,
+}
+
+#[derive(Debug, Args)]
+struct NetworkArgs {
+    /// The package index; without it, that of uv or pip on this machine
+    #[arg(long, value_name = "ADDRESS")]
+    index_url: Option<String>,
+    /// How many requests run beside each other
+    #[arg(long, value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=32))]
+    jobs: u8,
+    /// How long one request may take, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..))]
+    timeout: u16,
+}
+
+#[derive(Debug, Args)]
+struct DbVerifyArgs {
+    /// Only the newest releases of each package
+    #[arg(long, value_name = "COUNT")]
+    newest: Option<usize>,
+    /// Only rows of this package, such as tensorflow or keras
+    #[arg(long, value_name = "NAME")]
+    package: Vec<String>,
+    /// Read `host_config.h` of the toolkits and the sonames of the libraries too
+    #[arg(long)]
+    deep: bool,
+    #[command(flatten)]
+    network: NetworkArgs,
+    /// What goes to standard output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    #[command(flatten)]
+    print: PrintArgs,
+}
+
+#[derive(Debug, Args)]
+struct DbUpdateArgs {
+    /// Take rows from a database that `db export` wrote elsewhere, or a signed one, and use no network
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["curated", "index_url", "nvidia_url"])]
+    from: Option<PathBuf>,
+    /// The address of a signed database; its signature lies beside it, with `.minisig` at its end
+    #[arg(long, value_name = "ADDRESS")]
+    curated: Option<String>,
+    /// The minisign public key of signed databases
+    #[arg(long, value_name = "KEY")]
+    public_key: Option<String>,
+    /// Where NVIDIA's manifests are: the folder above `compute/cuda/redist` and `compute/cudnn/redist`
+    #[arg(long, value_name = "ADDRESS")]
+    nvidia_url: Option<String>,
+    #[command(flatten)]
+    network: NetworkArgs,
+    /// What goes to standard output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    #[command(flatten)]
+    print: PrintArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ExportFormat {
+    /// One object with every table
+    Json,
+    /// Lines for spreadsheets
+    Csv,
+}
+
+fn table_names() -> clap::builder::PossibleValuesParser {
+    crate::db::document::TABLES.into()
 }
 
 #[derive(Debug, Args)]
@@ -286,6 +443,10 @@ pub fn main() -> Exit {
             let paint = paint(args.print.color);
             (paint, explain::run(&args, paint))
         }
+        Some(Command::Db(args)) => {
+            let paint = paint(args.print().color);
+            (paint, db::run(&args, here, paint))
+        }
         Some(Command::Completions(args)) => {
             let paint = paint(clap::ColorChoice::Never);
             (paint, completions(&args, paint))
@@ -319,6 +480,7 @@ fn check(
         ));
     }
     let mut clock = Clock::start();
+    let db = clock.stage("database", || database(&here));
     let (options, host) = prepare(&args.inspect, here)?;
     let policy = policy::read(&host, options.manifest.as_deref()).map_err(Failure::policy)?;
     let options = Options {
@@ -333,17 +495,17 @@ fn check(
     } else {
         recorded(&args.facts, &host, &options)?
     };
-    let db = clock.stage("database", Database::embedded);
-    let checked = run::check(machines, db, &policy, &options, host.today(), &clock);
+    let checked = run::check(machines, &db, &policy, &options, host.today(), &clock);
     let text = match args.format {
-        Format::Json => json_reports(&checked, db, &options)?,
-        Format::Human => human_reports(&checked, db, &options, paint.width),
+        Format::Json => json_reports(&checked, &db, &options)?,
+        Format::Human => human_reports(&checked, &db, &options, paint.width),
     };
     let exit = checked.iter().map(Checked::exit).max_by_key(|exit| exit.code()).unwrap_or(Exit::Ok);
     Sink { paint, output: args.print.output.as_deref() }.write(&text, exit)
 }
 
 fn facts(args: &FactsArgs, here: Result<Host, host::HostError>, paint: Paint) -> Result<Exit, Failure> {
+    let db = database(&here);
     let (options, host) = prepare(&args.inspect, here)?;
     let mut facts = crate::probe::probe(&host, &options);
     if !args.no_redact {
@@ -351,7 +513,7 @@ fn facts(args: &FactsArgs, here: Result<Host, host::HostError>, paint: Paint) ->
     }
     let text = match args.format {
         Format::Json => json(&facts, true)?,
-        Format::Human => crate::report::human::facts(&facts, Database::embedded(), paint.width),
+        Format::Human => crate::report::human::facts(&facts, &db, paint.width),
     };
     Sink { paint, output: args.print.output.as_deref() }.write(&text, Exit::Ok)
 }
@@ -361,6 +523,18 @@ fn completions(args: &CompletionsArgs, paint: Paint) -> Result<Exit, Failure> {
     let mut command = command().bin_name("cargo-gpu-doctor");
     clap_complete::generate(args.shell, &mut command, "cargo-gpu-doctor", &mut script);
     Sink { paint, output: None }.write(&String::from_utf8_lossy(&script), Exit::Ok)
+}
+
+/// The database of the user who asks, whatever machine is inspected.
+fn database(here: &Result<Host, host::HostError>) -> Installed {
+    let installed = match here {
+        Ok(here) => overlay::installed(here),
+        Err(_) => Installed::default(),
+    };
+    for trouble in &installed.troubles {
+        output::warn(&format!("{trouble}; going on without it"));
+    }
+    installed
 }
 
 /// The host to inspect, and what is asked of it.
@@ -524,5 +698,7 @@ fn human_reports(checked: &[Checked], db: &Database, options: &Options, width: O
         }
         text.push_str(&crate::report::human::report(&machine.report(db, options), &machine.outcomes, db, width));
     }
+    let meta = db.meta();
+    let _ = writeln!(text, "database revision {} of {} ({})", meta.revision, meta.date, meta.origin);
     text
 }

@@ -3,6 +3,7 @@
 //! The data lies in data/*.toml. The build script lints it and turns each table into compact JSON,
 //! which is embedded and read on first use, table by table.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -13,8 +14,10 @@ use serde_json::{Map, Value, json};
 use crate::finding::RowRef;
 use crate::version::Dotted;
 
+pub mod document;
 pub mod lint;
 pub mod load;
+pub mod overlay;
 pub mod schema;
 
 pub use schema::{
@@ -36,7 +39,7 @@ pub struct Meta {
     pub revision: u32,
     /// The day of that change, `YYYY-MM-DD`.
     pub date: String,
-    /// Where the data came from: `embedded` or a path.
+    /// Where the data came from: `embedded`, `overlay`, or what a caller of `from_tables` said.
     pub origin: String,
 }
 
@@ -61,7 +64,7 @@ struct Table<Row> {
     rows: OnceLock<Vec<Row>>,
 }
 
-impl<Row: DeserializeOwned> Table<Row> {
+impl<Row: DeserializeOwned + Clone> Table<Row> {
     const fn lazy(json: &'static str) -> Self {
         Self { json, rows: OnceLock::new() }
     }
@@ -73,6 +76,20 @@ impl<Row: DeserializeOwned> Table<Row> {
     fn rows(&self) -> &[Row] {
         // The build script wrote this text from these very types: it reads, and a test reads every table.
         self.rows.get_or_init(|| serde_json::from_str(self.json).unwrap_or_default())
+    }
+
+    /// The same table with more rows; a row that is there already stays as it is.
+    fn with(self, more: Vec<Row>, order: impl Fn(&Row, &Row) -> Ordering) -> Self {
+        if more.is_empty() {
+            return self;
+        }
+        let mut rows = self.rows().to_vec();
+        for row in more {
+            if let Err(place) = rows.binary_search_by(|other| order(other, &row)) {
+                rows.insert(place, row);
+            }
+        }
+        Self::read(rows)
     }
 }
 
@@ -151,6 +168,21 @@ impl Database {
             compat: Table::read(tables.compat),
             crates: Table::read(tables.crates),
         })
+    }
+
+    /// The same data with derived rows; they are added and never take the place of another row.
+    #[must_use]
+    pub fn overlaid(mut self, derived: document::Rows, date: &Day) -> Self {
+        self.tensorflow = self.tensorflow.with(derived.tensorflow, TensorflowRow::order);
+        self.keras = self.keras.with(derived.keras, KerasRow::order);
+        self.cuda = self.cuda.with(derived.cuda, CudaRow::order);
+        self.cudnn = self.cudnn.with(derived.cudnn, CudnnRow::order);
+        document::OVERLAY.clone_into(&mut self.meta.origin);
+        // On that day nothing newer was left to add.
+        if date.as_str() > self.meta.date.as_str() {
+            date.as_str().clone_into(&mut self.meta.date);
+        }
+        self
     }
 
     /// Which data this is.
@@ -331,25 +363,61 @@ impl Database {
         self.crates.rows()
     }
 
+    /// All chips.
+    pub fn chip_rows(&self) -> &[ChipRow] {
+        self.chip.rows()
+    }
+
+    /// All forward-compatibility packages.
+    pub fn compat_rows(&self) -> &[CompatRow] {
+        self.compat.rows()
+    }
+
+    /// Every table with its rows.
+    pub fn rows(&self) -> document::Rows {
+        document::Rows {
+            tensorflow: self.tensorflow_rows().to_vec(),
+            keras: self.keras_rows().to_vec(),
+            cuda: self.cuda_rows().to_vec(),
+            cudnn: self.cudnn_rows().to_vec(),
+            driver: self.driver_rows().to_vec(),
+            gpu: self.gpu_rows().to_vec(),
+            chip: self.chip_rows().to_vec(),
+            compat: self.compat_rows().to_vec(),
+            crates: self.crates().to_vec(),
+        }
+    }
+
     /// Every table with its rows, as `db export` prints them.
     pub fn export(&self) -> Value {
         let mut tables = Map::new();
-        let mut add = |name: &str, rows: Option<Value>| tables.insert(name.to_owned(), rows.unwrap_or_default());
-        add("tensorflow", serde_json::to_value(self.tensorflow_rows()).ok());
-        add("keras", serde_json::to_value(self.keras_rows()).ok());
-        add("cuda", serde_json::to_value(self.cuda_rows()).ok());
-        add("cudnn", serde_json::to_value(self.cudnn_rows()).ok());
-        add("driver", serde_json::to_value(self.driver_rows()).ok());
-        add("gpu", serde_json::to_value(self.gpu_rows()).ok());
-        add("chip", serde_json::to_value(self.chip.rows()).ok());
-        add("compat", serde_json::to_value(self.compat.rows()).ok());
-        add("crates", serde_json::to_value(self.crates()).ok());
+        for name in document::TABLES {
+            tables.insert(name.to_owned(), self.table(name).unwrap_or_default());
+        }
         json!({
             "schema": self.meta.schema,
             "revision": self.meta.revision,
             "date": self.meta.date,
+            "origin": self.meta.origin,
             "tables": tables,
         })
+    }
+
+    /// One table as a JSON array; none where there is no table of that name.
+    pub fn table(&self, name: &str) -> Option<Value> {
+        match name {
+            "tensorflow" => serde_json::to_value(self.tensorflow_rows()),
+            "keras" => serde_json::to_value(self.keras_rows()),
+            "cuda" => serde_json::to_value(self.cuda_rows()),
+            "cudnn" => serde_json::to_value(self.cudnn_rows()),
+            "driver" => serde_json::to_value(self.driver_rows()),
+            "gpu" => serde_json::to_value(self.gpu_rows()),
+            "chip" => serde_json::to_value(self.chip_rows()),
+            "compat" => serde_json::to_value(self.compat_rows()),
+            "crates" => serde_json::to_value(self.crates()),
+            _ => return None,
+        }
+        .ok()
     }
 }
 

@@ -77,6 +77,29 @@ pub const OWN: &[Variable] = &[
     var("CLICOLOR_FORCE", "set and not 0: colour even where the output is no terminal"),
 ];
 
+/// The variables that `db` reads, those of the machine that it runs on; `check` reads none of them but the first.
+pub const DATABASE: &[Variable] = &[
+    var("XDG_DATA_HOME", "where the renewed database lies, in `cargo-gpu-doctor`"),
+    var("GPU_DOCTOR_DATABASE_KEY", "the minisign public key of signed databases"),
+    var("GPU_DOCTOR_DATABASE_URL", "the address of a signed database"),
+    var("GPU_DOCTOR_NVIDIA_URL", "a mirror of NVIDIA's manifests"),
+    var("UV_DEFAULT_INDEX", "the package index"),
+    var("UV_INDEX_URL", "the package index, where UV_DEFAULT_INDEX is not set"),
+    var("PIP_INDEX_URL", "the package index, where uv's variables are not set"),
+    var("UV_CONFIG_FILE", "uv's configuration, in place of those in their usual places"),
+    var("UV_NO_CONFIG", "uv's configuration is not read"),
+    var("PIP_CONFIG_FILE", "pip's last configuration; `/dev/null`: none is read"),
+    var("UV_OFFLINE", "no index is asked unless one is named"),
+    var("UV_NO_INDEX", "no index is asked unless one is named"),
+    var("PIP_NO_INDEX", "no index is asked unless one is named"),
+    var("PIP_CERT", "more certificates to trust"),
+    var("XDG_CONFIG_HOME", "where the user's configuration of uv and pip lies"),
+    var("XDG_CONFIG_DIRS", "where the system's configuration of uv and pip lies"),
+    var("SSL_CERT_FILE", "the certificates to trust, in place of the system's"),
+    var("SSL_CERT_DIR", "a folder of certificates to trust, in place of the system's"),
+    var("HTTPS_PROXY", "the proxy for https; also HTTP_PROXY, ALL_PROXY, and NO_PROXY for exceptions"),
+];
+
 #[cfg(test)]
 mod tests {
     #[test]

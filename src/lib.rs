@@ -22,3 +22,5 @@ pub mod view;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "update")]
+pub mod update;

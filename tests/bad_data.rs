@@ -30,6 +30,7 @@ fn files() -> BTreeMap<String, String> {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test reads its own files")]
 fn each_fault_is_named_with_its_place() {
     let today = Day::new("2026-12-31").unwrap();
     let cases = cases();
@@ -39,6 +40,12 @@ fn each_fault_is_named_with_its_place() {
         let file = format!("{}.toml", name.split('.').next().unwrap());
         let mut files = files();
         assert!(files.insert(file.clone(), text.clone()).is_some(), "{name} is about no data file");
+        // What it refers to, where the fault lies between two tables: sound files in a folder of its name.
+        for other in std::fs::read_dir(path.with_extension("with")).into_iter().flatten() {
+            let other = other.unwrap().path();
+            let name = other.file_name().unwrap().to_str().unwrap().to_owned();
+            assert!(files.insert(name, std::fs::read_to_string(other).unwrap()).is_some());
+        }
         let (_, faults) = lint(&files, "", Some(&today));
         assert!(!faults.is_empty(), "{name} has no fault");
         let mut said = String::new();

@@ -11,7 +11,20 @@ use std::path::Path;
 use snapbox::cmd::{Command, cargo_bin};
 use snapbox::{Assert, Data, str};
 
-const COMMANDS: [&str; 5] = ["", "check", "facts", "explain", "completions"];
+const COMMANDS: [&str; 12] = [
+    "",
+    "check",
+    "facts",
+    "explain",
+    "db",
+    "db show",
+    "db query",
+    "db export",
+    "db lint",
+    "db verify",
+    "db update",
+    "completions",
+];
 
 /// The program, with an empty folder as its machine's environment: no variable of the tester leaks in.
 fn doctor(cwd: &Path) -> Command {
@@ -50,8 +63,9 @@ fn long_help_of_every_command() {
     for name in COMMANDS {
         let (file, args) = match name {
             "" => ("help", vec!["--help"]),
-            name => (name, vec![name, "--help"]),
+            name => (name, name.split(' ').chain(["--help"]).collect()),
         };
+        let file = file.replace(' ', "-");
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/snapshots/{file}.txt"));
         doctor(dir.path()).args(args).assert().success().stdout_eq(Data::read_from(&path, None).raw()).stderr_eq("");
     }
@@ -77,6 +91,13 @@ fn man_page() -> String {
             clap_mangen::Man::new(sub.clone()).render_options_section(&mut options).unwrap();
             text.extend(String::from_utf8(options).unwrap().replace(".SH OPTIONS\n", ".PP\n").into_bytes());
         }
+        for below in sub.get_subcommands().filter(|below| below.get_name() != "help") {
+            let mut options = Vec::new();
+            let about = below.get_about().unwrap();
+            text.extend(format!(".SS {} {}\n{about}\n", sub.get_name(), below.get_name()).into_bytes());
+            clap_mangen::Man::new(below.clone()).render_options_section(&mut options).unwrap();
+            text.extend(String::from_utf8(options).unwrap().replace(".SH OPTIONS\n", ".PP\n").into_bytes());
+        }
     }
     text.extend(b".SH EXIT STATUS\nThe same for every format.\n");
     for (code, means) in [
@@ -96,6 +117,8 @@ fn man_page() -> String {
     text.extend(variables(gpu_doctor::env::OWN).into_bytes());
     text.extend(b".PP\nThese belong to the machine that is inspected:\n");
     text.extend(variables(gpu_doctor::env::VARIABLES).into_bytes());
+    text.extend(b".PP\nThese belong to the commands of \\fBdb\\fR:\n");
+    text.extend(variables(gpu_doctor::env::DATABASE).into_bytes());
     text.extend(
         b".SH FILES\nThe policy is read from gpu\\-doctor.toml in the working folder or above it up to the root of the \
           Cargo workspace, and from [package.metadata.gpu\\-doctor] and [workspace.metadata.gpu\\-doctor] of Cargo.toml.\n",
@@ -146,6 +169,10 @@ fn mistakes_on_the_command_line_end_with_2() {
         (&["explain"], "RULE"),
         (&["explain", "ignore-unusd"], "`ignore-unused`"),
         (&["completions", "no-shell"], "no-shell"),
+        (&["db"], "Usage"),
+        (&["db", "show", "kuda"], "kuda"),
+        (&["db", "query", "cuda", "99.9"], "no row of `cuda` is about `99.9`"),
+        (&["db", "lint", "no/such"], "no/such: no such folder"),
         (&["--output", "no/such/folder", "--root", "."], "--output no/such/folder"),
     ] {
         let command = || doctor(dir.path()).args(args);
@@ -413,6 +440,67 @@ fn colour_comes_only_where_it_is_asked_for() {
     assert!(!coloured(check(dir.path(), &["--color", "never"]).env("CLICOLOR_FORCE", "1")));
     check(dir.path(), &["--color", "always", "--output", "copy"]).assert().success();
     assert!(!std::fs::read_to_string(dir.path().join("copy")).unwrap().contains('\u{1b}'));
+}
+
+#[test]
+fn the_database_can_be_read_and_asked() {
+    let dir = folder();
+    let db = |args: &[&str]| doctor(dir.path()).arg("db").args(args);
+    let said = stdout(db(&["show"]));
+    assert!(said.starts_with("database revision ") && said.contains("(embedded)"), "{said}");
+    assert!(stdout(db(&["show", "cuda"])).lines().count() > 20);
+    let said = stdout(db(&["query", "tensorflow", "2.18", "--platform", "linux-x86_64"]));
+    assert!(said.contains("tensorflow 2.18.0 linux-x86_64\n") && said.contains("tensorflow-cpu 2.18.1 "), "{said}");
+    assert!(said.contains("source         pkg:pypi/tensorflow@2.18.0#"), "{said}");
+    let said = stdout(db(&["query", "cudnn", "9.1.0.70", "--format", "json"]));
+    let rows: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(rows["rows"][0]["version"], "9.1.0");
+    for (table, wanted, holds) in [
+        ("gpu", "nvidia h100", "\nNVIDIA H100 PCIe\n"),
+        ("gpu", "0x2330", "NVIDIA H100"),
+        ("driver", "535.183.01", "535\n"),
+    ] {
+        let said = stdout(db(&["query", table, wanted]));
+        assert!(format!("\n{said}").contains(holds), "{table} {wanted}: {said}");
+    }
+    let said = stdout(db(&["query", "keras", "3.1"]));
+    assert!(said.contains("keras 3.1.1\n") && !said.contains("keras 3.10") && !said.contains("keras 3.11"), "{said}");
+    db(&["query", "tensorflow", "2.18.00"]).assert().code(2);
+}
+
+#[test]
+fn an_export_is_a_database_again() {
+    let dir = folder();
+    let db = |args: &[&str]| doctor(dir.path()).arg("db").args(args);
+    let text = stdout(db(&["export", "--format", "json"]));
+    let document = gpu_doctor::db::document::Document::parse(&text).unwrap();
+    assert_eq!(document.tables, gpu_doctor::db::Database::embedded().rows());
+    let one: serde_json::Value = serde_json::from_str(&stdout(db(&["export", "keras"]))).unwrap();
+    assert_eq!(one["tables"].as_object().unwrap().len(), 1);
+    let csv = stdout(db(&["export", "--format", "csv", "keras"]));
+    assert!(csv.starts_with("package,version,"), "{csv}");
+    assert_eq!(csv.matches("\r\n").count(), document.tables.keras.len() + 1);
+    let csv = stdout(db(&["export", "--format", "csv"]));
+    assert!(csv.contains("cuda,12.4.1,driver_linux,"), "{csv}");
+}
+
+#[test]
+fn data_files_are_linted() {
+    let dir = folder();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
+    let lint = |args: &[&str]| doctor(dir.path()).args(["db", "lint"]).args(args);
+    lint(&[]).assert().success();
+    lint(&[data.to_str().unwrap()]).assert().success();
+    for entry in std::fs::read_dir(data).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+    }
+    write(dir.path(), "compat.toml", "[[compat]]\ncuda = \"12.3\"\nbranch = 5\n");
+    lint(&["."]).assert().code(2);
+    let said = stdout(lint(&["."]));
+    assert!(said.contains("error: unknown key `branch`\n --> ./compat.toml:3:1"), "{said}");
+    let report: serde_json::Value = serde_json::from_str(&stdout(lint(&[".", "--format", "json"]))).unwrap();
+    assert_eq!(report["faults"][1]["line"], 3);
 }
 
 #[test]

@@ -200,6 +200,8 @@ fn human(machine: &Machine, built: &Built, direct: &Output) -> Vec<String> {
         return faults;
     }
     let now = String::from_utf8_lossy(&output.stdout).replace(built.root().to_str().unwrap(), "[ROOT]");
+    // Which data it was changes with every change of the data.
+    let now: String = now.split_inclusive('\n').filter(|line| !line.starts_with("database revision ")).collect();
     let file = machine::folder().join(format!("{}.txt", machine.name));
     if std::env::var("SNAPSHOTS").as_deref() == Ok("overwrite") {
         std::fs::write(&file, &now).unwrap();

@@ -87,6 +87,11 @@ fn plain(text: &str) -> Cow<'_, str> {
     if text.contains('\u{1b}') { strip_str(text).to_string().into() } else { text.into() }
 }
 
+/// A warning on standard error; nobody is left to tell where that is closed.
+pub(super) fn warn(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "warning: {}", crate::report::wrap::clean(text));
+}
+
 /// Why a command ends early.
 #[derive(Debug)]
 pub(super) struct Failure {

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use pep440_rs::VersionSpecifiers;
+use pep440_rs::{Version, VersionSpecifiers};
 
 use super::load::{Fault, Located, Reader};
 use super::schema::{
@@ -58,6 +58,15 @@ pub struct Tables {
 /// `prefix` goes before the names in faults. `today` is the day after which no date may lie; a build
 /// leaves it out, because the clock of a build machine proves nothing about the data.
 pub fn lint(files: &BTreeMap<String, String>, prefix: &str, today: Option<&Day>) -> (Tables, Vec<Fault>) {
+    judge(files, prefix, today, false)
+}
+
+/// The same for curated data and what was derived on top of it.
+pub fn lint_overlaid(files: &BTreeMap<String, String>, today: Option<&Day>) -> (Tables, Vec<Fault>) {
+    judge(files, "", today, true)
+}
+
+fn judge(files: &BTreeMap<String, String>, prefix: &str, today: Option<&Day>, overlaid: bool) -> (Tables, Vec<Fault>) {
     let mut faults = Vec::new();
     let names: BTreeMap<&str, String> = FILES.iter().map(|name| (*name, format!("{prefix}{name}"))).collect();
     for name in FILES {
@@ -68,7 +77,7 @@ pub fn lint(files: &BTreeMap<String, String>, prefix: &str, today: Option<&Day>)
     let reader = |name: &'static str| {
         Reader::new(names.get(name).map_or(name, String::as_str), files.get(name).map_or("", String::as_str))
     };
-    let mut pen = Pen { prefix, files, file: "", faults: &mut faults, latest: None };
+    let mut pen = Pen { prefix, files, file: "", faults: &mut faults, latest: None, overlaid };
 
     let mut file = reader("meta.toml");
     let meta = file.root::<MetaRow>();
@@ -92,6 +101,7 @@ pub fn lint(files: &BTreeMap<String, String>, prefix: &str, today: Option<&Day>)
     let keras = file.rows("keras");
     pen.open("keras.toml", file);
     pen.keras(&keras);
+    pen.keras_fits(&keras, &tensorflow);
 
     let mut file = reader("cuda.toml");
     let cuda = file.rows("cuda");
@@ -102,11 +112,27 @@ pub fn lint(files: &BTreeMap<String, String>, prefix: &str, today: Option<&Day>)
     let cudnn = file.rows("cudnn");
     pen.open("cudnn.toml", file);
     pen.cudnn(&cudnn);
+    pen.cudnn_fits(&cudnn, &cuda);
 
     let mut file = reader("driver.toml");
     let driver = file.rows("driver");
     pen.open("driver.toml", file);
     pen.driver(&driver);
+
+    // What refers to a table that comes later.
+    pen.file = "tensorflow.toml";
+    pen.satisfiable(&tensorflow, &Others { keras: &keras, cuda: &cuda, cudnn: &cudnn });
+    pen.file = "cuda.toml";
+    for at in &cuda {
+        let row = &at.row;
+        for (key, version) in [("driver_linux", &row.driver_linux), ("floor_linux", &row.floor_linux)] {
+            pen.branch(at.at(key), version.as_ref(), &driver);
+        }
+    }
+    pen.file = "cudnn.toml";
+    for at in &cudnn {
+        pen.branch(at.at("driver_linux"), at.row.driver_linux.as_ref(), &driver);
+    }
 
     let mut file = reader("gpu.toml");
     let (gpu, chip) = (file.rows("gpu"), file.rows("chip"));
@@ -116,7 +142,7 @@ pub fn lint(files: &BTreeMap<String, String>, prefix: &str, today: Option<&Day>)
     let mut file = reader("compat.toml");
     let compat = file.rows("compat");
     pen.open("compat.toml", file);
-    pen.compat(&compat, &driver);
+    pen.compat(&compat, &driver, &cuda);
 
     let mut file = reader("crates.toml");
     let crates = file.rows("crates");
@@ -149,20 +175,35 @@ trait Sourced {
     fn also(&self) -> &[String];
     fn checked(&self) -> &Day;
     fn note(&self) -> Option<&str>;
+    fn derived(&self) -> bool;
 }
 
 macro_rules! sourced {
-    ($($row:ty),*) => {$(
+    ($($row:ty: $derived:expr),*) => {$(
         impl Sourced for $row {
             fn source(&self) -> &str { &self.source }
             fn also(&self) -> &[String] { &self.also }
             fn checked(&self) -> &Day { &self.checked }
             fn note(&self) -> Option<&str> { self.note.as_deref() }
+            fn derived(&self) -> bool {
+                let derived: fn(&Self) -> bool = $derived;
+                derived(self)
+            }
         }
     )*};
 }
 
-sourced!(TensorflowRow, KerasRow, CudaRow, CudnnRow, DriverRow, GpuRow, ChipRow, CompatRow, CrateRow);
+sourced!(
+    TensorflowRow: |row| row.derived,
+    KerasRow: |row| row.derived,
+    CudaRow: |row| row.derived,
+    CudnnRow: |row| row.derived,
+    DriverRow: |_| false,
+    GpuRow: |_| false,
+    ChipRow: |_| false,
+    CompatRow: |_| false,
+    CrateRow: |_| false
+);
 
 /// Writes faults down, for the file that is open.
 struct Pen<'p> {
@@ -171,6 +212,8 @@ struct Pen<'p> {
     file: &'static str,
     faults: &'p mut Vec<Fault>,
     latest: Option<Day>,
+    /// Whether derived rows may stand among the curated ones.
+    overlaid: bool,
 }
 
 impl Pen<'_> {
@@ -206,6 +249,9 @@ impl Pen<'_> {
             }
             if self.latest.as_ref().is_some_and(|latest| row.checked() > latest) {
                 self.fault(located.at("checked"), "the row was checked after the date of the data in meta.toml");
+            }
+            if row.derived() && !self.overlaid {
+                self.fault(located.at("derived"), "a derived row has no place in curated data");
             }
             if row.note().is_some_and(|note| note.trim().is_empty()) {
                 self.fault(located.at("note"), "the note is empty: leave it out");
@@ -245,11 +291,7 @@ impl Pen<'_> {
     }
 
     fn tensorflow(&mut self, rows: &[Located<TensorflowRow>]) {
-        self.common(
-            rows,
-            |a, b| (&a.package, &a.version, &a.platform).cmp(&(&b.package, &b.version, &b.platform)),
-            |row| format!("{} {} for {}", row.package, row.version, row.platform),
-        );
+        self.common(rows, TensorflowRow::order, |row| format!("{} {} for {}", row.package, row.version, row.platform));
         for at in rows {
             let row = &at.row;
             self.one_of(
@@ -276,7 +318,8 @@ impl Pen<'_> {
                     self.fault(at.at("libraries"), format!("`{soname}` is no name of a shared library"));
                 }
             }
-            if row.cuda_build && row.platform == "linux-x86_64" && row.libraries.is_empty() {
+            // Which libraries are opened was measured; no package states it.
+            if row.cuda_build && row.platform == "linux-x86_64" && row.libraries.is_empty() && !row.derived {
                 self.fault(at.span.clone(), "a CUDA build for linux-x86_64 names the libraries it loads");
             }
             if !row.cuda_build {
@@ -294,11 +337,7 @@ impl Pen<'_> {
     }
 
     fn keras(&mut self, rows: &[Located<KerasRow>]) {
-        self.common(
-            rows,
-            |a, b| (&a.package, &a.version).cmp(&(&b.package, &b.version)),
-            |row| format!("{} {}", row.package, row.version),
-        );
+        self.common(rows, KerasRow::order, |row| format!("{} {}", row.package, row.version));
         for at in rows {
             self.one_of(at.at("package"), &at.row.package, &["keras", "tf-keras"]);
             for (key, text) in [("python", &at.row.python), ("tensorflow", &at.row.tensorflow)] {
@@ -317,15 +356,7 @@ impl Pen<'_> {
     }
 
     fn cuda(&mut self, rows: &[Located<CudaRow>]) {
-        self.common(
-            rows,
-            |a, b| {
-                // A pre-release comes before its release.
-                let key = |row: &CudaRow| (row.version.number.clone(), row.version.pre.is_none());
-                key(a).cmp(&key(b)).then_with(|| a.version.pre.cmp(&b.version.pre))
-            },
-            |row| format!("CUDA {}", row.version),
-        );
+        self.common(rows, CudaRow::order, |row| format!("CUDA {}", row.version));
         for at in rows {
             let row = &at.row;
             // Not so on Windows: NVIDIA's floor for 12.x is 528.33, and 12.0.0 came with 527.41.
@@ -340,37 +371,136 @@ impl Pen<'_> {
                 self.at_most(at.at(low), (low, a.as_ref()), (high, b.as_ref()));
             }
         }
-        for (key, driver) in [
+        for (key, figure) in [
             ("driver_linux", (|row: &CudaRow| row.driver_linux.as_ref()) as fn(&CudaRow) -> Option<&Dotted>),
             ("driver_windows", |row| row.driver_windows.as_ref()),
             ("floor_linux", |row| row.floor_linux.as_ref()),
             ("floor_windows", |row| row.floor_windows.as_ref()),
+            ("compute_min", |row| row.compute_min.as_ref()),
+            ("compute_max", |row| row.compute_max.as_ref()),
             ("ptx_isa", |row| row.ptx_isa.as_ref()),
         ] {
-            let mut before: Option<(&CudaRow, &Dotted)> = None;
-            for at in rows {
-                let Some(now) = driver(&at.row) else { continue };
-                if let Some((older, then)) = before
-                    && older.version.number.major() == at.row.version.number.major()
-                    && now < then
-                {
-                    let message = format!("{key} {now} falls below the {then} of CUDA {}", older.version);
-                    self.fault(at.at(key), message);
-                }
-                before = Some((&at.row, now));
+            self.rises(key, rows, figure, |_, _| true, |row| format!("CUDA {}", row.version));
+        }
+    }
+
+    /// A figure never falls from a row to the next of its kind.
+    fn rises<Row>(
+        &mut self,
+        key: &str,
+        rows: &[Located<Row>],
+        figure: impl Fn(&Row) -> Option<&Dotted>,
+        same_kind: impl Fn(&Row, &Row) -> bool,
+        say: impl Fn(&Row) -> String,
+    ) {
+        for (index, at) in rows.iter().enumerate() {
+            let Some(now) = figure(&at.row) else { continue };
+            let before = rows[..index]
+                .iter()
+                .rev()
+                .filter(|older| same_kind(&older.row, &at.row))
+                .find_map(|older| Some((&older.row, figure(&older.row)?)));
+            if let Some((older, then)) = before.filter(|(_, then)| now < *then) {
+                self.fault(at.at(key), format!("{key} {now} falls below the {then} of {}", say(older)));
             }
         }
     }
 
     fn cudnn(&mut self, rows: &[Located<CudnnRow>]) {
-        self.common(
-            rows,
-            |a, b| (&a.version, &a.cuda).cmp(&(&b.version, &b.cuda)),
-            |row| format!("cuDNN {} for CUDA {}", row.version, texts(&row.cuda)),
-        );
+        self.common(rows, CudnnRow::order, |row| format!("cuDNN {} for CUDA {}", row.version, texts(&row.cuda)));
         for at in rows {
             if at.row.cuda.is_empty() || at.row.cuda.iter().any(|cuda| cuda.len() != 1) {
                 self.fault(at.at("cuda"), "`cuda` is a list of CUDA majors");
+            }
+        }
+        let say = |row: &CudnnRow| format!("cuDNN {} for CUDA {}", row.version, texts(&row.cuda));
+        let same = |a: &CudnnRow, b: &CudnnRow| a.cuda == b.cuda;
+        self.rises("driver_linux", rows, |row| row.driver_linux.as_ref(), same, say);
+        self.rises("compute_min", rows, |row| row.compute_min.as_ref(), same, say);
+    }
+
+    /// What cuDNN refers to. A table without rows cannot be referred to, and is not asked.
+    fn cudnn_fits(&mut self, rows: &[Located<CudnnRow>], toolkits: &[Located<CudaRow>]) {
+        if toolkits.is_empty() {
+            return;
+        }
+        for at in rows {
+            for major in at.row.cuda.iter().filter(|major| major.len() == 1) {
+                if !toolkits.iter().any(|toolkit| toolkit.row.version.number.major() == major.major()) {
+                    self.fault(at.at("cuda"), format!("no toolkit of CUDA {major} has a row in cuda.toml"));
+                }
+            }
+        }
+    }
+
+    /// A driver that a row names is of a branch that driver.toml has.
+    fn branch(&mut self, span: Range<usize>, version: Option<&Dotted>, drivers: &[Located<DriverRow>]) {
+        let Some(version) = version else { return };
+        if !drivers.is_empty() && !drivers.iter().any(|driver| driver.row.branch.major() == version.major()) {
+            self.fault(span, format!("branch {} has no row in driver.toml", version.major()));
+        }
+    }
+
+    /// A Keras that names its TensorFlow names one that there is.
+    fn keras_fits(&mut self, rows: &[Located<KerasRow>], tensorflow: &[Located<TensorflowRow>]) {
+        if tensorflow.is_empty() {
+            return;
+        }
+        for at in rows {
+            let Some(wanted) = at.row.tensorflow.as_deref().and_then(specifiers) else { continue };
+            if !tensorflow.iter().any(|other| wanted.contains(&other.row.version)) {
+                self.fault(at.at("tensorflow"), "no row of tensorflow.toml meets this requirement");
+            }
+        }
+    }
+
+    /// Every TensorFlow works with some Python, CUDA, cuDNN and Keras of the tables.
+    fn satisfiable(&mut self, rows: &[Located<TensorflowRow>], others: &Others<'_>) {
+        let pythons = pythons();
+        for at in rows {
+            let row = &at.row;
+            let python = row.python.as_deref().and_then(specifiers);
+            if let Some(python) = &python
+                && !pythons.iter().any(|version| python.contains(version))
+            {
+                self.fault(at.at("python"), "no Python meets this requirement");
+            }
+            if let Some(cuda) = row.cuda.as_ref().filter(|_| !others.cuda.is_empty()) {
+                let same = |other: &CudaRow| {
+                    let number = &other.version.number;
+                    number.major() == cuda.major() && (cuda.len() == 1 || number.minor() == cuda.minor())
+                };
+                if !others.cuda.iter().any(|other| same(&other.row)) {
+                    self.fault(at.at("cuda"), format!("CUDA {cuda} has no row in cuda.toml"));
+                }
+            }
+            if let Some(cudnn) = row.cudnn.as_ref().filter(|_| !others.cudnn.is_empty()) {
+                // It runs with the same major and at least what it was built with.
+                let fits = |other: &CudnnRow| {
+                    other.version.major() == cudnn.major()
+                        && (other.version >= *cudnn)
+                        && row.cuda.as_ref().is_none_or(|cuda| other.cuda.iter().any(|of| of.major() == cuda.major()))
+                };
+                if !others.cudnn.iter().any(|other| fits(&other.row)) {
+                    let cuda = row.cuda.as_ref().map(|cuda| format!(" for CUDA {}", cuda.major())).unwrap_or_default();
+                    let message = format!("no row of cudnn.toml is a cuDNN {}{cuda} from {cudnn} on", cudnn.major());
+                    self.fault(at.at("cudnn"), message);
+                }
+            }
+            if let Some(keras) = row.keras.as_deref().and_then(specifiers).filter(|_| !others.keras.is_empty()) {
+                // Of the Pythons that TensorFlow has wheels for, one must do for Keras too.
+                let fits = |other: &KerasRow| {
+                    let its = other.python.as_deref().and_then(specifiers);
+                    other.package == "keras"
+                        && keras.contains(&other.version)
+                        && pythons.iter().any(|version| {
+                            python.as_ref().is_none_or(|python| python.contains(version))
+                                && its.as_ref().is_none_or(|its| its.contains(version))
+                        })
+                };
+                if !others.keras.iter().any(|other| fits(&other.row)) {
+                    self.fault(at.at("keras"), "no row of keras.toml meets this requirement on a Python of this row");
+                }
             }
         }
     }
@@ -447,11 +577,15 @@ impl Pen<'_> {
         }
     }
 
-    fn compat(&mut self, rows: &[Located<CompatRow>], drivers: &[Located<DriverRow>]) {
+    fn compat(&mut self, rows: &[Located<CompatRow>], drivers: &[Located<DriverRow>], toolkits: &[Located<CudaRow>]) {
         self.common(rows, |a, b| a.cuda.cmp(&b.cuda), |row| format!("the package of CUDA {}", row.cuda));
         for at in rows {
             if at.row.cuda.len() != 2 {
                 self.fault(at.at("cuda"), "`cuda` has two numbers");
+            }
+            let same = |toolkit: &CudaRow| toolkit.version.number.prefix(2) == at.row.cuda;
+            if !toolkits.is_empty() && !toolkits.iter().any(|toolkit| same(&toolkit.row)) {
+                self.fault(at.at("cuda"), format!("CUDA {} has no row in cuda.toml", at.row.cuda));
             }
             for branch in &at.row.branches {
                 if !drivers.iter().any(|driver| driver.row.branch == *branch) {
@@ -482,6 +616,24 @@ impl Pen<'_> {
             }
         }
     }
+}
+
+/// The tables that TensorFlow's rows refer to.
+struct Others<'t> {
+    keras: &'t [Located<KerasRow>],
+    cuda: &'t [Located<CudaRow>],
+    cudnn: &'t [Located<CudnnRow>],
+}
+
+fn specifiers(text: &str) -> Option<VersionSpecifiers> {
+    text.parse().ok()
+}
+
+/// The minors of Python that anything here may ask for, and some that are to come.
+fn pythons() -> Vec<Version> {
+    let two = Version::new([2, 7, 18]);
+    // A high patch release: `>=3.8.1` and `!=3.9.0` mean the minor.
+    std::iter::once(two).chain((3..30).map(|minor| Version::new([3, minor, 99]))).collect()
 }
 
 fn texts(versions: &[Dotted]) -> String {

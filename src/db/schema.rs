@@ -2,6 +2,7 @@
 //!
 //! The build script compiles this file too, so it knows nothing of the rest of the crate but versions.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -66,6 +67,9 @@ pub struct TensorflowRow {
     pub also: Vec<String>,
     /// The day somebody compared them.
     pub checked: Day,
+    /// Whether the program derived it from a package or manifest, and no person has compared it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub derived: bool,
     /// Disagreements, traps, what was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -95,6 +99,9 @@ pub struct KerasRow {
     pub also: Vec<String>,
     /// The day somebody compared them.
     pub checked: Day,
+    /// Whether the program derived it from a package or manifest, and no person has compared it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub derived: bool,
     /// Disagreements, traps, what was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -152,6 +159,9 @@ pub struct CudaRow {
     pub also: Vec<String>,
     /// The day somebody compared them.
     pub checked: Day,
+    /// Whether the program derived it from a package or manifest, and no person has compared it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub derived: bool,
     /// Disagreements, traps, what was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -178,6 +188,9 @@ pub struct CudnnRow {
     pub also: Vec<String>,
     /// The day somebody compared them.
     pub checked: Day,
+    /// Whether the program derived it from a package or manifest, and no person has compared it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub derived: bool,
     /// Disagreements, traps, what was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -332,6 +345,41 @@ pub struct CrateRow {
     /// Disagreements, traps, what was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+impl TensorflowRow {
+    /// The order of rows; equal rows are about the same thing.
+    pub fn order(&self, other: &Self) -> Ordering {
+        (&self.package, &self.version, &self.platform).cmp(&(&other.package, &other.version, &other.platform))
+    }
+}
+
+impl KerasRow {
+    /// The order of rows; equal rows are about the same thing.
+    pub fn order(&self, other: &Self) -> Ordering {
+        (&self.package, &self.version).cmp(&(&other.package, &other.version))
+    }
+}
+
+impl CudaRow {
+    /// The order of rows; equal rows are about the same thing. A pre-release comes before its release.
+    pub fn order(&self, other: &Self) -> Ordering {
+        let key = |row: &Self| (row.version.number.clone(), row.version.pre.is_none());
+        key(self).cmp(&key(other)).then_with(|| self.version.pre.cmp(&other.version.pre))
+    }
+}
+
+impl CudnnRow {
+    /// The order of rows; equal rows are about the same thing.
+    pub fn order(&self, other: &Self) -> Ordering {
+        (&self.version, &self.cuda).cmp(&(&other.version, &other.cuda))
+    }
+}
+
+/// For `skip_serializing_if`, which hands over a reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// A release that may be a pre-release: `13.4.0rc1` is `13.4.0` with `rc1`.

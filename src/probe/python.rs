@@ -35,6 +35,11 @@ use modules::Importer;
 use nvidia::Wheels;
 use requirement::MarkerEnv;
 
+// What the texts in packages say, whether they are installed or read from an index.
+pub(crate) use self::requirement::normalise;
+#[cfg(feature = "update")]
+pub(crate) use self::{dists::head, requirement::parse as parse_requirement, tensorflow::parse_build};
+
 /// Reads every Python environment, the active one first, and the Jupyter kernels that start them.
 ///
 /// The troubles are those of the search itself: a path of `--python` that is no environment, a
@@ -240,7 +245,7 @@ fn deep(
                     let stem = name.trim_end_matches(".dist-info");
                     let (name, version) = stem.split_once('-').unwrap_or((stem, ""));
                     crate::facts::Dist {
-                        name: requirement::normalise(name),
+                        name: normalise(name),
                         version: version.to_owned(),
                         metadata,
                         location: location.clone(),

@@ -315,7 +315,7 @@ fn refuse(open: &[String], limits: &mut HostLimits) {
 }
 
 /// The comparisons of one name with numbers in a condition without blanks.
-fn comparisons<'c>(condition: &'c str, name: &'c str) -> impl Iterator<Item = (&'static str, u32)> + 'c {
+pub(crate) fn comparisons<'c>(condition: &'c str, name: &'c str) -> impl Iterator<Item = (&'static str, u32)> + 'c {
     condition.match_indices(name).filter_map(move |(at, _)| {
         let rest = &condition[at + name.len()..];
         let operator = [">=", "<=", ">", "<"].into_iter().find(|operator| rest.starts_with(operator))?;

@@ -16,7 +16,7 @@ pub(super) static RULE: Rule = Rule {
 ### What it means
 
 What goes with what (TensorFlow, Keras, CUDA, cuDNN, drivers, GPUs) lies in a database that is built into this \
-program, and its data was last changed more than 180 days ago.
+program and can be renewed; its data was last changed or renewed more than 180 days ago.
 
 ### Why it matters
 
@@ -25,7 +25,8 @@ stay right but become fewer; and advice may name a release that is no longer the
 
 ### How to fix it
 
-Install a newer release of this program: `cargo install cargo-gpu-doctor`. Where the date of this machine is wrong, \
+Install a newer release of this program: `cargo install cargo-gpu-doctor`. Or renew the data alone: \
+`cargo gpu-doctor db update`. Where the date of this machine is wrong, \
 set its clock.
 ",
     check,

@@ -98,16 +98,16 @@ pub(super) struct Found {
 
 /// The head of a METADATA file.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Head {
-    pub(super) name: Option<String>,
-    pub(super) version: Option<String>,
-    pub(super) requires_python: Option<String>,
+pub(crate) struct Head {
+    pub(crate) name: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) requires_python: Option<String>,
     /// `Requires-Dist` lines with their numbers.
-    pub(super) requires: Vec<(u32, String)>,
+    pub(crate) requires: Vec<(u32, String)>,
 }
 
 /// Reads the fields in front of the description.
-pub(super) fn head(text: &str) -> Head {
+pub(crate) fn head(text: &str) -> Head {
     let mut head = Head::default();
     for (number, line) in (1u32..).zip(text.lines()) {
         if line.is_empty() {

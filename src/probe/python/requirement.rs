@@ -11,11 +11,11 @@ const DEPTH: u32 = 24;
 
 /// A requirement line in its parts.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Parsed {
+pub(crate) struct Parsed {
     /// The normalised name.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The version specifier without spaces and parentheses; empty for any and for addresses.
-    pub(super) specifier: String,
+    pub(crate) specifier: String,
     /// The marker; `Err` where it was not understood.
     marker: Option<Result<Marker, ()>>,
 }
@@ -106,7 +106,7 @@ enum Marker {
 }
 
 /// `Foo.Bar_baz` as `foo-bar-baz`.
-pub(super) fn normalise(name: &str) -> String {
+pub(crate) fn normalise(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for c in name.trim().chars() {
         if matches!(c, '-' | '_' | '.') {
@@ -121,7 +121,7 @@ pub(super) fn normalise(name: &str) -> String {
 }
 
 /// Reads a requirement; `None` where its name, extras or specifier do not hold to the grammar.
-pub(super) fn parse(line: &str) -> Option<Parsed> {
+pub(crate) fn parse(line: &str) -> Option<Parsed> {
     let line = line.trim();
     if line.len() > LONGEST {
         return None;
@@ -167,7 +167,7 @@ pub(super) fn parse(line: &str) -> Option<Parsed> {
 
 impl Parsed {
     /// The extra that the marker names, the first one.
-    pub(super) fn extra(&self) -> Option<String> {
+    pub(crate) fn extra(&self) -> Option<String> {
         match &self.marker {
             Some(Ok(marker)) => marker.extra(),
             _ => None,

@@ -230,7 +230,7 @@ fn build(host: &Host, package: &str) -> Probed<BuildInfo> {
 }
 
 /// The build information of a source text: one mapping, or in old releases plain assignments.
-fn parse_build(text: &str) -> Option<(BuildInfo, u32)> {
+pub(crate) fn parse_build(text: &str) -> Option<(BuildInfo, u32)> {
     let (pairs, line) = literal::assigned_map(text, "build_info").or_else(|| {
         let names = ["is_cuda_build", "is_rocm_build", "cuda_version_number", "cudnn_version_number"];
         let mut first = None;
