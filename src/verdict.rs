@@ -184,8 +184,7 @@ pub fn judge(facts: &Facts, db: &Database, gpu: GpuWish, today: &str) -> Outcome
         said.take(rule, &cx);
     }
     said.sort();
-    let foretold: Vec<EnvVerdict> =
-        view.envs().map(|env| env_verdict(&env, &said.findings, &said.unknown)).collect();
+    let foretold: Vec<EnvVerdict> = view.envs().map(|env| env_verdict(&env, &said.findings, &said.unknown)).collect();
     // This rule looks at what the others came to, so it is asked again.
     if facts.pythons.iter().any(|env| env.observed.is_some()) {
         cx.predicted = Some(&foretold);

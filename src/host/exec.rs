@@ -183,7 +183,8 @@ mod tests {
 
     #[test]
     fn a_flood_is_cut() {
-        let ran = shell("i=0; while [ $i -lt 2000 ]; do echo 0123456789; echo abcdefghij >&2; i=$((i+1)); done", 60_000);
+        let ran =
+            shell("i=0; while [ $i -lt 2000 ]; do echo 0123456789; echo abcdefghij >&2; i=$((i+1)); done", 60_000);
         assert_eq!(ran.end, End::Code(0));
         assert_eq!((ran.stdout.len(), ran.stderr.len()), (1000, 1000));
     }

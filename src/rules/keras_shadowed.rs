@@ -31,6 +31,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         let Some(keras) = env.keras_name() else { continue };
         out.applies();
         let Some((what, fix)) = stranger(&env, keras) else { continue };
+        let works = keras.version.is_some();
         let hidden = keras.hides.first();
         let mut finding = Finding::new(Subject::Env(env.index), format!("`import keras` gives {}, {what}", keras.path))
             .because(Evidence::file(&keras.path, format!("first on sys.path: {}", keras.entry)));
@@ -42,7 +43,8 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             Fix::Path => finding.run("take the folder off PYTHONPATH", "unset PYTHONPATH"),
             Fix::UserSite => finding.run("leave the user's site-packages out", "export PYTHONNOUSERSITE=1"),
         };
-        out.find(finding.breaks(Break::KerasUses));
+        // Another release answers, and works: worth a warning, not a verdict.
+        out.find(if works { finding.at(Level::Warn) } else { finding.breaks(Break::KerasUses) });
     }
 }
 

@@ -56,14 +56,11 @@ pub(crate) fn read(observation: &Observation) -> Observed {
         Some(true) => seen.on_gpu,
         other => other,
     });
-    let uses_gpu = observation.keras.value().and_then(|seen| {
-        if seen.error.is_some() || seen.failed.is_some() { Some(false) } else { seen.on_gpu }
-    });
-    Observed {
-        sees_gpu: sees_gpu.map(answer),
-        runs_on_gpu: runs_on_gpu.map(answer),
-        uses_gpu: uses_gpu.map(answer),
-    }
+    let uses_gpu = observation
+        .keras
+        .value()
+        .and_then(|seen| if seen.error.is_some() || seen.failed.is_some() { Some(false) } else { seen.on_gpu });
+    Observed { sees_gpu: sees_gpu.map(answer), runs_on_gpu: runs_on_gpu.map(answer), uses_gpu: uses_gpu.map(answer) }
 }
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
@@ -104,15 +101,15 @@ type Difference<'a> = (&'static str, Answer, Answer, &'a Probed<Seen>);
 fn differences<'a>(verdict: &EnvVerdict, observation: &'a Observation) -> Vec<Difference<'a>> {
     let observed = read(observation);
     let mut differences = Vec::new();
-    let mut compare = |what, predicted: Option<Answer>, observed: Option<Answer>, seen: &'a Probed<Seen>| {
-        match (predicted, observed) {
+    let mut compare =
+        |what, predicted: Option<Answer>, observed: Option<Answer>, seen: &'a Probed<Seen>| match (predicted, observed)
+        {
             (Some(from), Some(to)) if from != Answer::Unknown && from != to => {
                 differences.push((what, from, to, seen));
                 true
             }
             _ => false,
-        }
-    };
+        };
     let tensorflow = verdict.tensorflow.as_ref();
     let first = compare("sees_gpu", tensorflow.map(|tf| tf.sees_gpu), observed.sees_gpu, &observation.tensorflow);
     if !first {

@@ -120,7 +120,8 @@ pub(crate) fn remove(places: &Places, environment: &Environment) {
 /// Makes an environment anew.
 pub(crate) fn build(places: &Places, environment: &Environment) -> Result<Built, String> {
     remove(places, environment);
-    let mut built = if environment.root.is_empty() { here(places, environment)? } else { roots::make(places, environment)? };
+    let mut built =
+        if environment.root.is_empty() { here(places, environment)? } else { roots::make(places, environment)? };
     for folder in [&built.home, &built.work] {
         std::fs::create_dir_all(built.outside(folder)).unwrap();
     }
@@ -144,7 +145,8 @@ fn interpreter(version: &str) -> Result<PathBuf, String> {
         places.push(entry.path().join("bin").join(&name));
     }
     // pyenv's own stand-ins on PATH end with an error where no version is chosen.
-    let works = |path: &PathBuf| Command::new(path).arg("--version").output().is_ok_and(|output| output.status.success());
+    let works =
+        |path: &PathBuf| Command::new(path).arg("--version").output().is_ok_and(|output| output.status.success());
     places.into_iter().find(works).ok_or_else(|| format!("no {name} is here"))
 }
 
@@ -211,8 +213,9 @@ fn base(places: &Places, environment: &Environment) -> Result<PathBuf, String> {
 
 /// A short name for a text, FNV-1a: it has to tell descriptions apart, not to withstand anybody.
 pub(crate) fn digest(text: &str) -> String {
-    let hash =
-        text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     format!("{hash:016x}")
 }
 

@@ -112,9 +112,7 @@ fn same(built: &Built, a: &str, b: &str) -> bool {
     if tidy(a) == tidy(b) {
         return true;
     }
-    let real = |path: &str| {
-        std::fs::canonicalize(built.outside(Path::new(path))).ok()
-    };
+    let real = |path: &str| std::fs::canonicalize(built.outside(Path::new(path))).ok();
     matches!((real(a), real(b)), (Some(a), Some(b)) if a == b)
 }
 
@@ -123,10 +121,9 @@ pub(crate) fn compare(environment: &Environment, built: &Built, observed: &Obser
     let report = &predicted.inside;
     let mut outcome = Outcome { day: today(), ..Outcome::default() };
     let mut wrong = Vec::new();
-    let Some(position) = report["facts"]["pythons"]
-        .as_array()
-        .and_then(|all| all.iter().position(|env| env["path"].as_str().is_some_and(|path| Path::new(path) == built.env)))
-    else {
+    let Some(position) = report["facts"]["pythons"].as_array().and_then(|all| {
+        all.iter().position(|env| env["path"].as_str().is_some_and(|path| Path::new(path) == built.env))
+    }) else {
         outcome.disagreements.push("the program does not find the environment".into());
         return outcome;
     };
@@ -221,7 +218,9 @@ fn keras(
     }
     let legacy = seen.tf_keras_api.is_some();
     let backend = text(&verdict["backend"]);
-    if seen.error.is_none() {
+    // A module without a version and a backend is no Keras: that it answers is all there is to foretell.
+    let stranger = seen.keras.is_none() && seen.backend.is_none();
+    if seen.error.is_none() && !stranger {
         let real = seen.backend.clone().unwrap_or_else(|| "-".into());
         if backend != real {
             wrong.push(format!("Keras's backend: {backend} predicted, {real} observed"));
@@ -264,8 +263,13 @@ fn paths(outcome: &mut Outcome, wrong: &mut Vec<String>, facts: &Value, observed
     }
     // An entry that does not exist imports nothing: interpreters keep some of them (`pythonXY.zip`), others not.
     let exists = |path: &&str| built.outside(Path::new(path)).exists();
-    let predicted: Vec<&str> =
-        facts["sys_path"].as_array().into_iter().flatten().filter_map(|entry| entry["path"].as_str()).filter(exists).collect();
+    let predicted: Vec<&str> = facts["sys_path"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry["path"].as_str())
+        .filter(exists)
+        .collect();
     let real: Vec<&str> = observed.tensorflow.sys_path.iter().map(String::as_str).filter(exists).collect();
     outcome.paths = real.len();
     let differ = predicted.len() != real.len() || predicted.iter().zip(&real).any(|(a, b)| !same(built, a, b));

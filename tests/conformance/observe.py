@@ -58,8 +58,8 @@ try:
             if os.environ.get("TF_USE_LEGACY_KERAS") in ("1", "true", "True"):
                 import tensorflow as tf
 
-                seen["tf_keras_api"] = tf.keras.__version__
                 keras = tf.keras
+                seen["tf_keras_api"] = getattr(keras, "__version__", None) or __import__("tf_keras").__version__
                 seen["backend"] = backend = "tensorflow"
             if backend == "tensorflow":
                 list_tensorflow()
@@ -68,6 +68,12 @@ try:
                     import jax
 
                     seen["jax_devices"] = [d.platform for d in jax.devices()]
+                    # Without a plugin the name is unknown; with one it is the stand-in that is not enough for it.
+                    try:
+                        jax.devices("cuda")
+                    except RuntimeError as e:
+                        if "Unknown backend" not in str(e) and "not in the list of known backends" not in str(e):
+                            seen["jax_error"] = error(e)
                 except BaseException as e:
                     seen["jax_error"] = error(e)
             elif backend == "torch":

@@ -56,7 +56,12 @@ fn digest(environment: &Environment, built: &Built) -> String {
 }
 
 /// What the environment's own interpreter does; taken from an earlier run of the same description unless `again`.
-pub(crate) fn observe(places: &Places, environment: &Environment, built: &Built, again: bool) -> Result<Observed, String> {
+pub(crate) fn observe(
+    places: &Places,
+    environment: &Environment,
+    built: &Built,
+    again: bool,
+) -> Result<Observed, String> {
     let digest = digest(environment, built);
     let kept = places.results.join(format!("{}.observed.json", environment.name));
     if !again
@@ -88,7 +93,11 @@ pub(crate) fn inside(environment: &Environment, built: &Built, program: &Path, h
     } else {
         let mut command = Command::new("unshare");
         let script = "mount -t proc proc \"$0/proc\" && mount --rbind /dev \"$0/dev\" && exec chroot \"$0\" \"$@\"";
-        command.args(["--mount", "sh", "-c", script]).arg(&built.root).args(["/usr/bin/env", "-i", "-C"]).arg(&built.work);
+        command
+            .args(["--mount", "sh", "-c", script])
+            .arg(&built.root)
+            .args(["/usr/bin/env", "-i", "-C"])
+            .arg(&built.work);
         command
     };
     for (name, value) in built.variables(environment) {
@@ -114,9 +123,8 @@ fn ask(environment: &Environment, built: &Built, question: &str) -> Result<(Seen
     }
     command.arg(built.env.join("bin/python")).args(["-c", &script, question]).arg(&out);
     let ended = run(&mut command, Duration::from_secs(240));
-    let seen = std::fs::read_to_string(built.outside(&out))
-        .ok()
-        .and_then(|text| serde_json::from_str::<Seen>(&text).ok());
+    let seen =
+        std::fs::read_to_string(built.outside(&out)).ok().and_then(|text| serde_json::from_str::<Seen>(&text).ok());
     // A process that dies has seen that it cannot be used.
     let seen = match (seen, ended) {
         (Some(seen), _) => seen,

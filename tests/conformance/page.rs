@@ -13,19 +13,25 @@ pub(crate) fn write(places: &Places, all: &[Environment]) {
     let (mut agree, mut healthy, mut differ, mut missing) = (0, 0, 0, Vec::new());
     for environment in all {
         let path = places.results.join(format!("{}.outcome.json", environment.name));
-        let outcome: Option<Outcome> = std::fs::read_to_string(path).ok().and_then(|text| serde_json::from_str(&text).ok());
+        let outcome: Option<Outcome> =
+            std::fs::read_to_string(path).ok().and_then(|text| serde_json::from_str(&text).ok());
         let Some(outcome) = outcome else {
             missing.push(format!("- `{}`: not run", environment.name));
             continue;
         };
         if let Some(fault) = &outcome.fault {
             let first: String = fault.lines().next().unwrap_or_default().chars().take(200).collect();
-            let first = first.replace(&*places.envs.to_string_lossy(), "…").replace(&*places.roots.to_string_lossy(), "…");
+            let first =
+                first.replace(&*places.envs.to_string_lossy(), "…").replace(&*places.roots.to_string_lossy(), "…");
             missing.push(format!("- `{}`: {first}", environment.name));
             continue;
         }
         let word = if outcome.disagreements.is_empty() { "yes" } else { "**no**" };
-        if outcome.disagreements.is_empty() { agree += 1 } else { differ += 1 }
+        if outcome.disagreements.is_empty() {
+            agree += 1
+        } else {
+            differ += 1
+        }
         healthy += usize::from(environment.healthy);
         let pair = |(predicted, observed): &(String, String)| {
             if predicted == observed { predicted.clone() } else { format!("{predicted} / {observed}") }
@@ -59,7 +65,8 @@ pub(crate) fn write(places: &Places, all: &[Environment]) {
         |---|---|---|---|---|---|---|---|---|---|---|\n{rows}",
         missing.len(),
     );
-    let text = if missing.is_empty() { text } else { format!("{text}\nNot built or not run:\n\n{}\n", missing.join("\n")) };
+    let text =
+        if missing.is_empty() { text } else { format!("{text}\nNot built or not run:\n\n{}\n", missing.join("\n")) };
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/conformance.md");
     std::fs::create_dir_all(page.parent().unwrap()).unwrap();
     std::fs::write(page, text).unwrap();
