@@ -316,6 +316,7 @@ struct PrintArgs {
     color: clap::ColorChoice,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is one switch of the command line")]
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What to inspect")]
 struct InspectArgs {

@@ -39,10 +39,13 @@ pub struct Search<'h> {
     uncached: Vec<String>,
     levels: Vec<&'static str>,
     objects: Mutex<HashMap<PathBuf, Known>>,
-    symbols: Mutex<HashMap<(u64, u64), Option<Arc<Symbols>>>>,
+    symbols: Mutex<KnownSymbols>,
     folders: Mutex<HashMap<PathBuf, Arc<[String]>>>,
     processes: Mutex<HashMap<Vec<String>, Arc<Process>>>,
 }
+
+/// Symbols by device and inode; `None` where they could not be read.
+type KnownSymbols = HashMap<(u64, u64), Option<Arc<Symbols>>>;
 
 /// What is remembered of a file: its `stat`, and what its headers say.
 type Known = (Stat, Result<Arc<Object>, ElfError>);

@@ -32,6 +32,7 @@ Otherwise report it, with the output of `cargo gpu-doctor facts`: it is a bug of
 };
 
 /// What was observed, in the terms of the verdicts; `None` where it tells nothing.
+#[expect(clippy::struct_field_names, reason = "they are the names of the verdicts")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Observed {
     pub(crate) sees_gpu: Option<Answer>,
