@@ -2,7 +2,8 @@
 //!
 //! The library does the reading (`host`, `probe`), holds it against a database (`db`), judges
 //! (`rules`, `verdict`) and writes reports (`report`). It runs no program but the Python interpreters
-//! that it is told to ask, and loads no NVIDIA library. ARCHITECTURE.md has the map.
+//! that it is told to ask, and opens foreign libraries in child processes only, where it is told to.
+//! ARCHITECTURE.md has the map.
 
 pub mod db;
 pub mod env;

@@ -371,7 +371,9 @@ mod tests {
             .collect();
         let mut out = Judgment::default();
         let view = View::new(facts, db);
-        check(&Cx { facts, db, view: &view, gpu, requires: &requires, today: "2026-11-23", predicted: None }, &mut out);
+        let launch = crate::options::Launch::Never;
+        let cx = Cx { facts, db, view: &view, gpu, requires: &requires, launch, today: "2026-11-23", predicted: None };
+        check(&cx, &mut out);
         out
     }
 

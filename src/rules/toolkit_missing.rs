@@ -99,7 +99,7 @@ pub(super) mod tests {
     use super::*;
     use crate::db::{Database, Day};
     use crate::facts::Facts;
-    use crate::options::GpuWish;
+    use crate::options::{GpuWish, Launch};
     use crate::rules::testing::{bare, reading, silent};
     use crate::view::View;
 
@@ -152,6 +152,7 @@ pub(super) mod tests {
             view: &view,
             gpu: GpuWish::Optional,
             requires: &crate::policy::NOTHING_REQUIRED,
+            launch: Launch::Never,
             today: "2026-11-23",
             predicted: None,
         };
