@@ -196,7 +196,7 @@ fn the_search_agrees_with_the_real_loader() {
     symlink(&programs[1], &link).unwrap();
     let tree = outer.join("tree");
     let (mut found, mut lost) = (0, 0);
-    for seed in 1..=150_u64 {
+    for seed in 1..=200_u64 {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         dice.roll(2);
         fs::create_dir(&tree).unwrap();
