@@ -1,7 +1,7 @@
 //! Reads a machine's files and says whether TensorFlow, Keras and CUDA code will use its NVIDIA GPU.
 //!
 //! The library does the reading (`host`, `probe`), holds it against a database (`db`), judges
-//! (`rules`, `verdict`) and writes reports (`report`). It runs no program but the Python interpreters
+//! (`rules`, `verdict`) and writes reports (`report`). It runs no program but `cargo metadata` and the Python interpreters
 //! that it is told to ask, and loads no NVIDIA library. ARCHITECTURE.md has the map.
 
 pub mod db;
