@@ -75,6 +75,7 @@ pub const OWN: &[Variable] = &[
     var("CARGO_TERM_COLOR", "`always`, `never` or `auto`: colour of the output"),
     var("NO_COLOR", "set and not empty: no colour"),
     var("CLICOLOR_FORCE", "set and not 0: colour even where the output is no terminal"),
+    var("GITHUB_STEP_SUMMARY", "the file of the job summary, to which `check --format github` appends its report"),
 ];
 
 /// The variables that `db` reads, those of the machine that it runs on; `check` reads none of them but the first.

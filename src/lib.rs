@@ -22,5 +22,7 @@ pub mod view;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cli")]
+pub mod fleet;
 #[cfg(feature = "update")]
 pub mod update;
