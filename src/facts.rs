@@ -15,6 +15,7 @@ pub mod loader;
 pub mod machine;
 pub mod project;
 pub mod python;
+#[cfg(any(test, feature = "cli"))]
 pub mod redact;
 
 pub use cuda::*;

@@ -2,8 +2,9 @@
 //!
 //! The library does the reading (`host`, `probe`), holds it against a database (`db`), judges
 //! (`rules`, `verdict`) and writes reports (`report`). It runs no program and loads no NVIDIA
-//! library. ARCHITECTURE.md has the map.
+//! library. Other crates' build scripts want [`build_script`]. ARCHITECTURE.md has the map.
 
+pub mod build_script;
 pub mod db;
 pub mod env;
 pub mod exit;
@@ -15,6 +16,7 @@ pub mod policy;
 pub mod probe;
 pub mod report;
 pub mod rules;
+#[cfg(any(test, feature = "cli"))]
 pub mod run;
 pub mod verdict;
 pub mod version;

@@ -54,8 +54,8 @@ pub enum End {
     Overtime(Duration),
 }
 
-/// How often a running program is looked at.
-const LOOK: Duration = Duration::from_millis(5);
+/// How often a running program is looked at: soon at first, as most end soon.
+const LOOK: (Duration, Duration) = (Duration::from_micros(250), Duration::from_millis(5));
 
 /// Runs it.
 pub(super) fn run(program: &Program<'_>) -> std::io::Result<Ran> {
@@ -75,11 +75,13 @@ pub(super) fn run(program: &Program<'_>) -> std::io::Result<Ran> {
     std::thread::scope(|scope| {
         let stdout = scope.spawn(|| head(stdout, program.cap));
         let stderr = scope.spawn(|| tail(stderr, program.cap));
+        let (mut pause, longest) = LOOK;
         let mut status = None;
         while status.is_none() && Instant::now() < deadline {
             status = child.try_wait()?;
             if status.is_none() {
-                sleep(LOOK);
+                sleep(pause);
+                pause = (pause * 2).min(longest);
             }
         }
         // Whatever it started must not outlive it, nor hold its pipes open.
