@@ -25,12 +25,18 @@ pub struct Policy {
     /// What a machine without a usable GPU means.
     pub gpu: Option<GpuWish>,
     /// What is required of the machine, by key.
-    pub requires: BTreeMap<String, Require>,
+    pub requires: Requires,
     /// Levels of rules; `None` lets a rule's findings pass.
     pub levels: BTreeMap<String, Option<Level>>,
     /// Findings that are let pass for a stated reason.
     pub ignores: Vec<Ignore>,
 }
+
+/// What is required of a machine, by key.
+pub type Requires = BTreeMap<String, Require>;
+
+/// A policy that requires nothing.
+pub static NOTHING_REQUIRED: Requires = BTreeMap::new();
 
 /// One line of `[requires]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +76,8 @@ pub struct Ruling {
     pub ignored: Vec<(&'static str, String)>,
     /// Whether the check fails.
     pub denied: bool,
+    /// What a machine without a usable GPU means.
+    pub gpu: GpuWish,
 }
 
 impl Policy {
@@ -85,7 +93,7 @@ impl Policy {
     pub fn apply(&self, outcomes: &Outcomes, options: &Options, today: &str, met: &BTreeSet<&str>) -> Ruling {
         let mut levels = self.levels.clone();
         levels.extend(options.levels.iter().cloned());
-        let mut ruling = Ruling::default();
+        let mut ruling = Ruling { gpu: self.gpu(options), ..Ruling::default() };
         let own = self.own_findings(today, met);
         for (rule, finding) in outcomes.findings.iter().chain(&own) {
             let ignore = self.ignores.iter().find(|ignore| ignore.rule == rule.id && !ignore.expired(today));
@@ -135,7 +143,8 @@ impl Policy {
 
 fn touches_a_verdict(unknown: &[(&'static str, Unknown)], verdicts: &Verdicts) -> bool {
     let open = |answer: Answer| answer == Answer::Unknown;
-    unknown.iter().any(|(_, unknown)| unknown.breaks.is_some())
+    // A requirement that cannot be told to be met is not met.
+    unknown.iter().any(|(id, unknown)| unknown.breaks.is_some() || *id == "requirement-unmet")
         || verdicts.environments.iter().any(|env| {
             env.tensorflow.as_ref().is_some_and(|tf| open(tf.sees_gpu) || open(tf.runs_on_gpu))
                 || env.keras.as_ref().is_some_and(|keras| open(keras.uses_gpu))
@@ -256,6 +265,9 @@ mod tests {
         let mut unknown = Unknown { subject: Subject::Machine, missing: "x".to_owned(), breaks: None };
         outcomes.unknown.push(("gpu-lost", unknown.clone()));
         assert!(!denied(&outcomes));
+        outcomes.unknown.push(("requirement-unmet", unknown.clone()));
+        assert!(denied(&outcomes));
+        outcomes.unknown.pop();
         unknown.breaks = Some(crate::finding::Break::Cuda);
         outcomes.unknown.push(("gpu-lost", unknown));
         assert!(denied(&outcomes));

@@ -7,9 +7,11 @@ use serde::Serialize;
 use crate::db::Database;
 use crate::exit::Exit;
 use crate::facts::{Evidence, Facts};
-use crate::finding::{Level, RowRef, Subject};
+use crate::finding::{Break, Finding, Level, RowRef, Subject};
+use crate::options::GpuWish;
 use crate::policy::Ruling;
 use crate::verdict::{Outcomes, Verdicts};
+use crate::view::View;
 
 #[cfg(feature = "cli")]
 pub mod human;
@@ -34,6 +36,8 @@ pub struct Report<'a> {
     pub exit_code: u8,
     /// What will run on the GPU.
     pub verdicts: &'a Verdicts,
+    /// Whether there is a GPU to use, and whether one is wanted.
+    pub gpu: GpuState<'a>,
     /// What was found, root causes first.
     pub findings: Vec<Reported<'a>>,
     /// What became of every rule.
@@ -68,6 +72,65 @@ pub struct Origin {
     pub date: String,
     /// Where it came from.
     pub origin: String,
+}
+
+/// The GPU of the machine: the three states of "no GPU" stay apart.
+#[derive(Clone, Debug, Serialize)]
+pub struct GpuState<'a> {
+    /// What a machine without a usable GPU means, by the command line or the policy.
+    pub wanted: &'static str,
+    /// What there is.
+    pub state: GpuStanding,
+    /// The rules that say so, root cause first.
+    pub because: Vec<&'a str>,
+}
+
+/// What there is of a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GpuStanding {
+    /// None is wanted, so none was looked for.
+    NotWanted,
+    /// There is none.
+    Absent,
+    /// There is one, and no program can use it.
+    Unusable,
+    /// There is one, and nothing speaks against it on the machine itself.
+    Usable,
+    /// It cannot be told.
+    Unknown,
+}
+
+impl<'a> GpuState<'a> {
+    fn new(facts: &Facts, db: &Database, outcomes: &'a Outcomes, wish: GpuWish) -> Self {
+        let wanted = match wish {
+            GpuWish::Required => "required",
+            GpuWish::Optional => "optional",
+            GpuWish::None => "none",
+        };
+        if wish == GpuWish::None {
+            return Self { wanted, state: GpuStanding::NotWanted, because: Vec::new() };
+        }
+        let breaks = |finding: &Finding| finding.breaks.contains(&(Subject::Machine, Break::Cuda));
+        let found = outcomes.findings.iter().filter(|(_, finding)| breaks(finding)).map(|(rule, _)| rule.id);
+        let open = outcomes
+            .unknown
+            .iter()
+            .filter(|(_, unknown)| unknown.subject == Subject::Machine && unknown.breaks == Some(Break::Cuda));
+        let (mut because, open): (Vec<&str>, Vec<&str>) = (found.collect(), open.map(|(id, _)| *id).collect());
+        let there = View::new(facts, db).has_gpu();
+        let state = match (because.is_empty(), open.is_empty()) {
+            (false, _) if there => GpuStanding::Unusable,
+            (false, _) => GpuStanding::Absent,
+            (true, true) if there => GpuStanding::Usable,
+            _ => GpuStanding::Unknown,
+        };
+        if state == GpuStanding::Unknown {
+            because = open;
+        }
+        because.dedup();
+        Self { wanted, state, because }
+    }
 }
 
 /// How a check ended.
@@ -182,6 +245,7 @@ impl<'a> Report<'a> {
             outcome: exit.into(),
             exit_code: exit.code(),
             verdicts: &outcomes.verdicts,
+            gpu: GpuState::new(facts, db, outcomes, ruling.gpu),
             findings: findings.collect(),
             outcomes: Ledger {
                 passed: &outcomes.passed,

@@ -6,6 +6,7 @@ use crate::db::Database;
 use crate::facts::Facts;
 use crate::finding::{Judgment, Level};
 use crate::options::GpuWish;
+use crate::policy::Requires;
 use crate::verdict::EnvVerdict;
 use crate::view::View;
 
@@ -58,6 +59,7 @@ mod nvml_missing;
 pub(crate) mod prediction_contradicted;
 mod protobuf_mismatch;
 mod ptx_newer_than_driver;
+mod requirement_unmet;
 mod tensorflow_cpu_only;
 mod tensorflow_distributions_overlap;
 mod tensorflow_incomplete;
@@ -126,6 +128,8 @@ pub struct Cx<'a> {
     pub view: &'a View<'a>,
     /// What a machine without a usable GPU means.
     pub gpu: GpuWish,
+    /// What the policy requires.
+    pub requires: &'a Requires,
     /// The day, `YYYY-MM-DD`.
     pub today: &'a str,
     /// The verdicts on the environments as far as files decide them; only for the rule that comes after them.
@@ -221,6 +225,7 @@ static RULES: &[&Rule] = &[
     &keras_config_invalid::RULE,
     &legacy_keras_missing::RULE,
     &legacy_keras_mismatch::RULE,
+    &requirement_unmet::RULE,
     &prediction_contradicted::RULE,
     &database_old::RULE,
     &ignore_expired::RULE,

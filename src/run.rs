@@ -12,7 +12,7 @@ use crate::host::Host;
 use crate::options::Options;
 use crate::policy::{Policy, Ruling};
 use crate::report::Report;
-use crate::verdict::{Outcomes, judge};
+use crate::verdict::{Outcomes, judge_with};
 
 /// One judged machine.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ pub fn check(
         .into_iter()
         .map(|machine| {
             let mut clock = clock.clone();
-            let outcomes = clock.stage("judge", || judge(&machine.facts, db, gpu, today));
+            let outcomes = clock.stage("judge", || judge_with(&machine.facts, db, gpu, &policy.requires, today));
             (machine, outcomes, clock)
         })
         .collect();

@@ -11,6 +11,7 @@ use crate::db::Database;
 use crate::facts::{Facts, Observation};
 use crate::finding::{Break, Finding, Judgment, Level, Subject, Unknown};
 use crate::options::GpuWish;
+use crate::policy::{NOTHING_REQUIRED, Requires};
 use crate::rules::{self, Cx, Rule, layer, prediction_contradicted};
 use crate::view::{EnvView, View};
 
@@ -175,10 +176,15 @@ fn as_observed(mut verdict: EnvVerdict, observation: &Observation) -> EnvVerdict
     verdict
 }
 
-/// Judges one machine.
+/// Judges one machine of which nothing in particular is required.
 pub fn judge(facts: &Facts, db: &Database, gpu: GpuWish, today: &str) -> Outcomes {
+    judge_with(facts, db, gpu, &NOTHING_REQUIRED, today)
+}
+
+/// Judges one machine, `[requires]` of the policy included.
+pub fn judge_with(facts: &Facts, db: &Database, gpu: GpuWish, requires: &Requires, today: &str) -> Outcomes {
     let view = View::new(facts, db);
-    let mut cx = Cx { facts, db, view: &view, gpu, today, predicted: None };
+    let mut cx = Cx { facts, db, view: &view, gpu, requires, today, predicted: None };
     let mut said = Said::default();
     for rule in rules::all() {
         said.take(rule, &cx);

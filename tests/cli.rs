@@ -270,6 +270,69 @@ fn an_ignore_that_nothing_needs_is_said_and_can_be_denied() {
 }
 
 #[test]
+fn what_is_required_has_to_be_there() {
+    let dir = folder();
+    let text = "[requires]\ndriver = \">=550\"\ncompute-capability = \">=8.0\"\n";
+    write(dir.path(), "machine/gpu-doctor.toml", text);
+    let said = stdout(check(dir.path(), &[]));
+    let absent = "error[requirement-unmet]: there is no NVIDIA driver here, and the policy requires >=550";
+    assert!(said.contains(absent) && said.contains("gpu-doctor.toml:2 says: driver = \">=550\""), "{said}");
+    for (assume, code) in [
+        (&["driver=550.54.14", "gpu=9.0"][..], 0),
+        (&["driver=535.54.03", "gpu=9.0"], 100),
+        (&["driver=550.54.14", "gpu=7.5"], 100),
+        (&["driver=550.54.14"], 100),
+    ] {
+        check(dir.path(), &[&["--assume"][..], assume].concat()).assert().code(code);
+    }
+    // A driver that is known by the CUDA that it reports may be old enough or not.
+    let vague = ["--assume", "cuda=12.4", "gpu=9.0"];
+    check(dir.path(), &vague).assert().code(0);
+    check(dir.path(), &[&vague[..], &["--strict"]].concat()).assert().code(100);
+    // Where no GPU is wanted, none is required.
+    check(dir.path(), &["--gpu", "none"]).assert().code(0);
+    check(dir.path(), &["--allow", "requirement-unmet"]).assert().code(0);
+}
+
+#[test]
+fn three_ways_to_have_no_gpu_are_told_apart() {
+    let dir = folder();
+    write(dir.path(), "machine/x", "");
+    let of = |tree: &str, args: &[&str]| {
+        let all = |format: &str| {
+            let tree = doctor(dir.path()).args(["check", "--root", tree, "--format", format]);
+            stdout(tree.args(args))
+        };
+        let report: serde_json::Value = serde_json::from_str(&all("json")).unwrap();
+        (report["gpu"].clone(), all("human"))
+    };
+    let gpu = "/sys/bus/pci/devices/0000:01:00.0";
+    for (name, says) in [("vendor", "0x10de\n"), ("device", "0x2330\n"), ("class", "0x030200\n")] {
+        write(dir.path(), &format!("idle{gpu}/{name}"), says);
+    }
+    write(dir.path(), "idle/proc/modules", "ext4 1 0 - Live 0x0\n");
+
+    let (json, human) = of("machine", &["--gpu", "none"]);
+    assert_eq!(json, serde_json::json!({"wanted": "none", "state": "not-wanted", "because": []}));
+    assert!(human.starts_with("GPU      none, and none is wanted\n"), "{human}");
+    let (json, human) = of("machine", &["--gpu", "required"]);
+    assert_eq!(json, serde_json::json!({"wanted": "required", "state": "absent", "because": ["gpu-absent"]}));
+    assert!(human.starts_with("GPU      none, and one is required\n"), "{human}");
+    let (json, human) = of("machine", &[]);
+    assert_eq!(json["wanted"], "optional");
+    assert!(human.starts_with("GPU      none\n"), "{human}");
+    let (json, human) = of("idle", &["--gpu", "required"]);
+    assert_eq!(json["state"], "unusable", "{json}");
+    assert_eq!(json["because"][0], "driver-not-loaded", "{json}");
+    assert!(human.contains("\n         no program can use it: driver-not-loaded"), "{human}");
+    let (json, human) = of("idle", &["--gpu", "none"]);
+    assert_eq!(json["state"], "not-wanted");
+    assert!(human.contains("\n         not looked at: none is wanted\n"), "{human}");
+    let (json, _) = of("machine", &["--assume", "gpu=9.0", "driver=550.54.14"]);
+    assert_eq!(json["state"], "usable");
+}
+
+#[test]
 fn the_report_has_its_keys_in_order() {
     let dir = folder();
     let text = stdout(check(dir.path(), &["--format", "json", "--timings"]));

@@ -467,6 +467,26 @@ mod tests {
     }
 
     #[test]
+    fn each_line_of_the_layers_wins_for_itself() {
+        let manifest = |table: &str, requires: &str| format!("[{table}.metadata.gpu-doctor.requires]\n{requires}");
+        let workspace = manifest("workspace", "driver = '1'\ncuda = '1'\ncudnn = '1'\n");
+        let package = format!("[package]\nname = 'm'\n{}", manifest("package", "driver = '2'\ncuda = '2'\n"));
+        let (_dir, host) = tree(
+            &[
+                ("w/Cargo.toml", &format!("[workspace]\n{workspace}")),
+                ("w/m/Cargo.toml", &package),
+                ("w/gpu-doctor.toml", "requires.driver = '3'\n"),
+            ],
+            "/w/m",
+        );
+        let requires = read(&host, None).unwrap().requires;
+        let of = |key: &str| (requires[key].requirement.to_string(), requires[key].evidence.at.clone());
+        assert_eq!(of("driver"), ("3".to_owned(), "/w/gpu-doctor.toml".to_owned()));
+        assert_eq!(of("cuda"), ("2".to_owned(), "Cargo.toml".to_owned()));
+        assert_eq!(of("cudnn"), ("1".to_owned(), "/w/Cargo.toml".to_owned()));
+    }
+
+    #[test]
     fn without_a_project_the_working_folder_is_read() {
         let (_dir, host) = tree(&[("gpu-doctor.toml", "nonsense = 1\n"), ("a/b/gpu-doctor.toml", "")], "/a/b");
         assert_eq!(read(&host, None).unwrap(), Policy::default());

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use pep440_rs::Version;
+
 use crate::version::Dotted;
 
 /// A version requirement, such as `>=12.4, <14`.
@@ -53,9 +55,77 @@ impl Requirement {
     pub fn matches(&self, version: &Dotted) -> bool {
         self.comparators.iter().all(|comparator| comparator.matches(version))
     }
+
+    /// Whether a version, as a file states it, meets the requirement; `None` where the text is no version or does not
+    /// say enough.
+    ///
+    /// Unlike [`matches`](Self::matches), parts that are not stated count as not known: `12` may be 12.4. A
+    /// pre-release does not count as the release that it comes before.
+    pub fn met_by(&self, text: &str) -> Option<bool> {
+        let version = Version::from_str(text.trim()).ok()?;
+        let parts: Vec<u32> =
+            version.release().iter().map(|&part| u32::try_from(part)).collect::<Result<_, _>>().ok()?;
+        let known = Dotted::new(&parts);
+        let early = version.any_prerelease();
+        let answers: Vec<Option<bool>> =
+            self.comparators.iter().map(|comparator| comparator.met_by(&known, early)).collect();
+        if answers.contains(&Some(false)) {
+            return Some(false);
+        }
+        (!answers.contains(&None)).then_some(true)
+    }
+
+    /// The requirement in the syntax of Python packages, such as `>=2.18,<3`; empty for `*`.
+    pub fn pep440(&self) -> String {
+        // The first version behind all that begin with these parts.
+        let behind = |version: &Dotted, parts: usize| {
+            let mut parts: Vec<u32> = (0..parts.max(1)).map(|part| version.part(part)).collect();
+            if let Some(last) = parts.last_mut() {
+                *last = last.saturating_add(1);
+            }
+            Dotted::new(&parts)
+        };
+        let bounds = self.comparators.iter().map(|Comparator { op, version }| match op {
+            Op::Exact => format!("=={version}.*"),
+            Op::Greater => format!(">={}", behind(version, version.len())),
+            Op::GreaterEq => format!(">={version}"),
+            Op::Less => format!("<{version}"),
+            Op::LessEq => format!("<{}", behind(version, version.len())),
+            Op::Tilde => format!(">={version},<{}", behind(version, version.len().min(2))),
+            Op::Caret => format!(">={version},<{}", behind(version, leading(version))),
+        });
+        bounds.collect::<Vec<_>>().join(",")
+    }
+}
+
+/// How many parts a caret keeps: up to the first that is not zero.
+fn leading(version: &Dotted) -> usize {
+    (0..version.len()).position(|part| version.part(part) != 0).map_or(version.len(), |part| part + 1)
 }
 
 impl Comparator {
+    /// The answer for a version of which only the first parts may be known.
+    fn met_by(&self, known: &Dotted, early: bool) -> Option<bool> {
+        let (stated, parts) = (self.version.len(), known.len());
+        let same = (0..parts.min(stated)).all(|part| known.part(part) == self.version.part(part));
+        let rest_is_zero = (parts..stated).all(|part| self.version.part(part) == 0);
+        if parts < stated && same {
+            let open = match self.op {
+                Op::GreaterEq | Op::Less => !rest_is_zero,
+                Op::Tilde => !(rest_is_zero && parts >= stated.min(2)),
+                Op::Caret => !(rest_is_zero && parts >= leading(&self.version)),
+                Op::Exact | Op::Greater | Op::LessEq => true,
+            };
+            if open {
+                return None;
+            }
+        }
+        let release = self.matches(known);
+        // 2.18.0rc1 comes before 2.18 and is none of 2.17 either.
+        let first = early && known == &self.version;
+        Some(release && !(first && matches!(self.op, Op::Exact | Op::GreaterEq | Op::Tilde | Op::Caret)))
+    }
+
     fn matches(&self, version: &Dotted) -> bool {
         let stated = self.version.len();
         let same = |parts: usize| (0..parts).all(|part| version.part(part) == self.version.part(part));
@@ -68,10 +138,7 @@ impl Comparator {
             Op::Less => version < &self.version,
             Op::LessEq => ordering.is_le(),
             Op::Tilde => version >= &self.version && same(stated.min(2)),
-            Op::Caret => {
-                let leading = (0..stated).position(|part| self.version.part(part) != 0).map_or(stated, |part| part + 1);
-                version >= &self.version && same(leading)
-            }
+            Op::Caret => version >= &self.version && same(leading(&self.version)),
         }
     }
 }
@@ -152,6 +219,48 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_stated_is_not_known() {
+        let met = |requirement: &str, text: &str| requirement.parse::<Requirement>().unwrap().met_by(text);
+        assert_eq!(met(">=12.4", "12"), None);
+        assert_eq!(met(">=12.4", "13"), Some(true));
+        assert_eq!(met(">=12.4", "11"), Some(false));
+        assert_eq!(met(">=12", "12"), Some(true));
+        assert_eq!(met("12", "12"), Some(true));
+        assert_eq!(met("<13", "12"), Some(true));
+        assert_eq!(met("<12.0", "12"), Some(false));
+        assert_eq!(met("<12.4", "12"), None);
+        assert_eq!(met(">=12.4, <13", "13"), Some(false));
+        assert_eq!(met("~9.1", "9"), None);
+        assert_eq!(met("=3.11", "3"), None);
+        assert_eq!(met("*", "1"), Some(true));
+        assert_eq!(met("*", "one"), None);
+        assert_eq!(met(">=9.0", "9"), Some(true));
+    }
+
+    #[test]
+    fn a_pre_release_is_not_its_release() {
+        let met = |requirement: &str, text: &str| requirement.parse::<Requirement>().unwrap().met_by(text);
+        assert_eq!(met(">=2.18", "2.18.0rc1"), Some(false));
+        assert_eq!(met("<2.18", "2.18.0rc1"), Some(false));
+        assert_eq!(met(">=2.17", "2.18.0rc1"), Some(true));
+        assert_eq!(met("2.18", "2.18.0+cu12"), Some(true));
+        assert_eq!(met(">=535.54", "535.54.03"), Some(true));
+    }
+
+    #[test]
+    fn python_is_told_in_its_own_syntax() {
+        let shown = |requirement: &str| requirement.parse::<Requirement>().unwrap().pep440();
+        assert_eq!(shown(">=12.4, <14"), ">=12.4,<14");
+        assert_eq!(shown("3"), ">=3,<4");
+        assert_eq!(shown("0.3.1"), ">=0.3.1,<0.4");
+        assert_eq!(shown("~2.18.1"), ">=2.18.1,<2.19");
+        assert_eq!(shown("=2.18"), "==2.18.*");
+        assert_eq!(shown(">2.18"), ">=2.19");
+        assert_eq!(shown("<=2.18"), "<2.19");
+        assert_eq!(shown("*"), "");
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for text in ["", ",", "12,", "~~1", ">=", "twelve", ">=1.*", "*, 1", "2.16.0rc1", "1..2"] {
             assert!(text.parse::<Requirement>().is_err(), "{text}");
@@ -162,7 +271,12 @@ mod tests {
         #[test]
         fn it_never_panics(text in "[-0-9.,<>=~^* a]{0,20}", version in "[0-9]{1,3}(\\.[0-9]{1,3}){0,3}") {
             if let Ok(requirement) = text.parse::<Requirement>() {
-                requirement.matches(&version.parse().unwrap());
+                let holds = requirement.matches(&version.parse().unwrap());
+                // A whole version is told alike by both.
+                if let Some(met) = requirement.met_by(&version) {
+                    prop_assert_eq!(met, holds);
+                }
+                requirement.pep440();
             }
         }
     }

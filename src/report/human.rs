@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 
 use super::wrap::{clean, lines};
-use super::{Report, Reported};
+use super::{GpuStanding, GpuState, Report, Reported};
 use crate::db::Database;
 use crate::facts::{Driver, Evidence, Facts, Source};
 use crate::finding::{Break, Level, Subject};
@@ -32,7 +32,7 @@ const ANSWERS: usize = 69;
 /// The letter and the findings, with colour; `width` is the terminal's, where it is one.
 pub fn report(report: &Report<'_>, outcomes: &Outcomes, db: &Database, width: Option<usize>) -> String {
     let mut page = Page { out: String::new(), width };
-    page.found(report.facts, db);
+    page.found(report.facts, db, Some(&report.gpu));
     let shown: BTreeSet<&str> = report.findings.iter().map(|finding| finding.rule).collect();
     page.verdicts(report.facts, outcomes, &shown);
     for finding in &report.findings {
@@ -50,7 +50,7 @@ pub fn report(report: &Report<'_>, outcomes: &Outcomes, db: &Database, width: Op
 /// What was found, without any judgment.
 pub fn facts(facts: &Facts, db: &Database, width: Option<usize>) -> String {
     let mut page = Page { out: String::new(), width };
-    page.found(facts, db);
+    page.found(facts, db, None);
     for env in &facts.pythons {
         let version = env.version.value().map_or("version unknown", String::as_str);
         let active = if env.active { ", active" } else { "" };
@@ -91,15 +91,26 @@ impl Page {
         }
     }
 
-    fn found(&mut self, facts: &Facts, db: &Database) {
+    fn found(&mut self, facts: &Facts, db: &Database, state: Option<&GpuState<'_>>) {
         let view = View::new(facts, db);
         let gpus = gpus(&view);
-        if gpus.is_empty() {
-            self.entry("GPU", "none");
+        let unwanted = state.is_some_and(|gpu| gpu.state == GpuStanding::NotWanted);
+        match state {
+            _ if !gpus.is_empty() => {}
+            Some(_) if unwanted => self.entry("GPU", "none, and none is wanted"),
+            Some(gpu) if gpu.wanted == "required" => self.entry("GPU", "none, and one is required"),
+            _ => self.entry("GPU", "none"),
         }
-        for (gpu, count) in gpus {
-            let times = if count > 1 { format!("{count} × ") } else { String::new() };
+        for (gpu, count) in &gpus {
+            let times = if *count > 1 { format!("{count} × ") } else { String::new() };
             self.entry("GPU", &format!("{times}{gpu}"));
+        }
+        match state {
+            Some(_) if unwanted && !gpus.is_empty() => self.entry("", "not looked at: none is wanted"),
+            Some(gpu) if gpu.state == GpuStanding::Unusable => {
+                self.entry("", &format!("no program can use it: {}", gpu.because.join(", ")));
+            }
+            _ => {}
         }
         self.entry("Driver", &driver(&view));
         // What stands for a driver is told with the driver.
@@ -283,7 +294,7 @@ impl Page {
         self.put(format_args!("\n"));
         self.text(&text, 0, 2);
         if denied == 0 && report.exit_code != 0 {
-            self.text("the check fails because of `--strict`: a verdict could not be told", 0, 2);
+            self.text("the check fails because of `--strict`: a verdict or a requirement could not be told", 0, 2);
         }
     }
 }

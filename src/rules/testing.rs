@@ -7,6 +7,7 @@ use crate::facts::{
 };
 use crate::finding::Judgment;
 use crate::options::GpuWish;
+use crate::policy::NOTHING_REQUIRED;
 use crate::rules::{Cx, Rule};
 use crate::version::Dotted;
 use crate::view::View;
@@ -149,7 +150,7 @@ pub(super) fn judge_for(rule: &Rule, facts: &Facts, gpu: GpuWish, today: &str) -
     let db = Database::embedded();
     let view = View::new(facts, db);
     let mut out = Judgment::default();
-    (rule.check)(&Cx { facts, db, view: &view, gpu, today, predicted: None }, &mut out);
+    (rule.check)(&Cx { facts, db, view: &view, gpu, requires: &NOTHING_REQUIRED, today, predicted: None }, &mut out);
     out
 }
 

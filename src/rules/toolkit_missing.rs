@@ -146,7 +146,15 @@ pub(super) mod tests {
     ) -> Judgment {
         let db = Database::embedded();
         let view = View::new(facts, db);
-        let cx = Cx { facts, db, view: &view, gpu: GpuWish::Optional, today: "2026-11-23", predicted: None };
+        let cx = Cx {
+            facts,
+            db,
+            view: &view,
+            gpu: GpuWish::Optional,
+            requires: &crate::policy::NOTHING_REQUIRED,
+            today: "2026-11-23",
+            predicted: None,
+        };
         let (locked, row) = kernels();
         let mut out = Judgment::default();
         judge(&cx, &[(&locked, &row)], &mut out);
