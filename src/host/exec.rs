@@ -69,7 +69,8 @@ pub(super) fn run(program: &Program<'_>) -> std::io::Result<Ran> {
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()?;
-    let deadline = Instant::now() + program.limit;
+    let start = Instant::now();
+    let deadline = start + program.limit;
     let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     std::thread::scope(|scope| {
