@@ -428,6 +428,10 @@ pub fn main() -> Exit {
     if args.get(1).is_some_and(|first| first == "gpu-doctor") {
         args.remove(1);
     }
+    #[cfg(feature = "cuda")]
+    if args.get(1).is_some_and(|first| first == crate::probe::child::ARGUMENT) {
+        return crate::probe::child::answer();
+    }
     let here = Host::here();
     let env = |name: &str| here.as_ref().ok().and_then(|host| host.env_nonempty(name));
     let colour = output::colour(env);

@@ -10,6 +10,8 @@ use crate::options::{Assume, Options};
 use crate::probe::loader::Search;
 use crate::version::Dotted;
 
+#[cfg(feature = "cuda")]
+pub mod child;
 pub mod cudnn;
 pub mod driver;
 pub mod elf;

@@ -5,7 +5,8 @@
 #![expect(clippy::disallowed_methods, reason = "this is the seam that the fence protects")]
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -23,6 +24,8 @@ pub struct Program<'a> {
     pub env: BTreeMap<String, String>,
     /// Its working folder.
     pub cwd: &'a Path,
+    /// What it reads from its standard input; empty for nothing.
+    pub stdin: &'a [u8],
     /// How long it may take.
     pub limit: Duration,
     /// How many bytes of each of its outputs are kept.
@@ -54,8 +57,8 @@ pub enum End {
     Overtime(Duration),
 }
 
-/// How often a running program is looked at: soon at first, as most end soon.
-const LOOK: (Duration, Duration) = (Duration::from_micros(250), Duration::from_millis(5));
+/// How often a running program is looked at where the kernel cannot say when it ends.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Runs it.
 pub(super) fn run(program: &Program<'_>) -> std::io::Result<Ran> {
@@ -64,25 +67,27 @@ pub(super) fn run(program: &Program<'_>) -> std::io::Result<Ran> {
         .env_clear()
         .envs(&program.env)
         .current_dir(program.cwd)
-        .stdin(Stdio::null())
+        .stdin(if program.stdin.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()?;
-    let start = Instant::now();
-    let deadline = start + program.limit;
+    let deadline = Instant::now() + program.limit;
     let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let watch = group.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     std::thread::scope(|scope| {
+        if let Some(mut stdin) = stdin {
+            // One that ends without reading it is told apart by how it ends.
+            scope.spawn(move || stdin.write_all(program.stdin));
+        }
         let stdout = scope.spawn(|| head(stdout, program.cap));
         let stderr = scope.spawn(|| tail(stderr, program.cap));
-        let (mut pause, longest) = LOOK;
         let mut status = None;
         while status.is_none() && Instant::now() < deadline {
             status = child.try_wait()?;
             if status.is_none() {
-                sleep(pause);
-                pause = (pause * 2).min(longest);
+                wait(watch.as_ref(), deadline);
             }
         }
         // Whatever it started must not outlive it, nor hold its pipes open.
@@ -98,6 +103,19 @@ pub(super) fn run(program: &Program<'_>) -> std::io::Result<Ran> {
         };
         Ok(Ran { end, stdout: stdout.join().unwrap_or_default(), stderr: stderr.join().unwrap_or_default() })
     })
+}
+
+/// Waits until the program ends, the deadline comes, or it is time to look again.
+fn wait(watch: Option<&OwnedFd>, deadline: Instant) {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let waited = watch.and_then(|watch| {
+        let timeout = rustix::event::Timespec::try_from(left).ok()?;
+        let mut ends = [rustix::event::PollFd::new(watch, rustix::event::PollFlags::IN)];
+        rustix::event::poll(&mut ends, Some(&timeout)).ok()
+    });
+    if waited.is_none() {
+        sleep(LOOK.min(left));
+    }
 }
 
 fn end(status: ExitStatus) -> End {
@@ -153,6 +171,7 @@ mod tests {
             args: vec!["-c".to_owned(), script.to_owned()],
             env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
             cwd: Path::new("/"),
+            stdin: b"asked\n",
             limit: Duration::from_millis(limit),
             cap: 1000,
         })
@@ -163,6 +182,22 @@ mod tests {
     fn output_and_code_are_kept() {
         let ran = shell("echo one; echo two >&2; exit 3", 20_000);
         assert_eq!((ran.end, &*ran.stdout, &*ran.stderr), (End::Code(3), &b"one\n"[..], &b"two\n"[..]));
+    }
+
+    #[test]
+    fn it_reads_what_it_is_given_or_leaves_it() {
+        assert_eq!(shell("read line; echo got $line", 20_000).stdout, b"got asked\n");
+        let large = vec![b'x'; 1 << 20];
+        let ran = run(&Program {
+            file: "/bin/sh",
+            args: vec!["-c".to_owned(), "exit 4".to_owned()],
+            env: BTreeMap::new(),
+            cwd: Path::new("/"),
+            stdin: &large,
+            limit: Duration::from_secs(20),
+            cap: 1000,
+        });
+        assert_eq!(ran.unwrap().end, End::Code(4));
     }
 
     #[test]

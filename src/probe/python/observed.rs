@@ -98,6 +98,7 @@ fn one(
         args: vec!["-c".to_owned(), SCRIPT.to_owned(), question.to_owned(), MARK.to_owned()],
         env: variables.clone(),
         cwd: host.cwd(),
+        stdin: &[],
         limit,
         cap: CAP,
     };

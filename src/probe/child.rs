@@ -1,0 +1,286 @@
+//! Asks foreign code in a child process: the program runs itself again as `__probe`, one foreign library a process.
+//!
+//! Drivers crash, hang and print. A child that does so is an ordinary failed reading with its cause: it has a time limit
+//! and an output cap, its process group is killed as a whole, and its answers are marked lines on a descriptor that
+//! nothing else writes to. What an answer means is not known here.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::exit::Exit;
+use crate::host::{End, Host, Program};
+
+pub mod library;
+
+/// The hidden argument that makes the program a child.
+pub const ARGUMENT: &str = "__probe";
+/// What begins each line of an answer.
+const MARK: &str = "@@cargo-gpu-doctor@@ ";
+/// Bytes of output that are kept.
+const CAP: usize = 8 << 20;
+/// How long one probe may take where nothing else is said.
+pub const LIMIT: Duration = Duration::from_secs(5);
+
+/// How children are started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// The program file; it must understand [`ARGUMENT`].
+    pub program: PathBuf,
+    /// How long one probe may take.
+    pub limit: Duration,
+}
+
+impl Child {
+    /// The running program, which must hand [`ARGUMENT`] over to [`answer`].
+    pub fn this(limit: Duration) -> Self {
+        // The kernel's own name of it, which holds where the file was replaced meanwhile.
+        Self { program: PathBuf::from("/proc/self/exe"), limit }
+    }
+}
+
+/// What a child is asked. Each loads one foreign library.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Question {
+    /// Whether a library can be opened, and which file that is: one [`library::Opened`].
+    Open(library::Open),
+}
+
+/// One line of an answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Line {
+    /// What is done from here on.
+    Stage(String),
+    /// A piece of the answer.
+    Part(serde_json::Value),
+    /// The answer is complete.
+    Done,
+    /// It could not be answered.
+    Refused(String),
+    /// The program itself, or a crate in it, gave up.
+    Panic(String),
+}
+
+/// What a child answered: whole, or as far as it came.
+#[derive(Clone, Debug)]
+pub struct Reply<P> {
+    /// The pieces that came, in their order.
+    pub parts: Vec<P>,
+    /// Why there are no more of them, where the answer is not complete.
+    pub failure: Option<Failure>,
+}
+
+/// Why a child gave no whole answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What happened.
+    pub how: How,
+    /// What it was doing.
+    pub stage: Option<String>,
+}
+
+/// What happened to a child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum How {
+    /// It could not be started.
+    NotStarted(String),
+    /// A signal ended it.
+    Signal(i32),
+    /// It took too long.
+    Overtime(Duration),
+    /// It says why it cannot answer.
+    Refused(String),
+    /// It gave up by a fault of the program, or of a crate in it.
+    Panic(String),
+    /// It ended without a whole answer; the last line of its standard error.
+    NoAnswer(i32, String),
+}
+
+impl Failure {
+    fn new(how: How, stage: Option<String>) -> Self {
+        Self { how, stage }
+    }
+
+    /// Whether the child was ended because it took too long.
+    pub fn hung(&self) -> bool {
+        matches!(self.how, How::Overtime(_))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = self.stage.as_deref().unwrap_or("it started");
+        match &self.how {
+            How::NotStarted(why) => write!(f, "no child process could be started: {why}"),
+            How::Signal(signal) => write!(f, "{} while {stage}", signal_name(*signal)),
+            How::Overtime(limit) => {
+                write!(f, "it took longer than {} s and was ended while {stage}", limit.as_secs_f64())
+            }
+            How::Refused(why) => f.write_str(why),
+            How::Panic(why) => write!(f, "the program gave up while {stage}: {why}"),
+            How::NoAnswer(code, said) if said.is_empty() => {
+                write!(f, "it ended with exit code {code} while {stage}")
+            }
+            How::NoAnswer(code, said) => write!(f, "it ended with exit code {code} while {stage}: {said}"),
+        }
+    }
+}
+
+/// A signal as people know it.
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        15 => "SIGTERM",
+        31 => "SIGSYS",
+        _ => return format!("signal {signal} ended it"),
+    };
+    format!("{name} ended it")
+}
+
+/// Asks a child; what it answers before it fails is kept.
+pub fn ask<P: DeserializeOwned>(host: &Host, child: &Child, question: &Question, limit: Duration) -> Reply<P> {
+    let nothing = |how| Reply { parts: Vec::new(), failure: Some(Failure::new(how, None)) };
+    let question = match serde_json::to_vec(question) {
+        Ok(text) => text,
+        Err(error) => return nothing(How::NotStarted(error.to_string())),
+    };
+    let file = child.program.to_string_lossy();
+    let program = Program {
+        file: &file,
+        args: vec![ARGUMENT.to_owned()],
+        env: host.env_all().clone(),
+        cwd: host.cwd(),
+        stdin: &question,
+        limit,
+        cap: CAP,
+    };
+    match host.run(&program) {
+        Ok(ran) => read(&ran.stdout, &ran.stderr, ran.end),
+        Err(error) => nothing(How::NotStarted(error.why.to_string())),
+    }
+}
+
+/// Asks a child for an answer of one piece.
+pub fn ask_one<P: DeserializeOwned>(
+    host: &Host,
+    child: &Child,
+    question: &Question,
+    limit: Duration,
+) -> Result<P, Failure> {
+    let Reply { mut parts, failure } = ask(host, child, question, limit);
+    match (parts.pop(), failure) {
+        (Some(part), None) => Ok(part),
+        (_, Some(failure)) => Err(failure),
+        (None, None) => Err(Failure::new(How::NoAnswer(0, String::new()), None)),
+    }
+}
+
+/// Reads what a child printed.
+fn read<P: DeserializeOwned>(stdout: &[u8], stderr: &[u8], end: End) -> Reply<P> {
+    let (mut parts, mut stage, mut how, mut done) = (Vec::new(), None, None, false);
+    for line in String::from_utf8_lossy(stdout).lines() {
+        let Some(line) = line.strip_prefix(MARK).and_then(|line| serde_json::from_str(line).ok()) else { continue };
+        match line {
+            Line::Stage(name) => stage = Some(name),
+            Line::Part(value) => match serde_json::from_value(value) {
+                Ok(part) => parts.push(part),
+                Err(error) => how = Some(How::Panic(format!("an answer of another shape: {error}"))),
+            },
+            Line::Done => done = true,
+            Line::Refused(why) => how = Some(How::Refused(why)),
+            Line::Panic(why) => how = Some(How::Panic(why)),
+        }
+    }
+    let how = how.or_else(|| match end {
+        // What became of the child after its whole answer does not matter.
+        _ if done => None,
+        End::Signal(signal) => Some(How::Signal(signal)),
+        End::Overtime(limit) => Some(How::Overtime(limit)),
+        End::Code(code) => {
+            let said = String::from_utf8_lossy(stderr);
+            let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+            Some(How::NoAnswer(code, last.trim().chars().take(300).collect()))
+        }
+    });
+    Reply { parts, failure: how.map(|how| Failure::new(how, stage)) }
+}
+
+/// What a child tells with.
+#[derive(Debug)]
+pub struct Teller {
+    to: File,
+}
+
+impl Teller {
+    /// Says what is done from here on: a fragment that fits after "while", such as `cuInit ran`.
+    pub fn stage(&mut self, name: impl Into<String>) {
+        self.line(&Line::Stage(name.into()));
+    }
+
+    /// Gives a piece of the answer.
+    pub fn part(&mut self, part: &impl Serialize) {
+        match serde_json::to_value(part) {
+            Ok(value) => self.line(&Line::Part(value)),
+            Err(error) => self.line(&Line::Panic(error.to_string())),
+        }
+    }
+
+    fn line(&mut self, line: &Line) {
+        if let Ok(text) = serde_json::to_string(line) {
+            // Nobody is left to tell where the parent is gone.
+            let _ = self.to.write_all(format!("\n{MARK}{text}\n").as_bytes());
+        }
+    }
+}
+
+/// The child's side: reads a question from standard input, answers it, and ends.
+///
+/// Whatever foreign code writes to standard output goes to standard error from here on.
+pub fn answer() -> Exit {
+    let Some(mut teller) = prepare() else { return Exit::Incomplete };
+    let asked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let mut text = Vec::new();
+        std::io::stdin().lock().read_to_end(&mut text).map_err(|error| error.to_string())?;
+        let question = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
+        dispatch(question, &mut teller)
+    }));
+    teller.line(&match asked {
+        Ok(Ok(())) => Line::Done,
+        Ok(Err(why)) => Line::Refused(why),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
+            Line::Panic(text.unwrap_or("without a word").to_owned())
+        }
+    });
+    library::leave()
+}
+
+fn dispatch(question: Question, teller: &mut Teller) -> Result<(), String> {
+    match question {
+        Question::Open(question) => library::open(&question, teller),
+    }
+}
+
+/// Keeps the descriptor of answers to itself, and takes care that a crash leaves nothing behind.
+fn prepare() -> Option<Teller> {
+    let to = rustix::io::fcntl_dupfd_cloexec(std::io::stdout().as_fd(), 3).ok()?;
+    rustix::stdio::dup2_stdout(std::io::stderr().as_fd()).ok()?;
+    // No core file, and no child that outlives the one that asks.
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    Some(Teller { to: File::from(to) })
+}

@@ -1,0 +1,99 @@
+//! Opens libraries with bad manners in child processes: each is an ordinary failed reading with its cause.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot lay its files out has to stop")]
+#![expect(clippy::disallowed_methods, reason = "tests build libraries; the fence is for the product")]
+
+#[path = "support/standin.rs"]
+mod standin;
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use gpu_doctor::host::Host;
+use gpu_doctor::probe::child::library::{Open, Opened};
+use gpu_doctor::probe::child::{Child, How, LIMIT, Question, Reply, ask};
+
+fn rude() -> &'static str {
+    static FILE: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, file) = FILE.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let file = standin::build(folder.path(), "rude.c", "librude.so.1", &[]);
+        (folder, file)
+    });
+    file.to_str().unwrap()
+}
+
+fn opened(library: &str, how: &str, limit: Duration) -> Reply<Opened> {
+    let env = [("RUDE".to_owned(), how.to_owned()), ("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into();
+    let child = Child { program: env!("CARGO_BIN_EXE_cargo-gpu-doctor").into(), limit };
+    ask(&Host::here_with(env).unwrap(), &child, &Question::Open(Open { library: library.to_owned() }), limit)
+}
+
+const LONG: Duration = Duration::from_mins(2);
+
+#[test]
+fn a_library_is_opened_by_its_exact_path() {
+    let reply = opened(rude(), "well", LONG);
+    assert_eq!(reply.failure, None);
+    assert_eq!(reply.parts, [Opened { mapped: Some(rude().to_owned()) }]);
+}
+
+#[test]
+fn what_it_prints_is_harmless() {
+    for how in ["garbage", "flood"] {
+        let reply = opened(rude(), how, LONG);
+        assert_eq!((reply.failure, reply.parts.len()), (None, 1), "{how}");
+    }
+}
+
+#[test]
+fn a_crash_names_its_signal_and_what_was_done() {
+    for (how, signal, name) in [("crash", 11, "SIGSEGV"), ("abort", 6, "SIGABRT")] {
+        let failure = opened(rude(), how, LONG).failure.unwrap();
+        assert_eq!(failure.how, How::Signal(signal));
+        assert_eq!(failure.to_string(), format!("{name} ended it while {} was opened", rude()));
+    }
+}
+
+#[test]
+fn one_that_ends_the_process_is_told_with_its_words() {
+    let failure = opened(rude(), "exit", LONG).failure.unwrap();
+    assert_eq!(failure.how, How::NoAnswer(7, "no licence for you".to_owned()));
+}
+
+#[test]
+fn a_hang_costs_the_limit() {
+    let start = Instant::now();
+    let failure = opened(rude(), "hang", Duration::from_secs(1)).failure.unwrap();
+    assert!(failure.hung() && start.elapsed() >= Duration::from_secs(1), "{failure}");
+    assert!(start.elapsed() < Duration::from_mins(1));
+    assert!(failure.to_string().contains("longer than 1 s"), "{failure}");
+}
+
+#[test]
+fn one_that_leaves_a_process_behind_is_not_waited_for() {
+    let start = Instant::now();
+    assert_eq!(opened(rude(), "child", LONG).failure, None);
+    assert!(start.elapsed() < Duration::from_mins(1));
+}
+
+#[test]
+fn a_library_that_is_not_there_says_so() {
+    let failure = opened("/no/such/libcuda.so.1", "well", LIMIT).failure.unwrap();
+    assert!(matches!(&failure.how, How::Refused(why) if why.contains("/no/such/libcuda.so.1")), "{failure}");
+}
+
+#[test]
+fn a_program_that_does_not_understand_is_an_ordinary_failure() {
+    let host = Host::here_with([("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into()).unwrap();
+    let question = Question::Open(Open { library: rude().to_owned() });
+    for (program, code) in [("/bin/true", 0), ("/bin/false", 1)] {
+        let child = Child { program: program.into(), limit: LIMIT };
+        let reply: Reply<Opened> = ask(&host, &child, &question, LIMIT);
+        assert_eq!(reply.failure.unwrap().how, How::NoAnswer(code, String::new()));
+    }
+    let child = Child { program: "/no/such/program".into(), limit: LIMIT };
+    let reply: Reply<Opened> = ask(&host, &child, &question, LIMIT);
+    assert!(matches!(reply.failure.unwrap().how, How::NotStarted(_)));
+}
