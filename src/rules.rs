@@ -33,6 +33,7 @@ mod cudnn_older_than_built;
 mod cudnn_parts_mixed;
 mod cudnn_without_code_for_gpu;
 mod database_old;
+mod declared_versions_conflict;
 mod device_node_inaccessible;
 mod driver_below_cuda_floor;
 mod driver_branch_ended;
@@ -239,6 +240,7 @@ static RULES: &[&Rule] = &[
     &crate_ignores_variable::RULE,
     &crate_cudnn_mismatch::RULE,
     &crate_libtorch_mismatch::RULE,
+    &declared_versions_conflict::RULE,
     &prediction_contradicted::RULE,
     &database_old::RULE,
     &ignore_expired::RULE,
