@@ -217,7 +217,7 @@ pub(super) fn target(host: &Host) -> Option<String> {
     named.or_else(|| {
         files(host).into_iter().find_map(|(_, config, _)| match config.build.target? {
             Target::One(name) => Some(name),
-            Target::Several(names) => names.into_iter().next(),
+            Target::Several(all) => all.into_iter().next(),
         })
     })
 }
