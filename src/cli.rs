@@ -39,7 +39,8 @@ Colour: only on a terminal; NO_COLOR, CLICOLOR_FORCE and CARGO_TERM_COLOR are ho
 ///
 /// Without a command it checks: it reads the files of this machine, holds them against a database, and
 /// answers for every Python environment whether TensorFlow sees the GPU and computes on it, and whether
-/// Keras does. No program is run, no library is loaded, no network is used.
+/// Keras does. No library is loaded and no network is used; no program is run but `cargo metadata`, where a CUDA
+/// crate is in the project's lock file.
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo-gpu-doctor",
@@ -340,7 +341,21 @@ struct InspectArgs {
     /// The package of the workspace
     #[arg(long, short, value_name = "NAME")]
     package: Option<String>,
-    /// Run no program and load no library: read files only, which is all that this build does
+    /// Features of the project to build with, as for `cargo build`
+    #[arg(long, short = 'F', value_name = "FEATURES", action = clap::ArgAction::Append)]
+    features: Vec<String>,
+    /// Build the project with all of its features
+    #[arg(long)]
+    all_features: bool,
+    /// Build the project without its default features
+    #[arg(long)]
+    no_default_features: bool,
+    /// The platform that the project is built for
+    #[arg(long, value_name = "TRIPLE")]
+    target: Option<String>,
+    /// Run no program and load no library: read files only
+    ///
+    /// Without it, `cargo metadata` is asked where a crate of CUDA's is in the project's lock file.
     #[arg(long = "static")]
     only_static: bool,
     /// Also ask each environment's own interpreter: import, list GPUs, compute; and compare with the prediction
@@ -557,6 +572,12 @@ fn prepare(args: &InspectArgs, here: Result<Host, host::HostError>) -> Result<(O
     let options = Options {
         python,
         manifest,
+        package: args.package.clone(),
+        features: args.features.clone(),
+        all_features: args.all_features,
+        no_default_features: args.no_default_features,
+        target: args.target.clone(),
+        only_static: args.only_static,
         assume: assume(&args.assume),
         deep: args.deep,
         hashes: args.hashes,

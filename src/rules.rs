@@ -9,12 +9,19 @@ use crate::options::GpuWish;
 use crate::verdict::EnvVerdict;
 use crate::view::View;
 
+mod build;
 mod compat_package_misused;
 mod compute_capability_needs_jit;
 mod compute_capability_unsupported;
 mod conda_cpu_variant;
 mod container_without_gpu;
 mod cpu_without_avx;
+mod crate_cudnn_mismatch;
+mod crate_driver_too_old;
+mod crate_ignores_variable;
+mod crate_libtorch_mismatch;
+mod crate_needs_gpu_at_build;
+mod crate_toolkit_unsupported;
 mod cuda_compiler_parts_missing;
 mod cuda_library_missing;
 mod cuda_library_shadowed;
@@ -221,6 +228,12 @@ static RULES: &[&Rule] = &[
     &keras_config_invalid::RULE,
     &legacy_keras_missing::RULE,
     &legacy_keras_mismatch::RULE,
+    &crate_toolkit_unsupported::RULE,
+    &crate_driver_too_old::RULE,
+    &crate_needs_gpu_at_build::RULE,
+    &crate_ignores_variable::RULE,
+    &crate_cudnn_mismatch::RULE,
+    &crate_libtorch_mismatch::RULE,
     &prediction_contradicted::RULE,
     &database_old::RULE,
     &ignore_expired::RULE,

@@ -54,7 +54,7 @@ pub enum End {
     Overtime(Duration),
 }
 
-/// How often a running program is looked at.
+/// How often a running program is looked at, once it has run for a while.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Runs it.
@@ -69,7 +69,8 @@ pub(super) fn run(program: &Program<'_>) -> std::io::Result<Ran> {
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()?;
-    let deadline = Instant::now() + program.limit;
+    let start = Instant::now();
+    let deadline = start + program.limit;
     let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     std::thread::scope(|scope| {
@@ -79,7 +80,8 @@ pub(super) fn run(program: &Program<'_>) -> std::io::Result<Ran> {
         while status.is_none() && Instant::now() < deadline {
             status = child.try_wait()?;
             if status.is_none() {
-                sleep(LOOK);
+                // A short program is not to wait for a long look.
+                sleep((start.elapsed() / 20).clamp(LOOK / 10, LOOK));
             }
         }
         // Whatever it started must not outlive it, nor hold its pipes open.
