@@ -72,7 +72,8 @@ pub(super) fn run(program: &Program<'_>) -> std::io::Result<Ran> {
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()?;
-    let deadline = Instant::now() + program.limit;
+    let start = Instant::now();
+    let deadline = start + program.limit;
     let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
     let watch = group.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
