@@ -10,6 +10,7 @@ pub mod exit;
 pub mod facts;
 pub mod finding;
 pub mod host;
+pub mod kernel;
 pub mod options;
 pub mod policy;
 pub mod probe;
