@@ -13,6 +13,7 @@ pub mod cuda;
 pub mod driver;
 pub mod loader;
 pub mod machine;
+pub mod observed;
 pub mod project;
 pub mod python;
 pub mod redact;
@@ -21,6 +22,7 @@ pub use cuda::*;
 pub use driver::*;
 pub use loader::*;
 pub use machine::*;
+pub use observed::*;
 pub use project::*;
 pub use python::*;
 
@@ -59,6 +61,9 @@ pub struct Facts {
     pub kernels: Vec<JupyterKernel>,
     /// The Cargo project, where one was found.
     pub project: Option<Project>,
+    /// What driver, NVML and the test kernel told; `None` where they were not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<Observed>,
     /// What was pretended with `--assume` or a variable that does the same.
     pub assumed: Vec<Assumption>,
     /// What could not be read at all, beyond single readings.

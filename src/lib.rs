@@ -1,8 +1,8 @@
 //! Reads a machine's files and says whether TensorFlow, Keras and CUDA code will use its NVIDIA GPU.
 //!
 //! The library does the reading (`host`, `probe`), holds it against a database (`db`), judges
-//! (`rules`, `verdict`) and writes reports (`report`). It runs no program and loads no NVIDIA
-//! library. ARCHITECTURE.md has the map.
+//! (`rules`, `verdict`) and writes reports (`report`). Foreign libraries are opened
+//! in child processes only, and only where asked for. ARCHITECTURE.md has the map.
 
 pub mod db;
 pub mod env;

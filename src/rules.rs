@@ -5,7 +5,7 @@
 use crate::db::Database;
 use crate::facts::Facts;
 use crate::finding::{Judgment, Level};
-use crate::options::GpuWish;
+use crate::options::{GpuWish, Launch};
 use crate::verdict::EnvVerdict;
 use crate::view::View;
 
@@ -47,6 +47,13 @@ mod keras_in_another_environment;
 mod keras_not_for_tensorflow;
 mod keras_outdated;
 mod keras_shadowed;
+mod kernel;
+mod kernel_compile_failed;
+mod kernel_launch_failed;
+mod kernel_load_failed;
+mod kernel_not_run;
+mod kernel_timed_out;
+mod kernel_wrong_result;
 mod legacy_keras_mismatch;
 mod legacy_keras_missing;
 mod libcuda_missing;
@@ -92,6 +99,8 @@ pub enum Family {
     Keras,
     /// The Cargo project.
     Project,
+    /// The test kernel.
+    Kernel,
     /// The program itself.
     Tool,
 }
@@ -126,6 +135,8 @@ pub struct Cx<'a> {
     pub view: &'a View<'a>,
     /// What a machine without a usable GPU means.
     pub gpu: GpuWish,
+    /// Whether the test kernel had to run.
+    pub launch: Launch,
     /// The day, `YYYY-MM-DD`.
     pub today: &'a str,
     /// The verdicts on the environments as far as files decide them; only for the rule that comes after them.
@@ -140,6 +151,8 @@ pub mod layer {
     pub const DRIVER: u8 = 20;
     /// The process may not see the device.
     pub const VISIBILITY: u8 = 30;
+    /// The test kernel did not run, and nothing above tells why.
+    pub const KERNEL: u8 = 35;
     /// The Python environment cannot import what it should.
     pub const IMPORT: u8 = 40;
     /// The wheel has no GPU support.
@@ -221,6 +234,12 @@ static RULES: &[&Rule] = &[
     &keras_config_invalid::RULE,
     &legacy_keras_missing::RULE,
     &legacy_keras_mismatch::RULE,
+    &kernel_compile_failed::RULE,
+    &kernel_load_failed::RULE,
+    &kernel_launch_failed::RULE,
+    &kernel_wrong_result::RULE,
+    &kernel_timed_out::RULE,
+    &kernel_not_run::RULE,
     &prediction_contradicted::RULE,
     &database_old::RULE,
     &ignore_expired::RULE,

@@ -6,7 +6,7 @@ use crate::facts::{
     PythonEnv, Reading, Resolution, TensorFlow, Via,
 };
 use crate::finding::Judgment;
-use crate::options::GpuWish;
+use crate::options::{GpuWish, Launch};
 use crate::rules::{Cx, Rule};
 use crate::version::Dotted;
 use crate::view::View;
@@ -149,7 +149,8 @@ pub(super) fn judge_for(rule: &Rule, facts: &Facts, gpu: GpuWish, today: &str) -
     let db = Database::embedded();
     let view = View::new(facts, db);
     let mut out = Judgment::default();
-    (rule.check)(&Cx { facts, db, view: &view, gpu, today, predicted: None }, &mut out);
+    let cx = Cx { facts, db, view: &view, gpu, launch: Launch::Never, today, predicted: None };
+    (rule.check)(&cx, &mut out);
     out
 }
 

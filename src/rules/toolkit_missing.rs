@@ -99,7 +99,7 @@ pub(super) mod tests {
     use super::*;
     use crate::db::{Database, Day};
     use crate::facts::Facts;
-    use crate::options::GpuWish;
+    use crate::options::{GpuWish, Launch};
     use crate::rules::testing::{bare, reading, silent};
     use crate::view::View;
 
@@ -146,7 +146,15 @@ pub(super) mod tests {
     ) -> Judgment {
         let db = Database::embedded();
         let view = View::new(facts, db);
-        let cx = Cx { facts, db, view: &view, gpu: GpuWish::Optional, today: "2026-11-23", predicted: None };
+        let cx = Cx {
+            facts,
+            db,
+            view: &view,
+            gpu: GpuWish::Optional,
+            launch: Launch::Never,
+            today: "2026-11-23",
+            predicted: None,
+        };
         let (locked, row) = kernels();
         let mut out = Judgment::default();
         judge(&cx, &[(&locked, &row)], &mut out);
