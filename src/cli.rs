@@ -11,7 +11,7 @@ use crate::db::overlay::{self, Installed};
 use crate::exit::Exit;
 use crate::finding::Level;
 use crate::host::{self, Host};
-use crate::options::{Assume, GpuWish, Options};
+use crate::options::{self, Assume, GpuWish, Options};
 use crate::policy;
 use crate::run::{self, Checked, Clock, Recorded};
 use crate::version::Dotted;
@@ -63,6 +63,11 @@ enum Command {
     /// Judge this machine, this project, its Python environments (the default)
     #[command(after_long_help = AFTER)]
     Check(Box<CheckArgs>),
+    /// Compile the test kernel by every compiler found and launch it by every route; a table with timings
+    ///
+    /// It checks as `check` does, and its JSON is the same report.
+    #[command(after_long_help = AFTER)]
+    Kernel(Box<CheckArgs>),
     /// Print what was read as JSON, names of users and hosts and GPU ids redacted
     ///
     /// The document can be judged elsewhere with `check --facts`.
@@ -95,9 +100,6 @@ struct CheckArgs {
         conflicts_with_all = ["root", "env_file", "python", "deep", "hashes"]
     )]
     facts: Vec<PathBuf>,
-    /// Whether to launch the test kernel; this build only reads files, so `auto` does not launch either
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Launch::Auto)]
-    launch: Launch,
     /// What a machine without a usable GPU means: a denied finding, a note, or not looked at [default: optional]
     #[arg(long, value_enum, value_name = "WISH")]
     gpu: Option<Wish>,
@@ -358,6 +360,15 @@ struct InspectArgs {
     /// Without it, `cargo metadata` is asked where a crate of CUDA's is in the project's lock file.
     #[arg(long = "static")]
     only_static: bool,
+    /// Whether to ask the driver and launch the test kernel, in child processes
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Launch::Auto)]
+    launch: Launch,
+    /// Seconds that a child process may be silent that asks the driver
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    probe_timeout: u64,
+    /// A folder with libraries that stand in for the driver; for tests
+    #[arg(long, value_name = "DIR", hide = true, conflicts_with_all = ["only_static", "root"])]
+    stand_in: Option<PathBuf>,
     /// Also ask each environment's own interpreter: import, list GPUs, compute; and compare with the prediction
     ///
     /// In child processes that leave no bytecode and write nothing to the home folder. Where they saw something else
@@ -388,9 +399,9 @@ enum Format {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Launch {
-    /// Where a driver answers
+    /// Where a driver is loaded
     Auto,
-    /// It must run; a build that only reads files cannot do that
+    /// It must run: the check fails where it did not
     Require,
     /// Not at all
     Never,
@@ -448,12 +459,17 @@ pub fn main() -> Exit {
     let (paint, result) = match cli.command {
         None => {
             let paint = paint(cli.check.print.color);
-            (paint, check(&cli.check, &matches, here, paint))
+            (paint, check(&cli.check, &matches, here, paint, false))
         }
         Some(Command::Check(args)) => {
             let paint = paint(args.print.color);
             let levels = matches.subcommand_matches("check").unwrap_or(&matches);
-            (paint, check(&args, levels, here, paint))
+            (paint, check(&args, levels, here, paint, false))
+        }
+        Some(Command::Kernel(args)) => {
+            let paint = paint(args.print.color);
+            let levels = matches.subcommand_matches("kernel").unwrap_or(&matches);
+            (paint, check(&args, levels, here, paint, true))
         }
         Some(Command::Facts(args)) => {
             let paint = paint(args.print.color);
@@ -493,17 +509,16 @@ fn check(
     matches: &ArgMatches,
     here: Result<Host, host::HostError>,
     paint: Paint,
+    kernel: bool,
 ) -> Result<Exit, Failure> {
-    if args.launch == Launch::Require {
-        return Err(Failure::usage(
-            "`--launch require` asks for the test kernel, and this build has none: it only reads files".to_owned(),
-        ));
-    }
     let mut clock = Clock::start();
     let db = clock.stage("database", || database(&here));
     let (options, host) = prepare(&args.inspect, here)?;
     let policy = policy::read(&host, options.manifest.as_deref()).map_err(Failure::policy)?;
+    let launch =
+        if kernel && options.launch == options::Launch::Auto { options::Launch::Asked } else { options.launch };
     let options = Options {
+        launch,
         gpu: args.gpu.map(GpuWish::from),
         levels: levels(args, matches),
         strict: args.strict,
@@ -518,6 +533,7 @@ fn check(
     let checked = run::check(machines, &db, &policy, &options, host.today(), &clock);
     let text = match args.format {
         Format::Json => json_reports(&checked, &db, &options)?,
+        Format::Human if kernel => kernel_reports(&checked, &db, &options, paint.width),
         Format::Human => human_reports(&checked, &db, &options, paint.width),
     };
     let exit = checked.iter().map(Checked::exit).max_by_key(|exit| exit.code()).unwrap_or(Exit::Ok);
@@ -585,6 +601,15 @@ fn prepare(args: &InspectArgs, here: Result<Host, host::HostError>) -> Result<(O
         assume: assume(&args.assume),
         deep: args.deep,
         hashes: args.hashes,
+        launch: match args.launch {
+            Launch::Auto => options::Launch::Auto,
+            Launch::Require => options::Launch::Require,
+            Launch::Never => options::Launch::Never,
+        },
+        #[cfg(feature = "cuda")]
+        child: (!args.only_static && !host.is_rooted())
+            .then(|| crate::probe::child::Child::this(std::time::Duration::from_secs(args.probe_timeout))),
+        stand_in: args.stand_in.as_deref().map(|folder| host.absolute(folder)),
         run_python: args.run_python.then(|| std::time::Duration::from_secs(args.python_timeout)),
         ..Options::default()
     };
@@ -712,6 +737,10 @@ fn json(value: &impl serde::Serialize, pretty: bool) -> Result<String, Failure> 
 
 fn json_reports(checked: &[Checked], db: &Database, options: &Options) -> Result<String, Failure> {
     checked.iter().map(|machine| json(&machine.report(db, options), checked.len() == 1)).collect()
+}
+
+fn kernel_reports(checked: &[Checked], db: &Database, options: &Options, width: Option<usize>) -> String {
+    checked.iter().map(|machine| crate::report::human::kernel(&machine.report(db, options), db, width)).collect()
 }
 
 fn human_reports(checked: &[Checked], db: &Database, options: &Options, width: Option<usize>) -> String {

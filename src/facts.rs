@@ -14,6 +14,7 @@ pub mod declared;
 pub mod driver;
 pub mod loader;
 pub mod machine;
+pub mod observed;
 pub mod project;
 pub mod python;
 #[cfg(any(test, feature = "cli"))]
@@ -24,6 +25,7 @@ pub use declared::*;
 pub use driver::*;
 pub use loader::*;
 pub use machine::*;
+pub use observed::*;
 pub use project::*;
 pub use python::*;
 

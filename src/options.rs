@@ -41,6 +41,15 @@ pub struct Options {
     pub hashes: bool,
     /// How long a child process may take that asks an interpreter; `None` where none is asked.
     pub run_python: Option<std::time::Duration>,
+    /// Whether the test kernel is launched, and what it means that it was not.
+    pub launch: Launch,
+    /// How child processes are started; without it no foreign library is opened.
+    #[cfg(feature = "cuda")]
+    pub child: Option<crate::probe::child::Child>,
+    /// A folder of libraries that stand in for the driver, whether or not one is loaded; for tests.
+    pub stand_in: Option<PathBuf>,
+    /// How the test kernel is compiled.
+    pub compile: crate::kernel::Settings,
     /// Whether times are measured and reported.
     pub timings: bool,
     /// A policy file other than the default ones.
@@ -57,6 +66,35 @@ pub enum GpuWish {
     Optional,
     /// It is not looked at.
     None,
+}
+
+/// Whether the test kernel is launched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Launch {
+    /// Not at all: no library is opened.
+    #[default]
+    Never,
+    /// Where a driver is loaded.
+    Auto,
+    /// It is what was asked for: compiled anyhow, launched where a driver is loaded.
+    Asked,
+    /// It must run.
+    Require,
+}
+
+/// What a run wishes that weighs in judging.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// What a machine without a usable GPU means.
+    pub gpu: GpuWish,
+    /// Whether the test kernel had to run.
+    pub launch: Launch,
+}
+
+impl From<GpuWish> for Wishes {
+    fn from(gpu: GpuWish) -> Self {
+        Self { gpu, launch: Launch::Never }
+    }
 }
 
 /// What is pretended, from `--assume`.

@@ -19,6 +19,8 @@ pub mod elf;
 pub mod ld_cache;
 pub mod loader;
 pub mod machine;
+#[cfg(feature = "cuda")]
+pub mod observed;
 pub mod pci;
 pub mod project;
 pub mod python;
@@ -100,6 +102,10 @@ pub fn probe_timed(host: &Host, options: &Options) -> (Facts, Times) {
     #[cfg(feature = "cli")]
     if let Some(limit) = options.run_python {
         times.part("probe.observe", || python::observe(host, &mut facts.pythons, limit));
+    }
+    #[cfg(feature = "cuda")]
+    if options.launch != crate::options::Launch::Never {
+        facts.observed = times.part("probe.kernel", || observed::probe(host, options, &facts));
     }
     assume(&mut facts, &options.assume);
     (facts, times)

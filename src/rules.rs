@@ -56,6 +56,13 @@ mod keras_in_another_environment;
 mod keras_not_for_tensorflow;
 mod keras_outdated;
 mod keras_shadowed;
+mod kernel;
+mod kernel_compile_failed;
+mod kernel_launch_failed;
+mod kernel_load_failed;
+mod kernel_not_run;
+mod kernel_timed_out;
+mod kernel_wrong_result;
 mod legacy_keras_mismatch;
 mod legacy_keras_missing;
 mod libcuda_missing;
@@ -102,6 +109,8 @@ pub enum Family {
     Keras,
     /// The Cargo project.
     Project,
+    /// The test kernel.
+    Kernel,
     /// The program itself.
     Tool,
 }
@@ -152,6 +161,8 @@ pub mod layer {
     pub const DRIVER: u8 = 20;
     /// The process may not see the device.
     pub const VISIBILITY: u8 = 30;
+    /// The test kernel did not run, and nothing above tells why.
+    pub const KERNEL: u8 = 35;
     /// The Python environment cannot import what it should.
     pub const IMPORT: u8 = 40;
     /// The wheel has no GPU support.

@@ -9,7 +9,7 @@ use crate::db::Database;
 use crate::exit::Exit;
 use crate::facts::{self, Facts};
 use crate::host::Host;
-use crate::options::Options;
+use crate::options::{Options, Wishes};
 use crate::policy::{Policy, Ruling};
 use crate::report::Report;
 use crate::verdict::{Outcomes, judge_with};
@@ -59,7 +59,7 @@ pub fn check(
     today: &str,
     clock: &Clock,
 ) -> Vec<Checked> {
-    let gpu = policy.gpu(options);
+    let wishes = Wishes { gpu: policy.gpu(options), launch: options.launch };
     let judged: Vec<_> = machines
         .into_iter()
         .map(|machine| {

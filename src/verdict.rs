@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::db::Database;
-use crate::facts::{Facts, Observation};
+use crate::facts::{Cause, Facts, KernelCompile, Observation};
 use crate::finding::{Break, Finding, Judgment, Level, Subject, Unknown};
 use crate::options::GpuWish;
 use crate::policy::{NOTHING_REQUIRED, Requires};
@@ -110,11 +110,17 @@ pub struct ProjectVerdict {
 /// The outcome of one test kernel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KernelVerdict {
-    /// The number of the GPU.
-    pub gpu: u32,
+    /// The number of the GPU; none where it was only compiled.
+    pub gpu: Option<u32>,
     /// `ptx`, `nvrtc` or `nvcc`.
     pub route: String,
-    /// `ok`, or what failed.
+    /// The version of the compiler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub toolkit: Option<String>,
+    /// What it was compiled for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arch: Option<String>,
+    /// `ok`, `compiled` where it was not launched, or what failed in one word.
     pub outcome: String,
     /// Milliseconds by stage.
     pub ms: BTreeMap<String, f64>,
@@ -142,11 +148,84 @@ impl Said {
         self.unknown.extend(judgment.unknown.into_iter().map(|item| (rule.id, item)));
     }
 
+    /// Holds what files foretold against what the test kernel showed: one root, and what was seen wins.
+    fn weigh(&mut self, facts: &Facts) {
+        let Some(observed) = &facts.observed else { return };
+        let stops_all = |(rule, finding): &(&'static Rule, Finding)| {
+            rule.layer < layer::KERNEL && finding.breaks.contains(&(Subject::Machine, Break::Cuda))
+        };
+        if observed.works() {
+            let (contradicted, kept): (Vec<_>, Vec<_>) = self.findings.drain(..).partition(stops_all);
+            self.findings = kept;
+            self.unknown.retain(|(_, item)| item.subject != Subject::Machine || item.breaks != Some(Break::Cuda));
+            if let Some(finding) = prediction_contradicted::by_kernel(&contradicted, observed) {
+                self.not_applicable.retain(|id| *id != prediction_contradicted::RULE.id);
+                self.not_applicable.extend(contradicted.iter().map(|(rule, _)| rule.id));
+                self.findings.push((&prediction_contradicted::RULE, finding));
+                // Rules that looked no further, because nothing seemed to work, have not judged the environments.
+                let missing = "what the environments need, since files tell another state of the GPU than it has";
+                let missing =
+                    Unknown { subject: Subject::Machine, missing: missing.to_owned(), breaks: Some(Break::Cuda) };
+                self.unknown.push((prediction_contradicted::RULE.id, missing));
+                self.sort();
+            }
+            return;
+        }
+        // What the test kernel met follows from a cause that files tell; a note hides no more than that nothing is visible.
+        let nothing = observed.driver.value().and_then(|driver| driver.failure.as_ref());
+        let nothing = nothing.is_some_and(|failed| failed.cause == Cause::NoDevice);
+        let root = |item: &(&'static Rule, Finding)| {
+            stops_all(item) && (nothing || item.1.level.unwrap_or(item.0.level) > Level::Note)
+        };
+        let Some(root) = self.findings.iter().position(root) else { return };
+        let follows = |(rule, finding): &(&'static Rule, Finding)| {
+            rule.family == Family::Kernel && finding.breaks.iter().any(|(subject, _)| *subject == Subject::Machine)
+        };
+        let (followers, kept): (Vec<_>, Vec<_>) = self.findings.drain(..).partition(follows);
+        self.findings = kept;
+        // It stands before them, as their layer is behind its own.
+        if let Some((_, finding)) = self.findings.get_mut(root) {
+            finding.consequences.extend(followers.iter().map(|(_, follower)| follower.title.clone()));
+        }
+        let gone = followers
+            .iter()
+            .map(|(rule, _)| rule.id)
+            .filter(|id| !self.findings.iter().any(|(rule, _)| rule.id == *id));
+        self.not_applicable.extend(gone.collect::<Vec<_>>());
+    }
+
     fn sort(&mut self) {
         // Stable: rules of one layer keep the order in which they are listed.
         self.findings.sort_by_key(|(rule, finding)| (rule.layer, finding.subject.clone()));
         self.unknown.sort_by_key(|(id, _)| rules::find(id).map_or(u8::MAX, |rule| rule.layer));
     }
+}
+
+/// What became of the test kernel.
+fn kernel_verdicts(facts: &Facts) -> Vec<KernelVerdict> {
+    let Some(observed) = &facts.observed else { return Vec::new() };
+    let runs = observed.runs.iter().map(|run| KernelVerdict {
+        gpu: Some(run.gpu),
+        route: run.route.clone(),
+        toolkit: run.toolkit.clone(),
+        arch: Some(run.arch.clone()),
+        outcome: run.failure.as_ref().map_or_else(|| "ok".to_owned(), |failed| failed.cause.word()),
+        ms: run.ms.clone(),
+    });
+    let launched = |compile: &KernelCompile| {
+        observed.runs.iter().any(|run| {
+            (&run.route, &run.compiler, Some(&run.arch)) == (&compile.route, &compile.compiler, compile.arch.as_ref())
+        })
+    };
+    let compiles = observed.compiles.iter().filter(|compile| !launched(compile)).map(|compile| KernelVerdict {
+        gpu: None,
+        route: compile.route.clone(),
+        toolkit: compile.toolkit.clone(),
+        arch: compile.arch.clone(),
+        outcome: compile.failure.as_ref().map_or_else(|| "compiled".to_owned(), |failed| failed.cause.clone()),
+        ms: BTreeMap::from([("compile".to_owned(), compile.ms)]),
+    });
+    runs.chain(compiles).collect()
 }
 
 /// The verdict with what was observed in place of what was foretold; where the two differ, the rule that says so.
@@ -190,6 +269,7 @@ pub fn judge_with(facts: &Facts, db: &Database, gpu: GpuWish, requires: &Require
         said.take(rule, &cx);
     }
     said.sort();
+    said.weigh(facts);
     let foretold: Vec<EnvVerdict> = view.envs().map(|env| env_verdict(&env, &said.findings, &said.unknown)).collect();
     // This rule looks at what the others came to, so it is asked again.
     if facts.pythons.iter().any(|env| env.observed.is_some()) {
@@ -207,8 +287,11 @@ pub fn judge_with(facts: &Facts, db: &Database, gpu: GpuWish, requires: &Require
             None => verdict.clone(),
         })
         .collect();
-    let verdicts =
-        Verdicts { environments, project: project_verdict(facts, db, &findings, &unknown), kernel: Vec::new() };
+    let verdicts = Verdicts {
+        environments,
+        project: project_verdict(facts, db, &findings, &unknown),
+        kernel: kernel_verdicts(facts),
+    };
 
     // A message level hides something only where there is something to hide.
     let trouble = findings

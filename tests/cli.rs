@@ -11,10 +11,11 @@ use std::path::Path;
 use snapbox::cmd::{Command, cargo_bin};
 use snapbox::{Assert, Data, str};
 
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 13] = [
     "",
     "check",
     "facts",
+    "kernel",
     "explain",
     "db",
     "db show",
@@ -161,7 +162,6 @@ fn mistakes_on_the_command_line_end_with_2() {
         (&["--assume", "gpu=nine"], "not a dotted version"),
         (&["--deny", "gpu-absnt"], "a rule with a similar name exists: `gpu-absent`"),
         (&["--warn", "zzz"], "explain --list"),
-        (&["--launch", "require"], "--launch require"),
         (&["--python", "no/such"], "--python no/such"),
         (&["--manifest-path", "no/Cargo.toml"], "--manifest-path no/Cargo.toml: no such file"),
         (&["--package", "p"], "there is no Cargo project here"),
@@ -405,7 +405,9 @@ fn the_exit_code_does_not_depend_on_the_format() {
         (&["--facts", "facts.json", "facts.json", "--gpu", "required"], 100),
         (&["--facts", "facts.json", "broken.json"], 2),
         (&["--root", "faulty"], 2),
-        (&["--root", "machine", "--launch", "require"], 2),
+        (&["--root", "machine", "--launch", "require"], 100),
+        (&["--facts", "facts.json", "--launch", "require"], 100),
+        (&["--facts", "facts.json", "--launch", "never"], 0),
     ] {
         for format in ["human", "json"] {
             let output = doctor(dir.path()).arg("check").args(args).args(["--format", format]).output().unwrap();

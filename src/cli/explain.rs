@@ -91,6 +91,7 @@ fn family(family: Family) -> &'static str {
         Family::Python => "python",
         Family::Keras => "keras",
         Family::Project => "project",
+        Family::Kernel => "kernel",
         Family::Tool => "tool",
     }
 }

@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ pub struct Program<'a> {
     pub stdin: &'a [u8],
     /// How long it may take.
     pub limit: Duration,
+    /// Whether each piece of its standard output gives it that time anew.
+    pub renewed: bool,
     /// How many bytes of each of its outputs are kept.
     pub cap: usize,
 }
@@ -82,13 +85,19 @@ pub(super) fn run(program: &Program<'_>) -> std::io::Result<Ran> {
             // One that ends without reading it is told apart by how it ends.
             scope.spawn(move || stdin.write_all(program.stdin));
         }
-        let stdout = scope.spawn(|| head(stdout, program.cap));
+        let hear = || {
+            if program.renewed {
+                let now = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+                heard.store(now, Ordering::Relaxed);
+            }
+        };
+        let stdout = scope.spawn(|| head(stdout, program.cap, hear));
         let stderr = scope.spawn(|| tail(stderr, program.cap));
         let mut status = None;
-        while status.is_none() && Instant::now() < deadline {
+        while status.is_none() && Instant::now() < deadline() {
             status = child.try_wait()?;
             if status.is_none() {
-                wait(watch.as_ref(), deadline);
+                wait(watch.as_ref(), deadline());
             }
         }
         // Whatever it started must not outlive it, nor hold its pipes open.
@@ -127,9 +136,10 @@ fn end(status: ExitStatus) -> End {
 }
 
 /// The first bytes; the rest is read and dropped, so that the program does not wait for a reader.
-fn head(from: Option<impl Read>, cap: usize) -> Vec<u8> {
+fn head(from: Option<impl Read>, cap: usize, hear: impl Fn()) -> Vec<u8> {
     let mut kept = Vec::new();
     pieces(from, |piece| {
+        hear();
         let room = cap.saturating_sub(kept.len()).min(piece.len());
         kept.extend_from_slice(&piece[..room]);
     });
@@ -174,6 +184,7 @@ mod tests {
             cwd: Path::new("/"),
             stdin: b"asked\n",
             limit: Duration::from_millis(limit),
+            renewed: false,
             cap: 1000,
         })
         .unwrap()
@@ -196,9 +207,29 @@ mod tests {
             cwd: Path::new("/"),
             stdin: &large,
             limit: Duration::from_secs(20),
+            renewed: false,
             cap: 1000,
         });
         assert_eq!(ran.unwrap().end, End::Code(4));
+    }
+
+    #[test]
+    fn one_that_goes_on_telling_gets_its_time_anew() {
+        let asked = |renewed| {
+            let program = Program {
+                file: "/bin/sh",
+                args: vec!["-c".to_owned(), "for i in 1 2 3 4 5 6; do echo; sleep 0.5; done".to_owned()],
+                env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
+                cwd: Path::new("/"),
+                stdin: b"",
+                limit: Duration::from_millis(2000),
+                renewed,
+                cap: 1000,
+            };
+            run(&program).unwrap().end
+        };
+        assert_eq!(asked(true), End::Code(0));
+        assert!(matches!(asked(false), End::Overtime(_)));
     }
 
     #[test]

@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::exit::Exit;
 use crate::host::{End, Host, Program};
 
+pub mod driver;
 pub mod library;
+pub mod nvml;
 
 /// The hidden argument that makes the program a child.
 pub const ARGUMENT: &str = "__probe";
@@ -33,7 +35,7 @@ pub const LIMIT: Duration = Duration::from_secs(5);
 pub struct Child {
     /// The program file; it must understand [`ARGUMENT`].
     pub program: PathBuf,
-    /// How long one probe may take.
+    /// How long one probe may take without telling how far it is.
     pub limit: Duration,
 }
 
@@ -51,6 +53,10 @@ impl Child {
 pub enum Question {
     /// Whether a library can be opened, and which file that is: one [`library::Opened`].
     Open(library::Open),
+    /// What the driver API tells, and what becomes of kernels: many [`driver::Part`].
+    Driver(driver::Ask),
+    /// What NVML tells: one [`crate::facts::Nvml`].
+    Nvml(nvml::Ask),
 }
 
 /// One line of an answer.
@@ -165,6 +171,7 @@ pub fn ask<P: DeserializeOwned>(host: &Host, child: &Child, question: &Question,
         cwd: host.cwd(),
         stdin: &question,
         limit,
+        renewed: true,
         cap: CAP,
     };
     match host.run(&program) {
@@ -271,6 +278,8 @@ pub fn answer() -> Exit {
 fn dispatch(question: Question, teller: &mut Teller) -> Result<(), String> {
     match question {
         Question::Open(question) => library::open(&question, teller),
+        Question::Driver(question) => driver::ask(&question, teller),
+        Question::Nvml(question) => nvml::ask(&question, teller),
     }
 }
 

@@ -10,7 +10,8 @@ use super::{GpuStanding, GpuState, Report, Reported};
 use crate::db::Database;
 use crate::facts::{Driver, Evidence, Facts, Source};
 use crate::finding::{Break, Level, Subject};
-use crate::verdict::{Answer, EnvVerdict, KerasVerdict, Outcomes, TfVerdict, Verdicts};
+use crate::rules::{Family, layer};
+use crate::verdict::{Answer, EnvVerdict, KerasVerdict, KernelVerdict, Outcomes, TfVerdict, Verdicts};
 use crate::view::View;
 
 const BOLD: Style = Style::new().bold();
@@ -24,6 +25,8 @@ const BLUE: Style = AnsiColor::Blue.on_default().bold();
 const EVIDENCE: usize = 8;
 /// Consequences and ways out shown for one finding.
 const FEW: usize = 4;
+/// Stages of a launch, each a column of its table.
+const STAGES: [&str; 6] = ["compile", "context", "load", "memory", "launch", "verify"];
 /// Where the letter's second column begins.
 const COLUMN: usize = 9;
 /// The room that the longest answers and the indent of their line take.
@@ -36,6 +39,29 @@ pub fn report(report: &Report<'_>, outcomes: &Outcomes, db: &Database, width: Op
     let shown: BTreeSet<&str> = report.findings.iter().map(|finding| finding.rule).collect();
     page.verdicts(report.facts, outcomes, &shown);
     for finding in &report.findings {
+        page.finding(finding);
+    }
+    page.summary(report);
+    if let Some(timings) = report.timings_ms {
+        for (stage, ms) in timings {
+            page.put(format_args!("{stage:>13} {ms:9.3} ms\n"));
+        }
+    }
+    page.out
+}
+
+/// The table of the test kernel, and the findings that are about it or the driver beneath.
+pub fn kernel(report: &Report<'_>, db: &Database, width: Option<usize>) -> String {
+    let mut page = Page { out: String::new(), width };
+    page.found(report.facts, db);
+    page.put(format_args!("\n"));
+    page.kernel_table(&report.verdicts.kernel);
+    let about = |rule: &str| {
+        crate::rules::find(rule).is_some_and(|rule| {
+            rule.family == Family::Kernel || rule.layer <= layer::KERNEL || rule.id == "prediction-contradicted"
+        })
+    };
+    for finding in report.findings.iter().filter(|finding| about(finding.rule)) {
         page.finding(finding);
     }
     page.summary(report);
@@ -152,11 +178,49 @@ impl Page {
                 verdict.builds.min_with(verdict.runs),
             );
         }
-        for kernel in kernel {
-            self.entry(
-                "Kernel",
-                &format!("GPU {} by {}: {}", kernel.gpu, clean(&kernel.route), clean(&kernel.outcome)),
-            );
+        for line in kernels(kernel) {
+            self.entry("Kernel", &line);
+        }
+    }
+
+    fn kernel_table(&mut self, kernel: &[KernelVerdict]) {
+        if kernel.is_empty() {
+            self.put(format_args!("the test kernel was neither compiled nor launched\n"));
+            return;
+        }
+        let heads = ["GPU", "route", "toolkit", "for"].into_iter().chain(STAGES).chain(["outcome"]);
+        let mut rows = vec![heads.map(str::to_owned).collect::<Vec<_>>()];
+        for run in kernel {
+            let dash = || "-".to_owned();
+            let mut row = vec![
+                run.gpu.map_or_else(dash, |gpu| gpu.to_string()),
+                clean(&run.route),
+                run.toolkit.as_deref().map_or_else(dash, clean),
+                run.arch.as_deref().map_or_else(dash, clean),
+            ];
+            row.extend(STAGES.map(|stage| run.ms.get(stage).map_or_else(dash, |ms| format!("{ms:.1} ms"))));
+            row.push(clean(&run.outcome));
+            rows.push(row);
+        }
+        let columns = rows.first().map_or(0, Vec::len);
+        let widths: Vec<usize> = (0..columns)
+            .map(|column| {
+                rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+            })
+            .collect();
+        for (number, row) in rows.iter().enumerate() {
+            let mut line = String::new();
+            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+                let time = (4..columns.saturating_sub(1)).contains(&column);
+                // Writing to a String does not fail.
+                let _ = if time { write!(line, "{cell:>width$}  ") } else { write!(line, "{cell:width$}  ") };
+            }
+            let line = line.trim_end();
+            if number == 0 {
+                self.put(format_args!("{BOLD}{line}{BOLD:#}\n"));
+            } else {
+                self.put(format_args!("{line}\n"));
+            }
         }
     }
 
@@ -383,6 +447,32 @@ fn gpus(view: &View<'_>) -> Vec<(String, usize)> {
         }
     }
     counted
+}
+
+/// What became of the test kernel: a line for each route that went well, and for each failure.
+fn kernels(kernel: &[KernelVerdict]) -> Vec<String> {
+    let mut lines: Vec<(String, String, Vec<u32>)> = Vec::new();
+    for run in kernel {
+        let toolkit = run.toolkit.as_deref().map_or_else(String::new, |version| format!(" {version}"));
+        let (route, outcome) = (format!("{}{toolkit}", run.route), run.outcome.replace('-', " "));
+        let same = lines.iter_mut().find(|(known, ended, _)| (known, ended) == (&route, &outcome));
+        match same {
+            Some((_, _, gpus)) => {
+                let more = run.gpu.filter(|gpu| !gpus.contains(gpu));
+                gpus.extend(more);
+            }
+            None => lines.push((route, outcome, run.gpu.into_iter().collect())),
+        }
+    }
+    let line = |(route, outcome, gpus): (String, String, Vec<u32>)| {
+        let place = match gpus.as_slice() {
+            [] => String::new(),
+            [gpu] => format!(" on GPU {gpu}"),
+            several => format!(" on {} GPUs", several.len()),
+        };
+        clean(&format!("{route}{place}: {outcome}"))
+    };
+    lines.into_iter().map(line).collect()
 }
 
 /// The driver in one line.

@@ -1,8 +1,9 @@
 //! Rule `driver-readings-disagree`: whether all readings of the driver's version agree.
 
 use super::{Cx, Family, Rule, layer};
-use crate::facts::Evidence;
+use crate::facts::{Evidence, Probed, Source};
 use crate::finding::{Finding, Judgment, Level, Subject};
+use crate::version::Dotted;
 use crate::view::driver_file_version;
 
 /// The rule.
@@ -33,6 +34,7 @@ Install all parts of the driver in one version, remove leftovers of other versio
 };
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    observed(cx, out);
     if !cx.view.driver_matters() || !cx.view.driver_answers() || cx.view.is_wsl() {
         return;
     }
@@ -63,6 +65,55 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 .help(format!("install NVML of version {} and remove {}", kernel.value, nvml.path))
                 .so("nvidia-smi fails with \"Driver/library version mismatch\""),
         );
+    }
+}
+
+/// Holds what NVML says against what the driver API says.
+fn observed(cx: &Cx<'_>, out: &mut Judgment) {
+    let Some(observed) = &cx.facts.observed else { return };
+    let Some(api) = observed.driver.value().filter(|api| api.failure.is_none()) else { return };
+    let cuda =
+        Evidence::new(Source::Run, &api.library, format!("CUDA {}", api.cuda.as_ref().map_or("?", Dotted::as_str)));
+    let nvml = match &observed.nvml {
+        Probed::Found { value, .. } => value,
+        Probed::Failed { why } => {
+            out.find(
+                Finding::new(Subject::Machine, "the driver answers programs, and NVML fails".to_owned())
+                    .because(Evidence::new(Source::Run, "NVML", why))
+                    .because(cuda)
+                    .help("install libnvidia-ml.so.1 in the version of the loaded module"),
+            );
+            return;
+        }
+        Probed::Absent | Probed::Skipped { .. } => return,
+    };
+    out.applies();
+    let disagree = |title: String, says: String| {
+        Finding::new(Subject::Machine, title)
+            .because(Evidence::new(Source::Run, &nvml.library, says))
+            .because(cuda.clone())
+            .help("install all parts of the driver in one version, and run `ldconfig`")
+    };
+    if let (Some(here), Some(there)) = (&api.cuda, &nvml.cuda)
+        && here != there
+    {
+        let title = format!("the driver reports CUDA {here} to programs and CUDA {there} by NVML");
+        out.find(disagree(title, format!("CUDA {there}")));
+    }
+    for device in &api.devices {
+        let same = nvml.gpus.iter().find(|gpu| gpu.address.is_some() && gpu.address == device.address);
+        let Some((here, there)) = same.and_then(|gpu| Some((device.compute.as_ref()?, gpu.compute.as_ref()?))) else {
+            continue;
+        };
+        if here != there {
+            let title = format!("GPU {} is {here} to programs and {there} by NVML", device.gpu);
+            out.find(disagree(title, format!("compute capability {there}")));
+        }
+    }
+    // MIG instances are devices to programs and parts of a GPU to NVML.
+    if nvml.gpus.is_empty() && !api.devices.is_empty() {
+        let title = format!("programs see {} devices and NVML none", api.devices.len());
+        out.find(disagree(title, "no GPU".to_owned()));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Rule `prediction-contradicted`: whether the interpreter itself did something else than the files foretold.
 
-use super::{Cx, Family, Rule, layer};
-use crate::facts::{Observation, Probed, Seen};
+use super::{Cx, Family, Rule, kernel, layer};
+use crate::facts::{Evidence, Observation, Observed as Launched, Probed, Seen, Source};
 use crate::finding::{Finding, Judgment, Level, Subject};
 use crate::verdict::{Answer, EnvVerdict};
 
@@ -16,7 +16,7 @@ pub(crate) static RULE: Rule = Rule {
 ### What it means
 
 `--run-python` asked the environment's own interpreter to import TensorFlow and Keras, list GPUs and compute, and what \
-it did differs from what this program foretold from files. The verdicts show what was observed.
+it did differs from what this program foretold from files. The verdicts show what was observed. Or the test kernel ran on a GPU where files said that no program could use one; that is a warning.
 
 ### Why it matters
 
@@ -88,6 +88,22 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     }
 }
 
+/// What is said where the test kernel ran although findings say that nothing can use a GPU.
+pub(crate) fn by_kernel(contradicted: &[(&'static Rule, Finding)], launched: &Launched) -> Option<Finding> {
+    let (rule, first) = contradicted.first()?;
+    let run = launched.runs.iter().find(|run| run.failure.is_none())?;
+    let title = format!("a kernel ran on GPU {} although `{}` was foretold", run.gpu, rule.id);
+    let at = format!("GPU {}, {}", run.gpu, kernel::name(run));
+    let mut finding = Finding::new(Subject::Machine, title)
+        .at(Level::Warn)
+        .because(Evidence::new(Source::Run, at, "it gave the right numbers"))
+        .because_all(first.evidence.iter().cloned());
+    for (rule, other) in contradicted {
+        finding = finding.so(format!("{}: {}", rule.id, other.title));
+    }
+    Some(finding.run("report it with these facts", "cargo gpu-doctor facts --output facts.json"))
+}
+
 fn word(answer: Answer) -> &'static str {
     match answer {
         Answer::Yes => "yes",
@@ -127,7 +143,6 @@ fn differences<'a>(verdict: &EnvVerdict, observation: &'a Observation) -> Vec<Di
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Evidence, Source};
     use crate::verdict::{KerasVerdict, TfVerdict};
 
     fn seen(seen: Seen) -> Probed<Seen> {

@@ -2,14 +2,20 @@
  * A stand-in for NVIDIA's user-space driver (libcuda.so.1), for tests on machines without a GPU.
  *
  * It answers what frameworks ask before they list a device: version, count, properties, contexts, memory (plain
- * host memory), streams, events, modules. It computes nothing: a launched kernel returns success and leaves memory
- * alone. So it tells whether a framework gets as far as a device, and not whether its numbers are right.
+ * host memory), streams, events, modules. Of kernels it knows one by its name, gpu_doctor_smoke, and computes what that
+ * one computes; every other launched kernel returns success and leaves memory alone. So it tells whether a framework
+ * gets as far as a device, and not whether its numbers are right.
  *
  * Variables that steer it (all optional):
  *   STANDIN_DEVICES   how many GPUs there are                                   default 1
- *   STANDIN_CC        their compute capability, such as 9.0                     default 9.0
+ *   STANDIN_CC        their compute capabilities, such as 9.0 or 8.0,9.0; the last one counts for all that follow
+ *                                                                               default 9.0
  *   STANDIN_CUDA      what cuDriverGetVersion reports                           default 12040
- *   STANDIN_FAIL      NAME=CODE pairs, comma-separated: that call returns the code, such as cuInit=803
+ *   STANDIN_FAIL      NAME=CODE pairs, comma-separated: that call returns the code, such as cuInit=803; with NAME@GPU
+ *                     only on that GPU. In place of a code: `hang`, `crash`, `exit`, or `garbage` on standard output
+ *   STANDIN_MODE      the compute mode of every GPU, by number                  default 0
+ *   STANDIN_MIG       1: the devices are MIG instances
+ *   STANDIN_WRONG     `number` or `total`: what the kernel computes wrongly; `nothing`: it does not touch its results
  *   STANDIN_TRACE     1: each call whose name is asked for through cuGetProcAddress goes to stderr
  */
 #define _GNU_SOURCE
@@ -19,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #if defined(__GLIBC__) && defined(__x86_64__)
 /* The old versions of these, so that it loads where glibc is older than here. */
@@ -37,12 +44,32 @@ static int number(const char *name, int otherwise) {
     return text && *text ? atoi(text) : otherwise;
 }
 
-/* The code that STANDIN_FAIL gives for a call, else success. */
+/* The GPU that was dealt with last. */
+static int busy = 0;
+
+/* What STANDIN_FAIL gives for a call: its code, else success; or what it does in place of answering. */
 static int injected(const char *call) {
     const char *at = getenv("STANDIN_FAIL");
     size_t length = strlen(call);
     while (at && *at) {
-        if (!strncmp(at, call, length) && at[length] == '=') return atoi(at + length + 1);
+        const char *value = 0;
+        if (!strncmp(at, call, length)) {
+            char *end = (char *)at + length;
+            if (*end == '=') value = end + 1;
+            if (*end == '@' && strtol(end + 1, &end, 10) == busy && *end == '=') value = end + 1;
+        }
+        if (value) {
+            if (!strncmp(value, "hang", 4)) for (;;) sleep(100);
+            if (!strncmp(value, "crash", 5)) *(volatile int *)0 = 1;
+            if (!strncmp(value, "exit", 4)) _exit(9);
+            if (!strncmp(value, "garbage", 7)) {
+                for (int i = 0; i < 100000; i++) printf("@@cargo-gpu-doctor@@ {\"part\":{\"failed\":%d}}\n", i);
+                printf("no end of line");
+                fflush(stdout);
+                return OK;
+            }
+            return atoi(value);
+        }
         at = strchr(at, ',');
         if (at) at++;
     }
@@ -86,10 +113,10 @@ API CUresult cuDeviceGet(int *device, int ordinal) {
     int count;
     visible(&count);
     if (ordinal < 0 || ordinal >= count) return INVALID_DEVICE;
-    *device = ordinal;
+    *device = busy = ordinal;
     return injected("cuDeviceGet");
 }
-API CUresult cuDeviceGetName(char *name, int size, int device) { snprintf(name, (size_t)size, "Stand-in GPU %d", device); return OK; }
+API CUresult cuDeviceGetName(char *name, int size, int device) { snprintf(name, (size_t)size, number("STANDIN_MIG", 0) ? "Stand-in GPU MIG 1g.10gb %d" : "Stand-in GPU %d", device); return OK; }
 API CUresult cuDeviceTotalMem_v2(size_t *bytes, int device) { (void)device; *bytes = (size_t)16 << 30; return OK; }
 API CUresult cuDeviceGetUuid_v2(unsigned char *uuid, int device) { memset(uuid, 0x11 + device, 16); return OK; }
 API CUresult cuDeviceGetUuid(unsigned char *uuid, int device) { return cuDeviceGetUuid_v2(uuid, device); }
@@ -97,9 +124,9 @@ API CUresult cuDeviceGetPCIBusId(char *text, int size, int device) { snprintf(te
 API CUresult cuDeviceGetByPCIBusId(int *device, const char *text) { (void)text; *device = 0; return OK; }
 API CUresult cuDeviceGetLuid(char *luid, unsigned *mask, int device) { (void)device; memset(luid, 0, 8); *mask = 1; return OK; }
 API CUresult cuDeviceComputeCapability(int *major, int *minor, int device) {
-    (void)device;
     const char *text = getenv("STANDIN_CC");
     *major = 9; *minor = 0;
+    for (int i = 0; i < device && text && strchr(text, ','); i++) text = strchr(text, ',') + 1;
     if (text) sscanf(text, "%d.%d", major, minor);
     return OK;
 }
@@ -120,7 +147,8 @@ API CUresult cuDeviceGetAttribute(int *value, int attribute, int device) {
     case 13: *value = 1500000; break;         /* clock in kHz */
     case 14: *value = 512; break;             /* texture alignment */
     case 16: *value = 30; break;              /* multiprocessors */
-    case 20: case 17: *value = 0; break;      /* compute mode, time limit */
+    case 17: *value = 0; break;               /* time limit */
+    case 20: *value = number("STANDIN_MODE", 0); break;
     case 33: *value = 1 + device; break;      /* PCI bus */
     case 34: case 50: *value = 0; break;      /* PCI device, domain */
     case 36: *value = 7000000; break;         /* memory clock */
@@ -146,7 +174,9 @@ API CUresult cuDevicePrimaryCtxRetain(void **context, int device) { GIVE("cuDevi
 API CUresult cuDevicePrimaryCtxRelease_v2(int device) { (void)device; return OK; }
 API CUresult cuDevicePrimaryCtxRelease(int device) { (void)device; return OK; }
 API CUresult cuDevicePrimaryCtxReset_v2(int device) { (void)device; return OK; }
-API CUresult cuCtxCreate_v2(void **context, unsigned flags, int device) { (void)flags; GIVE("cuCtxCreate"); current = *context = &context_storage[device & 15]; return OK; }
+#ifndef WITHOUT_CONTEXTS
+API CUresult cuCtxCreate_v2(void **context, unsigned flags, int device) { (void)flags; busy = device; GIVE("cuCtxCreate"); current = *context = &context_storage[device & 15]; return OK; }
+#endif
 API CUresult cuCtxDestroy_v2(void *context) { (void)context; current = 0; return OK; }
 API CUresult cuCtxSetCurrent(void *context) { current = context; return OK; }
 API CUresult cuCtxGetCurrent(void **context) { *context = current; return OK; }
@@ -200,6 +230,7 @@ API CUresult cuPointerGetAttribute(void *data, int attribute, void *pointer) { (
 API CUresult cuPointerGetAttributes(unsigned count, int *attributes, void **data, void *pointer) { (void)count; (void)attributes; (void)data; (void)pointer; return INVALID_VALUE; }
 
 static int handle;
+static int smoke;
 API CUresult cuStreamCreate(void **stream, unsigned flags) { (void)flags; *stream = &handle; return OK; }
 API CUresult cuStreamCreateWithPriority(void **stream, unsigned flags, int priority) { (void)flags; (void)priority; *stream = &handle; return OK; }
 API CUresult cuStreamDestroy_v2(void *stream) { (void)stream; return OK; }
@@ -220,11 +251,16 @@ API CUresult cuEventSynchronize(void *event) { (void)event; return OK; }
 API CUresult cuEventElapsedTime(float *ms, void *a, void *b) { (void)a; (void)b; *ms = 0.1f; return OK; }
 
 API CUresult cuModuleLoadData(void **module, const void *image) { (void)image; GIVE("cuModuleLoadData"); *module = &handle; return OK; }
-API CUresult cuModuleLoadDataEx(void **module, const void *image, unsigned count, int *options, void **values) { (void)count; (void)options; (void)values; return cuModuleLoadData(module, image); }
+API CUresult cuModuleLoadDataEx(void **module, const void *image, unsigned count, int *options, void **values) {
+    CUresult code = cuModuleLoadData(module, image);
+    /* What the driver's compiler says goes to the buffer of errors. */
+    if (code && count > 0 && options[0] == 5) strcpy(values[0], "\nptxas application ptx input, line 9; fatal : stand-in");
+    return code;
+}
 API CUresult cuModuleLoadFatBinary(void **module, const void *image) { return cuModuleLoadData(module, image); }
 API CUresult cuModuleUnload(void *module) { (void)module; return OK; }
 API CUresult cuModuleGetLoadingMode(int *mode) { *mode = 2; return OK; }
-API CUresult cuModuleGetFunction(void **function, void *module, const char *name) { (void)module; (void)name; *function = &handle; return injected("cuModuleGetFunction"); }
+API CUresult cuModuleGetFunction(void **function, void *module, const char *name) { (void)module; *function = strcmp(name, "gpu_doctor_smoke") ? &handle : &smoke; return injected("cuModuleGetFunction"); }
 API CUresult cuModuleGetGlobal_v2(void **pointer, size_t *bytes, void *module, const char *name) { (void)module; (void)name; if (pointer) *pointer = calloc(1, 4096); if (bytes) *bytes = 4096; return OK; }
 API CUresult cuFuncGetAttribute(int *value, int attribute, void *function) { (void)attribute; (void)function; *value = 64; return OK; }
 API CUresult cuFuncSetAttribute(void *function, int attribute, int value) { (void)function; (void)attribute; (void)value; return OK; }
@@ -232,9 +268,41 @@ API CUresult cuFuncSetCacheConfig(void *function, int config) { (void)function; 
 API CUresult cuFuncGetModule(void **module, void *function) { (void)function; *module = &handle; return OK; }
 API CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, void *function, int size, size_t shared) { (void)function; (void)size; (void)shared; *blocks = 1; return OK; }
 API CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, void *function, int size, size_t shared, unsigned flags) { (void)flags; return cuOccupancyMaxActiveBlocksPerMultiprocessor(blocks, function, size, shared); }
+/* What smoke.cu says, block by block; barriers are the ends of loops. */
+static unsigned mix(unsigned value) {
+    value ^= value >> 16; value *= 0x7feb352du; value ^= value >> 15; value *= 0x846ca68bu; value ^= value >> 16;
+    return value;
+}
+static void compute(unsigned blocks, unsigned threads, void **arguments) {
+    const unsigned *in = *(unsigned **)arguments[0];
+    unsigned *out = *(unsigned **)arguments[1];
+    unsigned long long *total = *(unsigned long long **)arguments[2];
+    unsigned count = *(unsigned *)arguments[3], tile[1024];
+    const char *wrong = getenv("STANDIN_WRONG");
+    if (threads > 1024 || (wrong && !strcmp(wrong, "nothing"))) return;
+    for (unsigned block = 0; block < blocks; block++) {
+        unsigned long long sum = 0;
+        for (unsigned base = block * threads; base < count; base += blocks * threads) {
+            for (unsigned thread = 0; thread < threads; thread++) {
+                unsigned at = base + thread;
+                tile[thread] = mix((at < count ? in[at] : 0u) + at);
+            }
+            for (unsigned thread = 0; thread < threads && base + thread < count; thread++) {
+                unsigned result = tile[thread] + mix(tile[threads - 1 - thread] ^ thread);
+                out[base + thread] = result;
+                sum += result;
+            }
+        }
+        *total += sum;
+    }
+    if (wrong && !strcmp(wrong, "number")) out[count / 2] ^= 1u << 7;
+    if (wrong && !strcmp(wrong, "total")) *total -= 1;
+}
 API CUresult cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, void *stream, void **arguments, void **extra) {
-    (void)function; (void)gx; (void)gy; (void)gz; (void)bx; (void)by; (void)bz; (void)shared; (void)stream; (void)arguments; (void)extra;
-    return injected("cuLaunchKernel");
+    (void)gy; (void)gz; (void)by; (void)bz; (void)shared; (void)stream; (void)extra;
+    GIVE("cuLaunchKernel");
+    if (function == &smoke) compute(gx, bx, arguments);
+    return OK;
 }
 API CUresult cuLaunchKernelEx(const void *config, void *function, void **arguments, void **extra) { (void)config; (void)function; (void)arguments; (void)extra; return injected("cuLaunchKernel"); }
 
@@ -245,6 +313,7 @@ static const struct { int code; const char *name; const char *text; } errors[] =
     {3, "CUDA_ERROR_NOT_INITIALIZED", "initialization error"},
     {34, "CUDA_ERROR_STUB_LIBRARY", "CUDA driver is a stub library"},
     {35, "CUDA_ERROR_INSUFFICIENT_DRIVER", "driver too old for the runtime"},
+    {36, "CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER", "API call is not supported in the installed CUDA driver"},
     {46, "CUDA_ERROR_DEVICE_UNAVAILABLE", "device busy or unavailable"},
     {100, "CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"},
     {101, "CUDA_ERROR_INVALID_DEVICE", "invalid device ordinal"},

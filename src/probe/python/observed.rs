@@ -106,6 +106,7 @@ fn one(
         cwd: host.cwd(),
         stdin: &[],
         limit,
+        renewed: false,
         cap: CAP,
     };
     let ran = match host.run(&program) {

@@ -1,0 +1,297 @@
+//! Asks driver, NVML and compilers, and launches the test kernel, all in child processes; judges nothing.
+//!
+//! Nothing is called where no kernel module is loaded: as root, NVIDIA's libraries would make device nodes that mislead
+//! other programs. The first probe of the driver that hangs is the last one.
+
+use std::collections::BTreeMap;
+use std::thread::{Builder, scope};
+use std::time::Duration;
+
+use super::child::driver::{self, Image, Part, Ran};
+use super::child::{Child, Failure, How, Question, Reply, ask, ask_one, nvml};
+use crate::db::Database;
+use crate::facts::Evidence;
+use crate::facts::{
+    ApiDevice, Cause, CompileFailed, DriverApi, Facts, Failed, KernelCompile, KernelRun, Nvml, Observed, Probed,
+    Resolution, Source, Stage,
+};
+use crate::host::Host;
+use crate::kernel::{self, Code, Compiled};
+use crate::options::{Launch, Options};
+use crate::version::Dotted;
+use crate::view::View;
+
+/// Processes that are started for launches at most; each but the first follows a kernel that broke its process.
+const ROUNDS: usize = 24;
+/// What each further GPU may take while the driver starts.
+const EACH_GPU: Duration = Duration::from_secs(1);
+
+/// Observes a machine whose files have been read; `None` where that was not asked for, or nothing is there to ask.
+pub fn probe(host: &Host, options: &Options, facts: &Facts) -> Option<Observed> {
+    let child = options.child.as_ref()?;
+    let wanted = matches!(options.launch, Launch::Asked | Launch::Require);
+    if options.launch == Launch::Never || host.is_rooted() {
+        return None;
+    }
+    let mut observed = Observed::default();
+    let assume = &options.assume;
+    let stand_in = options.stand_in.as_ref().map(|folder| folder.to_string_lossy().into_owned());
+    let library = |resolution: &Resolution, name: &str| match &stand_in {
+        Some(folder) => Some(format!("{folder}/{name}")).filter(|path| host.exists(path)),
+        None => resolution.file.value().map(|library| library.path.clone()),
+    };
+    let libcuda = library(&facts.driver.libcuda, "libcuda.so.1");
+    let why = if assume.driver.is_some() || assume.gpu.is_some() || assume.cuda.is_some() {
+        Some("a driver or a GPU is only assumed")
+    } else if stand_in.is_none() && !driver_here(facts) {
+        Some("no NVIDIA driver is loaded")
+    } else if libcuda.is_none() {
+        Some("the loader finds no libcuda.so.1")
+    } else {
+        None
+    };
+    observed.not_run = why.map(str::to_owned);
+    observed.stand_in.clone_from(&stand_in);
+    if why.is_some() && !wanted {
+        return None;
+    }
+    let compiled = compile(host, options, facts, &mut observed);
+    if let (None, Some(libcuda)) = (why, libcuda) {
+        let nvml = library(&facts.driver.nvml, "libnvidia-ml.so.1");
+        let gpus = facts.pci.iter().filter(|device| device.is_nvidia_gpu()).count();
+        let further = u32::try_from(gpus.saturating_sub(1)).unwrap_or(0);
+        let child = Child { limit: child.limit + EACH_GPU * further, ..child.clone() };
+        let mut images = vec![kernel::embedded()];
+        images.extend(compiled);
+        // Beside each other: where both hang, that costs one time limit.
+        scope(|scope| {
+            let ask_nvml = || nvml.map(|library| one_nvml(host, &child, library));
+            match Builder::new().spawn_scoped(scope, ask_nvml) {
+                Ok(nvml) => {
+                    launch(host, &child, &libcuda, &images, &mut observed);
+                    observed.nvml = match nvml.join() {
+                        Ok(Some(nvml)) => nvml,
+                        Ok(None) => Probed::Absent,
+                        Err(_) => Probed::failed("reading it failed by a fault of this program"),
+                    };
+                }
+                Err(error) => observed.nvml = Probed::failed(format!("no thread could be started: {error}")),
+            }
+        });
+    }
+    Some(observed)
+}
+
+/// Whether a driver stands behind this process: nothing assumed counts.
+fn driver_here(facts: &Facts) -> bool {
+    let (driver, machine) = (&facts.driver, &facts.machine);
+    let nodes = driver
+        .nodes
+        .iter()
+        .any(|node| node.path.strip_prefix("/dev/nvidia").is_some_and(|tail| tail.parse::<u32>().is_ok()));
+    let elsewhere = machine.wsl.as_ref().is_some_and(|wsl| wsl.dxg) || machine.tegra.is_some();
+    let loaded = driver.loaded.value() == Some(&true) || !driver.kernel.is_empty();
+    // A container may see the module of the machine beneath and have been given no device.
+    elsewhere || if machine.container.is_some() { nodes } else { loaded }
+}
+
+/// Compiles the kernel for the GPUs that files tell of.
+fn compile(host: &Host, options: &Options, facts: &Facts, observed: &mut Observed) -> Vec<Compiled> {
+    let view = View::new(facts, Database::embedded());
+    let mut targets: Vec<Dotted> = view.gpus.iter().filter_map(|gpu| gpu.compute.clone()).collect();
+    targets.sort();
+    targets.dedup();
+    let compilation = kernel::compile(host, facts, &options.compile, &targets);
+    let mut done = Vec::new();
+    for result in compilation.results {
+        observed.compiles.push(match &result {
+            Ok(made) => KernelCompile {
+                route: word(&made.route),
+                compiler: made.compiler.clone(),
+                toolkit: made.toolkit.clone(),
+                host_compiler: made.host_compiler.clone(),
+                arch: Some(made.arch.clone()),
+                ms: made.ms,
+                cached: made.cached,
+                failure: None,
+            },
+            Err(failed) => KernelCompile {
+                route: word(&failed.route),
+                compiler: Some(failed.compiler.clone()),
+                toolkit: failed.toolkit.clone(),
+                host_compiler: failed.host_compiler.clone(),
+                arch: failed.arch.clone(),
+                ms: failed.ms,
+                cached: false,
+                failure: Some(CompileFailed {
+                    stage: word(&failed.stage),
+                    cause: word(&failed.cause),
+                    says: failed.message.clone(),
+                }),
+            },
+        });
+        done.extend(result);
+    }
+    done
+}
+
+/// A word of an enum, as in JSON.
+fn word(of: &impl serde::Serialize) -> String {
+    serde_json::to_value(of).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn one_nvml(host: &Host, child: &Child, library: String) -> Probed<Nvml> {
+    let question = Question::Nvml(nvml::Ask { library: library.clone() });
+    match ask_one::<Nvml>(host, child, &question, child.limit) {
+        Ok(seen) => {
+            let driver = seen.driver.as_ref().map_or("an unknown driver", Dotted::as_str);
+            let says = format!("driver {driver}, {} GPUs", seen.gpus.len());
+            Probed::found(seen, Evidence::new(Source::Run, library, says))
+        }
+        Err(failure) => Probed::failed(format!("{library}: {failure}")),
+    }
+}
+
+/// What a sequence of processes told of the driver.
+#[derive(Default)]
+struct Told {
+    api: DriverApi,
+    heard: bool,
+    at: Option<(u32, usize, Stage)>,
+    ran: Vec<Ran>,
+    left: Vec<u32>,
+}
+
+impl Told {
+    fn take(&mut self, parts: Vec<Part>, first: bool) {
+        self.at = None;
+        for part in parts {
+            match part {
+                Part::Driver { mapped, cuda } if first => {
+                    (self.api.mapped, self.api.cuda, self.heard) = (mapped, cuda, true);
+                }
+                Part::Device(device) if first => self.api.devices.push(device),
+                Part::Failed(failed) if first => self.api.failure = Some(failed),
+                // What went well once and fails in a later process is told of what was open then.
+                Part::Driver { .. } | Part::Device(_) | Part::Failed(_) => {}
+                Part::At(gpu, image, stage) => self.at = Some((gpu, image, stage)),
+                Part::Ran(ran) => {
+                    self.at = None;
+                    self.ran.push(ran);
+                }
+                Part::Leave(gpu) => self.left.push(gpu),
+            }
+        }
+    }
+
+    /// What is still to be launched.
+    fn open(&self, images: &[Image]) -> Vec<(u32, usize)> {
+        let devices = self.api.devices.iter().filter(|device| device.failure.is_none());
+        devices
+            .filter(|device| !self.left.contains(&device.gpu))
+            .flat_map(|device: &ApiDevice| {
+                driver::plan(images, device.compute.as_ref()).into_iter().map(|image| (device.gpu, image))
+            })
+            .filter(|(gpu, image)| !self.ran.iter().any(|ran| (ran.gpu, ran.image) == (*gpu, *image)))
+            .collect()
+    }
+}
+
+/// Asks the driver for its devices and launches every image on every device that it fits.
+fn launch(host: &Host, child: &Child, libcuda: &str, compiled: &[Compiled], observed: &mut Observed) {
+    let images: Vec<Image> = compiled
+        .iter()
+        .map(|made| Image {
+            origin: format!("{} {:?} {:?}", word(&made.route), made.compiler, made.host_compiler),
+            arch: made.arch.clone(),
+            code: match &made.code {
+                Code::Ptx(code) | Code::Cubin(code) => code.clone(),
+            },
+        })
+        .collect();
+    let mut told = Told { api: DriverApi { library: libcuda.to_owned(), ..DriverApi::default() }, ..Told::default() };
+    let mut unheard = None;
+    for round in 0..ROUNDS {
+        let mut done: Vec<_> = told.ran.iter().map(|ran| (ran.gpu, ran.image)).collect();
+        done.extend(told.left.iter().flat_map(|gpu| (0..images.len()).map(|image| (*gpu, image))));
+        let question = driver::Ask { library: libcuda.to_owned(), images: images.clone(), done };
+        let before = told.ran.len() + told.left.len();
+        let Reply { parts, failure } = ask(host, child, &Question::Driver(question), child.limit);
+        told.take(parts, round == 0);
+        let hung = failure.as_ref().is_some_and(Failure::hung);
+        if let Some(failure) = failure {
+            match (told.at.take(), called(&failure)) {
+                (Some((gpu, image, stage)), Some((cause, _))) => {
+                    let failed = Failed { stage, cause, code: None, says: failure.to_string() };
+                    told.ran.push(Ran { gpu, image, ms: BTreeMap::new(), failure: Some(failed) });
+                }
+                (None, Some((cause, stage))) if round == 0 => {
+                    told.heard = true;
+                    told.api.failure = Some(Failed { stage, cause, code: None, says: failure.to_string() });
+                }
+                _ => unheard = Some(failure.to_string()),
+            }
+        }
+        if hung
+            || told.api.failure.is_some()
+            || before == told.ran.len() + told.left.len()
+            || told.open(&images).is_empty()
+        {
+            break;
+        }
+    }
+    for Ran { gpu, image, ms, failure } in told.ran {
+        let Some(made) = compiled.get(image) else { continue };
+        let mut ms = ms;
+        if made.compiler.is_some() {
+            ms.insert("compile".to_owned(), made.ms);
+        }
+        observed.runs.push(KernelRun {
+            gpu,
+            route: word(&made.route),
+            toolkit: made.toolkit.clone(),
+            compiler: made.compiler.clone(),
+            arch: made.arch.clone(),
+            ms,
+            failure,
+        });
+    }
+    observed.runs.sort_by_key(|run| run.gpu);
+    observed.driver = if told.heard {
+        let says = match (&told.api.failure, &told.api.cuda) {
+            (Some(failed), _) => failed.says.clone(),
+            (None, Some(cuda)) => format!("CUDA {cuda}, {} devices", told.api.devices.len()),
+            (None, None) => format!("{} devices", told.api.devices.len()),
+        };
+        let evidence = Evidence::new(Source::Run, libcuda, says);
+        Probed::found(told.api, evidence)
+    } else {
+        Probed::failed(unheard.clone().unwrap_or_else(|| "the child process told nothing".to_owned()))
+    };
+    if observed.runs.is_empty() {
+        observed.not_run = match &observed.driver {
+            Probed::Found { value, .. } if value.failure.is_some() => None,
+            Probed::Found { .. } => {
+                Some(unheard.unwrap_or_else(|| "the driver shows no device that can be used".to_owned()))
+            }
+            other => other.unknown().map(str::to_owned),
+        };
+    }
+}
+
+/// Whether a failure is one of the driver, with its cause and the stage, where nothing was launched yet.
+fn called(failure: &Failure) -> Option<(Cause, Stage)> {
+    let stage = match failure.stage.as_deref() {
+        Some(text) if text.ends_with("was opened") => Stage::Open,
+        Some(text) if text.starts_with("GPU ") => Stage::Device,
+        _ => Stage::Init,
+    };
+    match &failure.how {
+        How::Signal(_) => Some((Cause::Crashed, stage)),
+        How::Overtime(_) => Some((Cause::TimedOut, stage)),
+        // The library ended the process itself.
+        How::NoAnswer(..) if failure.stage.is_some() => Some((Cause::Crashed, stage)),
+        How::Refused(_) if stage == Stage::Open => Some((Cause::LibraryBroken, stage)),
+        _ => None,
+    }
+}

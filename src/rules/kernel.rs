@@ -1,0 +1,191 @@
+//! What the rules on the test kernel share: which failures are one, what they break, and what helps.
+
+use super::Cx;
+use super::toolkit_missing::compiling;
+use crate::facts::{Cause, DriverApi, Evidence, Failed, KernelRun, Observed, Source, Stage};
+use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::options::Launch;
+
+/// The way in which a launch fails; each has its rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The kernel could not be loaded.
+    Load,
+    /// The driver, the device or the launch failed.
+    Launch,
+    /// It ran and computed something else.
+    Wrong,
+    /// It took too long.
+    TimedOut,
+}
+
+impl Kind {
+    fn of(failed: &Failed) -> Self {
+        match (failed.cause, failed.stage) {
+            (Cause::WrongResult, _) => Self::Wrong,
+            (Cause::TimedOut, _) => Self::TimedOut,
+            (_, Stage::Load) => Self::Load,
+            _ => Self::Launch,
+        }
+    }
+}
+
+/// Failures of one cause: one finding.
+struct Case<'a> {
+    failed: &'a Failed,
+    /// The runs that it hit; none where the driver itself failed.
+    runs: Vec<&'a KernelRun>,
+}
+
+impl Case<'_> {
+    /// Whether it hits programs that need nothing but GPU and driver.
+    fn is_bare(&self) -> bool {
+        self.runs.is_empty() || self.runs.iter().any(|run| run.route == "ptx")
+    }
+}
+
+fn cases<'a>(driver: Option<&'a DriverApi>, observed: &'a Observed, kind: Kind) -> Vec<Case<'a>> {
+    let devices = driver.into_iter().flat_map(|driver| &driver.devices).filter_map(|device| device.failure.as_ref());
+    let alone =
+        driver.and_then(|driver| driver.failure.as_ref()).into_iter().chain(devices).map(|failed| (failed, None));
+    let runs = observed.runs.iter().filter_map(|run| Some((run.failure.as_ref()?, Some(run))));
+    let mut cases: Vec<Case<'a>> = Vec::new();
+    for (failed, run) in alone.chain(runs).filter(|(failed, _)| Kind::of(failed) == kind) {
+        // What hits a compiler's kernel alone is told apart from what hits everything.
+        let origin = |run: &KernelRun| (run.route.clone(), run.compiler.clone());
+        let same = cases.iter_mut().find(|case| {
+            (case.failed.cause, case.failed.stage) == (failed.cause, failed.stage)
+                && (case.is_bare()
+                    || run.is_some_and(|run| case.runs.first().is_some_and(|first| origin(first) == origin(run))))
+        });
+        match same {
+            Some(case) => case.runs.extend(run),
+            None => cases.push(Case { failed, runs: run.into_iter().collect() }),
+        }
+    }
+    cases
+}
+
+/// How much a failure of a compiler's own kernel counts: only those who compile need it.
+pub(super) fn weight(cx: &Cx<'_>) -> Option<Level> {
+    let asked = matches!(cx.launch, Launch::Asked | Launch::Require);
+    (!asked && compiling(cx).is_empty()).then_some(Level::Note)
+}
+
+/// Judges the failures of one kind.
+pub(super) fn check(cx: &Cx<'_>, kind: Kind, out: &mut Judgment) {
+    let Some(observed) = &cx.facts.observed else { return };
+    let driver = observed.driver.value();
+    if driver.is_none() && observed.runs.is_empty() {
+        return;
+    }
+    out.applies();
+    for case in cases(driver, observed, kind) {
+        let failed = case.failed;
+        let mut finding = Finding::new(Subject::Machine, title(&case, kind));
+        let library = driver.map_or("libcuda.so.1", |driver| driver.library.as_str());
+        if case.runs.is_empty() {
+            finding = finding.because(Evidence::new(Source::Run, library, &failed.says));
+        }
+        for run in &case.runs {
+            let says = run.failure.as_ref().map_or("", |failed| failed.says.as_str());
+            finding = finding.because(Evidence::new(Source::Run, format!("GPU {}, {}", run.gpu, name(run)), says));
+        }
+        if let Some(mapped) = driver.and_then(|driver| driver.mapped.as_ref()).filter(|_| case.is_bare()) {
+            finding = finding.because(Evidence::new(Source::Run, mapped, "the file that was mapped"));
+        }
+        if case.is_bare() {
+            finding = breaks(finding, &case, driver, observed);
+        } else if kind == Kind::Load && failed.cause == Cause::PtxNewerThanDriver && machine_code_ran(&case, observed) {
+            // Every driver of the same major runs its machine code; only its PTX is too new.
+            finding = finding.at(Level::Note);
+        } else if let Some(level) = weight(cx) {
+            finding = finding.at(level);
+        }
+        out.find(help(cx, finding, failed));
+    }
+}
+
+/// Whether the same compiler's machine code ran on all GPUs that are hit.
+fn machine_code_ran(case: &Case<'_>, observed: &Observed) -> bool {
+    case.runs.iter().all(|hit| {
+        hit.arch.starts_with("compute_")
+            && observed.runs.iter().any(|run| {
+                (run.gpu, &run.route, &run.compiler) == (hit.gpu, &hit.route, &hit.compiler)
+                    && run.arch.starts_with("sm_")
+                    && run.failure.is_none()
+            })
+    })
+}
+
+/// What a failure of the bare kernel breaks: everything where the driver does not start, else only what computes.
+fn breaks(finding: Finding, case: &Case<'_>, driver: Option<&DriverApi>, observed: &Observed) -> Finding {
+    if case.failed.stage <= Stage::Init {
+        return finding.breaks(Break::Cuda);
+    }
+    let devices = driver.map_or(0, |driver| driver.devices.len());
+    if observed.works() || devices == 0 {
+        return finding;
+    }
+    finding.breaks(Break::TfRuns).breaks(Break::KerasUses)
+}
+
+fn title(case: &Case<'_>, kind: Kind) -> String {
+    let failed = case.failed;
+    let doing = failed.stage.doing();
+    let Some(run) = case.runs.first() else {
+        return match kind {
+            Kind::TimedOut => format!("the driver hangs: no answer while {doing}"),
+            _ if failed.cause == Cause::Crashed => format!("the driver crashes while {doing}"),
+            _ if failed.stage == Stage::Device => format!("a GPU cannot be asked: {}", failed.says),
+            _ => format!("the driver does not start: {}", failed.says),
+        };
+    };
+    let mut gpus: Vec<u32> = case.runs.iter().map(|run| run.gpu).collect();
+    gpus.dedup();
+    let numbers: Vec<String> = gpus.iter().map(u32::to_string).collect();
+    let place = if numbers.len() == 1 { "GPU" } else { "GPUs" };
+    let place = format!("{place} {}", numbers.join(", "));
+    let by = if case.is_bare() { String::new() } else { format!(" that {} made", name(run)) };
+    match kind {
+        Kind::Load => format!("{place}: the test kernel{by} cannot be loaded: {}", failed.says),
+        Kind::Wrong => format!("{place}: the test kernel{by} gives wrong numbers"),
+        Kind::TimedOut if failed.code.is_some() => format!("{place}: the test kernel took too long: {}", failed.says),
+        Kind::TimedOut => format!("{place}: the driver hangs: no answer while {doing}"),
+        Kind::Launch if failed.cause == Cause::Crashed => format!("{place}: the driver crashes while {doing}"),
+        Kind::Launch => format!("{place}: the test kernel{by} cannot be launched: {}", failed.says),
+    }
+}
+
+/// A run's route as people know it.
+pub(super) fn name(run: &KernelRun) -> String {
+    let toolkit = run.toolkit.as_ref().map_or(String::new(), |version| format!(" {version}"));
+    format!("{}{toolkit} for {}", run.route, run.arch)
+}
+
+fn help(cx: &Cx<'_>, finding: Finding, failed: &Failed) -> Finding {
+    let container = cx.facts.machine.container.is_some();
+    match failed.cause {
+        Cause::StubLibrary => finding.help("take the toolkit's `stubs` folder out of LD_LIBRARY_PATH: programs must find the driver's own libcuda.so.1"),
+        Cause::LibraryBroken | Cause::SymbolMissing => finding.help("install the driver's libraries again, in the version of the loaded module"),
+        Cause::DriverTooOld => finding.help("install a newer driver"),
+        Cause::NoDevice => finding.run("see which devices programs are shown", "env | grep -E 'CUDA_VISIBLE_DEVICES|NVIDIA_VISIBLE_DEVICES'"),
+        Cause::SystemNotReady => finding.run("where NVSwitches join the GPUs, start the fabric manager", "sudo systemctl enable --now nvidia-fabricmanager").help("else look into the kernel's log for messages of NVRM"),
+        Cause::DriverMismatch if container => finding.help("take the driver's packages out of the image: the container runtime brings the host's libcuda in"),
+        Cause::DriverMismatch => finding.run("reboot, so that the module of the installed version is loaded", "sudo reboot"),
+        Cause::CompatUnsupported => finding.help("take the `cuda-compat` folder out of LD_LIBRARY_PATH: forward compatibility is for data-center GPUs only"),
+        Cause::OutOfMemory => finding.run("see who holds the GPU's memory, and end what is not needed", "nvidia-smi --query-compute-apps=pid,used_memory --format=csv"),
+        Cause::ExclusiveMode => finding.run("let more than one process use the GPU, or wait for the other one", "sudo nvidia-smi -c DEFAULT"),
+        Cause::DeviceUnavailable => finding.run("see who uses the GPU, and in which mode it is", "nvidia-smi -q -d COMPUTE,PIDS"),
+        Cause::DeviceLost | Cause::HardwareFault => finding.run("look for an Xid in the kernel's log", "sudo dmesg | grep -i xid").help("reset the GPU or reboot; if it comes again, the hardware or its power is at fault"),
+        Cause::NoBinaryForGpu => finding.help("compile for the GPU's own architecture, or add PTX"),
+        Cause::PtxNewerThanDriver => finding.help("compile machine code for the GPU, use an older toolkit, or install a newer driver"),
+        Cause::InvalidPtx => finding.help("the driver does not take this PTX: install the driver's libraries again"),
+        Cause::JitCompilerMissing => finding.help("install libnvidia-ptxjitcompiler, which belongs to the driver (in a container: NVIDIA_DRIVER_CAPABILITIES with `compute`)"),
+        Cause::KernelFault | Cause::WrongResult => finding.run("look for an Xid in the kernel's log", "sudo dmesg | grep -i xid").help("a GPU that computes wrongly must not be used: run `dcgmi diag -r 3`, and replace it if that fails"),
+        Cause::TimedOut => finding.run("look for an Xid or a stuck process", "sudo dmesg | tail -50").help("a slow start is mended by persistence mode: `sudo nvidia-smi -pm 1`; `--probe-timeout` gives it more time"),
+        Cause::Crashed => finding.help("install the driver's libraries again, in the version of the loaded module, and reboot"),
+        Cause::NotPermitted => finding.help("the system forbids it: look at cgroups, seccomp and the permissions of /dev/nvidia*"),
+        Cause::Other => finding.run("look into the kernel's log", "sudo dmesg | grep -iE 'nvrm|xid'"),
+    }
+}

@@ -1,0 +1,116 @@
+//! Rule `kernel-compile-failed`: whether the compilers that were found compile the test kernel.
+
+use super::kernel::weight;
+use super::{Cx, Family, Rule, layer};
+use crate::facts::{CompileFailed, Evidence, KernelCompile, Source};
+use crate::finding::{Break, Finding, Judgment, Level, Subject};
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    id: "kernel-compile-failed",
+    family: Family::Kernel,
+    level: Level::Deny,
+    layer: layer::KERNEL,
+    summary: "a CUDA compiler that was found does not compile the test kernel",
+    docs: "\
+### What it means
+
+An nvcc or an NVRTC on this machine was given the test kernel, which any of them takes, and gave nothing: its host compiler \
+is unsupported or missing, a part of the toolkit (`cicc`, `ptxas`, headers, libdevice, NVRTC's built-ins) is missing, it \
+does not know the GPU's architecture, or there is no room for temporary files.
+
+### Why it matters
+
+A build script or a program that uses that compiler fails in the same way. Where nothing here compiles CUDA code it is a \
+note.
+
+### How to fix it
+
+The finding has the compiler's own words. Install the toolkit as a whole, tell nvcc which host compiler to use \
+(`NVCC_CCBIN`), or remove the toolkit that is not meant to be used.
+",
+    check,
+};
+
+fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    let Some(observed) = &cx.facts.observed else { return };
+    if observed.compiles.is_empty() {
+        return;
+    }
+    out.applies();
+    // Architectures of one compiler that fail alike are one finding.
+    let mut told: Vec<(&KernelCompile, &CompileFailed)> = Vec::new();
+    for compile in &observed.compiles {
+        let Some(failed) = &compile.failure else { continue };
+        let same = |(other, why): &(&KernelCompile, &CompileFailed)| {
+            (&other.route, &other.compiler, &other.host_compiler, &why.cause)
+                == (&compile.route, &compile.compiler, &compile.host_compiler, &failed.cause)
+        };
+        if told.iter().any(same) {
+            continue;
+        }
+        told.push((compile, failed));
+        let compiler = compile.compiler.as_deref().unwrap_or(&compile.route);
+        let arch = compile.arch.as_ref().map_or(String::new(), |arch| format!(" for {arch}"));
+        let title = format!("{compiler} does not compile the test kernel{arch}: {}", failed.cause.replace('-', " "));
+        let mut finding =
+            Finding::new(Subject::Machine, title).because(Evidence::new(Source::Run, compiler, &failed.says));
+        if let Some(host) = &compile.host_compiler {
+            finding = finding.because(Evidence::new(Source::Run, host, "the host compiler"));
+        }
+        finding = match failed.cause.as_str() {
+            "host-compiler-unsupported" => {
+                finding.run("tell nvcc to use a host compiler that it takes", "export NVCC_CCBIN=g++-12")
+            }
+            "host-compiler-missing" => finding.run("install a host compiler", "sudo apt install g++"),
+            "part-missing" | "header-missing" | "libdevice-missing" => {
+                finding.help("install that toolkit as a whole, or remove it")
+            }
+            "architecture-unknown" => finding.help("use a toolkit that knows this GPU"),
+            "no-temporary-space" => {
+                finding.run("give it a temporary folder with room", "export TMPDIR=/path/with/room")
+            }
+            "timed-out" => finding.help("give it more time, or look what holds it up"),
+            _ => finding,
+        };
+        match weight(cx) {
+            Some(level) => finding = finding.at(level),
+            None => finding = finding.breaks_for(Subject::Project, Break::Builds),
+        }
+        out.find(finding);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Observed;
+    use crate::rules::testing::{judge, machine};
+
+    #[test]
+    fn one_compiler_that_fails_alike_is_one_finding() {
+        let mut facts = machine();
+        assert!(!judge(&RULE, &facts).applied);
+        let failed = |arch: &str, cause: &str| KernelCompile {
+            route: "nvcc".to_owned(),
+            compiler: Some("/usr/local/cuda/bin/nvcc".to_owned()),
+            arch: Some(arch.to_owned()),
+            failure: Some(CompileFailed {
+                stage: "preprocess".to_owned(),
+                cause: cause.to_owned(),
+                says: "unsupported GNU version!".to_owned(),
+            }),
+            ..KernelCompile::default()
+        };
+        let compiles = ["sm_90", "compute_90"].map(|arch| failed(arch, "host-compiler-unsupported"));
+        facts.observed = Some(Observed { compiles: compiles.into(), ..Observed::default() });
+        let findings = judge(&RULE, &facts).findings;
+        assert_eq!(findings.len(), 1);
+        assert_eq!(
+            findings[0].title,
+            "/usr/local/cuda/bin/nvcc does not compile the test kernel for sm_90: host compiler unsupported"
+        );
+        // Nothing here compiles CUDA code.
+        assert_eq!(findings[0].level, Some(Level::Note));
+    }
+}
