@@ -17,7 +17,9 @@ use serde::{Deserialize, Serialize};
 use crate::exit::Exit;
 use crate::host::{End, Host, Program};
 
+pub mod host_compiler;
 pub mod library;
+pub mod nvrtc;
 
 /// The hidden argument that makes the program a child.
 pub const ARGUMENT: &str = "__probe";
@@ -51,6 +53,10 @@ impl Child {
 pub enum Question {
     /// Whether a library can be opened, and which file that is: one [`library::Opened`].
     Open(library::Open),
+    /// What an NVRTC makes of a source: one [`nvrtc::Part`].
+    Nvrtc(nvrtc::Compile),
+    /// Which host compiler the crate `cc` hands to nvcc: one [`host_compiler::Choice`].
+    HostCompiler,
 }
 
 /// One line of an answer.
@@ -271,6 +277,8 @@ pub fn answer() -> Exit {
 fn dispatch(question: Question, teller: &mut Teller) -> Result<(), String> {
     match question {
         Question::Open(question) => library::open(&question, teller),
+        Question::Nvrtc(question) => nvrtc::compile(&question, teller),
+        Question::HostCompiler => host_compiler::choose(teller),
     }
 }
 
