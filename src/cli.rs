@@ -19,6 +19,7 @@ use crate::version::Dotted;
 mod db;
 mod explain;
 mod output;
+mod progress;
 
 use output::{Failure, Paint, Sink};
 
@@ -526,7 +527,7 @@ fn check(
         ..options
     };
     let machines = if args.facts.is_empty() {
-        run::probe(&host, &options, &mut clock)
+        progress::during("reading this machine", || run::probe(&host, &options, &mut clock))
     } else {
         recorded(&args.facts, &host, &options)?
     };
