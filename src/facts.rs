@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::version::Dotted;
 
 pub mod cuda;
+pub mod declared;
 pub mod driver;
 pub mod loader;
 pub mod machine;
@@ -18,6 +19,7 @@ pub mod python;
 pub mod redact;
 
 pub use cuda::*;
+pub use declared::*;
 pub use driver::*;
 pub use loader::*;
 pub use machine::*;
@@ -59,6 +61,9 @@ pub struct Facts {
     pub kernels: Vec<JupyterKernel>,
     /// The Cargo project, where one was found.
     pub project: Option<Project>,
+    /// What the files of the repository declare, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Declared>,
     /// What was pretended with `--assume` or a variable that does the same.
     pub assumed: Vec<Assumption>,
     /// What could not be read at all, beyond single readings.
@@ -77,6 +82,9 @@ pub struct Evidence {
     /// The line, counted from 1, where the place is a text file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u32>,
+    /// The column of that line, counted from 1 in characters, where one thing of the line is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
     /// What stands there, shortened to a line.
     pub says: String,
 }
@@ -113,7 +121,7 @@ impl Evidence {
         if says.chars().count() > Self::LONGEST {
             text.push('…');
         }
-        Self { source, at: at.into(), line: None, says: text }
+        Self { source, at: at.into(), line: None, column: None, says: text }
     }
 
     /// Evidence from a file.
@@ -140,6 +148,13 @@ impl Evidence {
     #[must_use]
     pub fn line(mut self, line: u32) -> Self {
         self.line = Some(line);
+        self
+    }
+
+    /// The same evidence with a column, counted from 1 in characters.
+    #[must_use]
+    pub fn column(mut self, column: u32) -> Self {
+        self.column = Some(column);
         self
     }
 }

@@ -13,6 +13,7 @@ pub mod host;
 pub mod options;
 pub mod policy;
 pub mod probe;
+mod ranges;
 pub mod report;
 pub mod rules;
 pub mod run;
