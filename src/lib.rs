@@ -1,8 +1,8 @@
 //! Reads a machine's files and says whether TensorFlow, Keras and CUDA code will use its NVIDIA GPU.
 //!
 //! The library does the reading (`host`, `probe`), holds it against a database (`db`), judges
-//! (`rules`, `verdict`) and writes reports (`report`). It runs no program and loads no NVIDIA
-//! library. ARCHITECTURE.md has the map.
+//! (`rules`, `verdict`) and writes reports (`report`). It runs no program but the Python interpreters
+//! that it is told to ask, and loads no NVIDIA library. ARCHITECTURE.md has the map.
 
 pub mod db;
 pub mod env;
@@ -16,6 +16,7 @@ pub mod probe;
 pub mod report;
 pub mod rules;
 pub mod run;
+mod shell;
 pub mod verdict;
 pub mod version;
 pub mod view;
