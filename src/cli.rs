@@ -340,7 +340,7 @@ struct InspectArgs {
     /// The package of the workspace
     #[arg(long, short, value_name = "NAME")]
     package: Option<String>,
-    /// Run no program and load no library: read files only, which is all that this build does
+    /// Run no program and load no library: read files only
     #[arg(long = "static")]
     only_static: bool,
     /// Also ask each environment's own interpreter: import, list GPUs, compute; and compare with the prediction
