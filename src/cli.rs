@@ -635,8 +635,10 @@ fn manifest(host: &Host, path: &str) -> Result<String, Failure> {
 /// An interpreter or environment folder; a bare name is looked for on PATH, as a shell would.
 fn python(host: &Host, path: &str) -> Result<String, Failure> {
     let absolute = host.absolute(path);
+    // Copied trees lose the permission to execute: there the name has to do.
+    let named = || path.rsplit('/').next().is_some_and(|name| name.contains("py"));
     let found = if host.exists(&absolute) {
-        Some(absolute)
+        (host.is_dir(&absolute) || host.is_executable(&absolute) || named()).then_some(absolute)
     } else if path.contains('/') {
         None
     } else {

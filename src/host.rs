@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirEntryExt as _, FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Mutex;
@@ -195,6 +196,35 @@ impl OpenFile {
         let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, offset).map_err(|error| HostError::new(&self.path, &error))?;
         Ok(bytes)
+    }
+}
+
+/// An open folder: its files are looked at without walking the way to it each time.
+#[derive(Debug)]
+pub struct OpenFolder<'h> {
+    host: &'h Host,
+    path: PathBuf,
+    folder: OwnedFd,
+}
+
+impl OpenFolder<'_> {
+    /// The size of what is there under a relative path, links followed.
+    ///
+    /// In a root the way through several folders, and a link, are followed by the seam itself.
+    pub fn size(&self, name: &str) -> Result<u64, Why> {
+        use rustix::fs::{AtFlags, FileType, statat};
+
+        let rooted = self.host.is_rooted();
+        let slowly = || self.host.stat(self.path.join(name)).map(|stat| stat.size).map_err(|error| error.why);
+        if rooted && (name.contains('/') || name == "..") {
+            return slowly();
+        }
+        let flags = if rooted { AtFlags::SYMLINK_NOFOLLOW } else { AtFlags::empty() };
+        match statat(&self.folder, name, flags) {
+            Ok(stat) if rooted && FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => slowly(),
+            Ok(stat) => Ok(u64::try_from(stat.st_size).unwrap_or(0)),
+            Err(errno) => Err(HostError::new(Path::new(name), &errno.into()).why),
+        }
     }
 }
 
@@ -461,6 +491,20 @@ impl Host {
     pub fn read_link(&self, path: impl AsRef<Path>) -> Result<PathBuf, HostError> {
         let path = path.as_ref();
         fs::read_link(self.outside(path, Follow::No)?).map_err(|error| HostError::new(path, &error))
+    }
+
+    /// Opens a folder whose files are looked at one after the other.
+    pub fn open_folder(&self, path: impl AsRef<Path>) -> Result<OpenFolder<'_>, HostError> {
+        use rustix::fs::{Mode, OFlags};
+
+        let path = path.as_ref();
+        let mut flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        if self.root.is_some() {
+            flags |= OFlags::NOFOLLOW;
+        }
+        let folder = rustix::fs::open(self.outside(path, Follow::Yes)?, flags, Mode::empty())
+            .map_err(|errno| HostError::new(path, &errno.into()))?;
+        Ok(OpenFolder { host: self, path: path.to_path_buf(), folder })
     }
 
     /// The entries of a folder, sorted by name, at most [`LIST_LIMIT`].

@@ -20,6 +20,7 @@ pub mod report;
 pub mod rules;
 #[cfg(any(test, feature = "cli"))]
 pub mod run;
+mod shell;
 pub mod verdict;
 pub mod version;
 pub mod view;

@@ -71,6 +71,7 @@ mod log_level_hides_errors;
 mod numpy_abi_mismatch;
 mod nvidia_wheel_twins;
 mod nvml_missing;
+mod package_incomplete;
 pub(crate) mod prediction_contradicted;
 mod protobuf_mismatch;
 mod ptx_newer_than_driver;
@@ -80,6 +81,7 @@ mod tensorflow_distributions_overlap;
 mod tensorflow_incomplete;
 mod tensorflow_platform_without_gpu;
 mod tensorflow_python_unsupported;
+mod tensorflow_shadowed;
 mod tensorflow_without_cuda_libraries;
 #[cfg(test)]
 mod testing;
@@ -223,8 +225,10 @@ static RULES: &[&Rule] = &[
     &gpu_not_targeted_by_toolkit::RULE,
     &tensorflow_cpu_only::RULE,
     &tensorflow_without_cuda_libraries::RULE,
+    &tensorflow_shadowed::RULE,
     &tensorflow_distributions_overlap::RULE,
     &tensorflow_incomplete::RULE,
+    &package_incomplete::RULE,
     &tensorflow_python_unsupported::RULE,
     &tensorflow_platform_without_gpu::RULE,
     &jupyter_kernel_elsewhere::RULE,

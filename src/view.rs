@@ -14,6 +14,7 @@ use crate::facts::{
     Resolution, Source, TensorFlow, Via,
 };
 use crate::finding::{RowRef, Subject};
+use crate::shell;
 use crate::version::Dotted;
 
 /// The sonames of one CUDA major that TensorFlow opens by name, cuDNN left out.
@@ -347,14 +348,14 @@ impl<'a> View<'a> {
     /// Text for "pip install", by what made the environment.
     pub fn install(&self, env: &PythonEnv, what: &str) -> String {
         let uv = env.dists.iter().any(|dist| dist.installer.as_deref() == Some("uv"));
-        let python = if env.interpreter.is_empty() { "python".to_owned() } else { env.interpreter.clone() };
+        let python = if env.interpreter.is_empty() { "python".into() } else { shell::word(&env.interpreter) };
         if uv { format!("uv pip install --python {python} {what}") } else { format!("{python} -m pip install {what}") }
     }
 
     /// Text for "pip uninstall", by what made the environment.
     pub fn uninstall(&self, env: &PythonEnv, what: &str) -> String {
         let uv = env.dists.iter().any(|dist| dist.installer.as_deref() == Some("uv"));
-        let python = if env.interpreter.is_empty() { "python".to_owned() } else { env.interpreter.clone() };
+        let python = if env.interpreter.is_empty() { "python".into() } else { shell::word(&env.interpreter) };
         if uv {
             format!("uv pip uninstall --python {python} {what}")
         } else {
@@ -499,7 +500,21 @@ impl<'a> EnvView<'_, 'a> {
 
     /// TensorFlow where it is worth asking about the GPU: installed and importable.
     pub fn tf_alive(&self) -> Option<&'a TensorFlow> {
-        self.tf().filter(|tf| tf.module.as_ref().is_some_and(|module| !module.namespace && !module.archived))
+        self.tf()
+            .filter(|tf| tf.module.as_ref().is_some_and(|module| !module.namespace && !module.archived))
+            .filter(|_| self.tf_stranger().is_none())
+    }
+
+    /// A module that answers to `import tensorflow` from in front of the packages and is no TensorFlow.
+    pub fn tf_stranger(&self) -> Option<&'a Module> {
+        let tf = self.tf()?;
+        let module = tf.module.as_ref().filter(|module| !module.namespace && !module.archived)?;
+        let in_front = matches!(
+            module.origin,
+            Some(PathOrigin::Script | PathOrigin::PythonPath | PathOrigin::UserSite | PathOrigin::Pth { .. })
+        );
+        let bare = module.dist.is_none() && tf.build.is_absent() && tf.caller.is_none();
+        (in_front && bare).then_some(module)
     }
 
     /// The distribution that TensorFlow's module belongs to.

@@ -73,7 +73,17 @@ fn compile(folder: &Path, source: &str, name: &str, options: &[&str]) -> PathBuf
     out
 }
 
-const FOLDERS: [&str; 6] = ["d0", "d1", "d2", "d3", "d1/glibc-hwcaps/x86-64-v2", "d2/glibc-hwcaps/x86-64-v3"];
+const FOLDERS: [&str; 9] = [
+    "d0",
+    "d1",
+    "d2",
+    "d3",
+    "d1/glibc-hwcaps/x86-64-v2",
+    "d2/glibc-hwcaps/x86-64-v3",
+    "d1/tls",
+    "d2/tls/x86_64",
+    "d3/x86_64/x86_64",
+];
 const NAMES: [&str; 6] = ["libone.so.1", "libtwo.so.2", "libthree.so", "libfour.so.4", "libfive.so", "libsix.so"];
 
 /// A search path as it may stand in an object.

@@ -15,6 +15,9 @@ pub struct Loader {
     pub preload: Vec<Evidence>,
     /// glibc's cache: how many entries, or why it could not be used.
     pub cache: Probed<u32>,
+    /// The version of glibc, by the loader's own file; it decides which subfolders are tried.
+    #[serde(default, skip_serializing_if = "Probed::is_absent")]
+    pub glibc: Probed<Dotted>,
     /// Default folders that exist, in order.
     pub default_folders: Vec<String>,
 }

@@ -118,7 +118,38 @@ pub enum Needs {
     /// What a `glibc-hwcaps` subfolder of this name stands for.
     Level(String),
     /// Hardware bits of the kind that glibc dropped in 2.37.
-    Bits,
+    Bits(u64),
+}
+
+/// What a loader takes entries for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capable<'a> {
+    /// The `glibc-hwcaps` subfolders that it knows and the processor can use, the best one first.
+    pub levels: &'a [&'static str],
+    /// Hardware bits that it allows; none from glibc 2.37 on.
+    pub bits: u64,
+    /// Of the platform bits, those that it takes.
+    pub platform: u64,
+}
+
+/// The bits of [`Needs::Bits`] that number a platform, such as `haswell`.
+pub const PLATFORM_BITS: u64 = 0xf << 48;
+/// The bit of a `tls` subfolder.
+pub const TLS_BIT: u64 = 1 << 63;
+
+impl Capable<'_> {
+    /// Where an entry stands among those of its name, the smallest first; `None`: it is passed over.
+    fn rank(&self, needs: &Needs) -> Option<usize> {
+        match needs {
+            Needs::Level(level) => self.levels.iter().position(|known| known == level),
+            Needs::Bits(bits) => {
+                let platform = bits & PLATFORM_BITS;
+                let fits = bits & !(self.bits | PLATFORM_BITS) == 0 && (platform == 0 || platform == self.platform);
+                (self.bits != 0 && fits).then_some(self.levels.len())
+            }
+            Needs::Nothing => Some(self.levels.len() + 1),
+        }
+    }
 }
 
 /// Why a cache cannot be used.
@@ -187,9 +218,9 @@ impl Cache {
                 Needs::Nothing
             } else if bits & !LEVEL_BITS & !0xffff_ffff == HWCAPS_BIT {
                 let index = usize::try_from(bits & 0xffff_ffff).unwrap_or(usize::MAX);
-                levels.get(index).cloned().flatten().map_or(Needs::Bits, Needs::Level)
+                levels.get(index).cloned().flatten().map_or(Needs::Bits(bits), Needs::Level)
             } else {
-                Needs::Bits
+                Needs::Bits(bits)
             };
             cache.add(entry, table, needs);
         }
@@ -221,21 +252,15 @@ impl Cache {
 
     /// The entries for a name on a machine, the one that the loader takes first.
     ///
-    /// `levels` are the `glibc-hwcaps` subfolders that the processor can use, the best one first. The
-    /// loader tries only the first of these entries.
-    pub fn lookup(&self, name: &str, machine: &str, levels: &[&str]) -> Vec<&Entry> {
-        let rank = |entry: &Entry| match &entry.needs {
-            Needs::Nothing => Some(levels.len()),
-            Needs::Level(level) => levels.iter().position(|known| known == level),
-            Needs::Bits => None,
-        };
+    /// The loader tries only the first of these entries.
+    pub fn lookup(&self, name: &str, machine: &str, capable: &Capable<'_>) -> Vec<&Entry> {
         let mut found: Vec<(usize, &Entry)> = self
             .entries
             .get(name)
             .into_iter()
             .flatten()
             .filter(|entry| fits(entry.flags, machine))
-            .filter_map(|entry| Some((rank(entry)?, entry)))
+            .filter_map(|entry| Some((capable.rank(&entry.needs)?, entry)))
             .collect();
         // Stable: entries of one rank stay in the order of the file.
         found.sort_by_key(|(rank, _)| *rank);
@@ -352,8 +377,12 @@ pub(super) mod tests {
         bytes
     }
 
-    fn paths<'a>(cache: &'a Cache, name: &str, levels: &[&str]) -> Vec<&'a str> {
-        cache.lookup(name, "x86_64", levels).into_iter().map(|entry| entry.path.as_str()).collect()
+    fn paths<'a>(cache: &'a Cache, name: &str, levels: &[&'static str]) -> Vec<&'a str> {
+        cache
+            .lookup(name, "x86_64", &Capable { levels, ..Capable::default() })
+            .into_iter()
+            .map(|entry| entry.path.as_str())
+            .collect()
     }
 
     #[test]
@@ -379,6 +408,28 @@ pub(super) mod tests {
         assert_eq!(found, ["/lib/glibc-hwcaps/x86-64-v2/liba.so.1", "/lib/liba.so.1"]);
         let found = paths(&cache, "liba.so.1", &["x86-64-v4", "x86-64-v3", "x86-64-v2"]);
         assert_eq!(found[0], "/lib/glibc-hwcaps/x86-64-v3/liba.so.1");
+    }
+
+    #[test]
+    fn an_older_loader_takes_entries_by_their_bits() {
+        let haswell = 1 << 50;
+        let rows = [
+            (0x0303, "liba.so.1", "/lib/tls/liba.so.1", TLS_BIT),
+            (0x0303, "liba.so.1", "/lib/glibc-hwcaps/x86-64-v3/liba.so.1", HWCAPS_BIT),
+            (0x0303, "liba.so.1", "/lib/haswell/avx512_1/liba.so.1", haswell | 4),
+            (0x0303, "liba.so.1", "/lib/haswell/liba.so.1", haswell),
+            (0x0303, "liba.so.1", "/lib/liba.so.1", 0),
+        ];
+        let cache = Cache::parse(&new_format(&rows, &["x86-64-v3"])).unwrap();
+        let old = Capable { levels: &[], bits: TLS_BIT | 2, platform: 0 };
+        let found = |capable: &Capable<'_>| -> Vec<String> {
+            cache.lookup("liba.so.1", "x86_64", capable).into_iter().map(|entry| entry.path.clone()).collect()
+        };
+        assert_eq!(found(&old), ["/lib/tls/liba.so.1", "/lib/liba.so.1"]);
+        let intel = Capable { platform: haswell, ..old };
+        assert_eq!(found(&intel), ["/lib/tls/liba.so.1", "/lib/haswell/liba.so.1", "/lib/liba.so.1"]);
+        let between = Capable { levels: &["x86-64-v3"], ..old };
+        assert_eq!(found(&between)[..2], ["/lib/glibc-hwcaps/x86-64-v3/liba.so.1", "/lib/tls/liba.so.1"]);
     }
 
     #[test]
@@ -420,7 +471,7 @@ pub(super) mod tests {
             }
             bytes.truncate(bytes.len().max(cut + 1) - cut);
             if let Ok(cache) = Cache::parse(&bytes) {
-                let _ = cache.lookup("liba.so.1", "x86_64", &["x86-64-v3"]);
+                let _ = cache.lookup("liba.so.1", "x86_64", &Capable { levels: &["x86-64-v3"], bits: TLS_BIT, platform: 0 });
             }
         }
     }

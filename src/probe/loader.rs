@@ -1,8 +1,12 @@
 //! What the dynamic loader would pick for a name: glibc's search rebuilt from files, nothing loaded.
 //!
 //! It follows glibc's own order and its own reasons to pass over a file or to give up. It knows no
-//! audit libraries, no namespaces, no set-user-id programs, and none of the `tls`, `haswell` and
-//! `x86_64` subfolders that glibc searched before 2.37.
+//! audit libraries, no namespaces and no set-user-id programs.
+//!
+//! Which subfolders for better processors it tries depends on glibc's version, which the loader's own
+//! file tells: `glibc-hwcaps` from 2.33 on, `tls`, `haswell`, `x86_64` and their like before 2.37. Where
+//! it does not tell, 2.37 or newer is assumed. The processor is that of `/proc/cpuinfo`; a tree without
+//! that file counts as one of the oldest. For machines other than `x86_64` no subfolder is tried.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -14,7 +18,7 @@ use crate::facts::loader::{
 use crate::facts::{Dynamic, Evidence, Loader, Probed, Resolution};
 use crate::host::{Host, HostError, Stat, Why};
 use crate::probe::elf::{self, ElfError, Object, Wanted};
-use crate::probe::ld_cache::{self, Cache};
+use crate::probe::ld_cache::{self, Cache, Capable, TLS_BIT};
 use crate::probe::symbols::{self, Symbols};
 use crate::version::Dotted;
 
@@ -37,7 +41,9 @@ pub struct Search<'h> {
     entries: Cache,
     /// Folders that a cache would cover, where the tree came without one.
     uncached: Vec<String>,
+    glibc: Probed<Dotted>,
     levels: Vec<&'static str>,
+    legacy: Legacy,
     objects: Mutex<HashMap<PathBuf, Known>>,
     symbols: Mutex<KnownSymbols>,
     folders: Mutex<HashMap<PathBuf, Arc<[String]>>>,
@@ -90,7 +96,7 @@ struct Folder {
     /// The entry as written.
     entry: String,
     path: String,
-    /// Whether it is a `glibc-hwcaps` subfolder.
+    /// Whether it is a subfolder for better processors.
     variant: bool,
 }
 
@@ -98,7 +104,7 @@ struct Folder {
 struct Place {
     path: String,
     via: Via,
-    /// Whether it lies in a `glibc-hwcaps` subfolder.
+    /// Whether it lies in a subfolder for better processors.
     variant: bool,
 }
 
@@ -150,7 +156,11 @@ impl<'h> Search<'h> {
             Err(error) if error.is_absent() => (Probed::Absent, Cache::default()),
             Err(error) => (Probed::failed(error.to_string()), Cache::default()),
         };
-        let levels = levels(host, &machine);
+        let glibc = glibc(host, &machine);
+        let processor = Processor::read(host, &machine);
+        let older_than = |minor| glibc.value().is_some_and(|version| *version < Dotted::new(&[2, minor]));
+        let levels = if older_than(33) { Vec::new() } else { processor.levels() };
+        let legacy = if older_than(37) { processor.legacy(older_than(26)) } else { Legacy::default() };
         // A tree without a cache is an image before its first start, or a copy: what starts it writes the cache.
         // On a running machine without one, the loader really has none.
         let uncached = if host.is_rooted() && cache.is_absent() { ld_cache::folders(host) } else { Vec::new() };
@@ -160,7 +170,9 @@ impl<'h> Search<'h> {
             cache,
             entries,
             uncached,
+            glibc,
             levels,
+            legacy,
             objects: Mutex::default(),
             symbols: Mutex::default(),
             folders: Mutex::default(),
@@ -188,6 +200,7 @@ impl<'h> Search<'h> {
                 .collect(),
             preload: self.preloads().into_iter().map(|(_, evidence)| evidence).collect(),
             cache: self.cache.clone(),
+            glibc: self.glibc.clone(),
             default_folders: layout.default_folders.into_iter().filter(|folder| self.host.is_dir(folder)).collect(),
         }
     }
@@ -634,17 +647,16 @@ impl<'h> Search<'h> {
         no_defaults: bool,
     ) -> impl Iterator<Item = &'a str> + use<'a, 'h> {
         let layout = &process.layout;
-        self.entries
-            .lookup(name, &layout.wanted.machine, &self.levels)
-            .into_iter()
-            .map(|entry| entry.path.as_str())
-            .filter(move |path| {
+        let capable = Capable { levels: &self.levels, bits: self.legacy.bits, platform: self.legacy.platform };
+        self.entries.lookup(name, &layout.wanted.machine, &capable).into_iter().map(|entry| entry.path.as_str()).filter(
+            move |path| {
                 !no_defaults
                     || !layout
                         .default_folders
                         .iter()
                         .any(|folder| path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/')))
-            })
+            },
+        )
     }
 
     /// Files of that name elsewhere in the search, each once.
@@ -667,7 +679,7 @@ impl<'h> Search<'h> {
         others
     }
 
-    /// A folder with those of its `glibc-hwcaps` subfolders that the processor can use; none where it does not exist.
+    /// A folder with those of its subfolders for better processors that the loader tries; none where it does not exist.
     fn folder(&self, entry: &str, path: &str) -> Vec<Folder> {
         let path = self.host.absolute(path);
         let known = hold(&self.folders).get(&path).cloned();
@@ -680,6 +692,8 @@ impl<'h> Search<'h> {
                     let levels = self.levels.iter().map(|level| join(&hwcaps, level));
                     found.extend(levels.filter(|folder| self.host.is_dir(folder)));
                 }
+                let legacy = self.legacy.folders.iter().map(|folder| join(&text, folder));
+                found.extend(legacy.filter(|folder| self.host.is_dir(folder)));
                 found.push(text.into_owned());
             }
             let found: Arc<[String]> = found.into();
@@ -917,29 +931,130 @@ fn machine_of(host: &Host) -> String {
     if first == Some(here) || present.any(|machine| machine == here) { here } else { first.unwrap_or(here) }.to_owned()
 }
 
-/// The `glibc-hwcaps` subfolders that the processor can use, the best one first.
-fn levels(host: &Host, machine: &str) -> Vec<&'static str> {
-    const LEVELS: [(&str, &[&str]); 3] = [
-        ("x86-64-v2", &["cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3"]),
-        ("x86-64-v3", &["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"]),
-        ("x86-64-v4", &["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]),
-    ];
-    if machine != "x86_64" {
-        return Vec::new();
+/// The version of the C library, from the name of the loader's file or from what the loader says of itself.
+fn glibc(host: &Host, machine: &str) -> Probed<Dotted> {
+    let path = match machine {
+        "x86_64" => "/lib64/ld-linux-x86-64.so.2",
+        "aarch64" => "/lib/ld-linux-aarch64.so.1",
+        _ => return Probed::Absent,
+    };
+    let real = host.real_text(path);
+    // Before 2.34 the file bears the version: ld-2.31.so.
+    let named = real.rsplit('/').next().and_then(|name| name.strip_prefix("ld-")?.strip_suffix(".so")?.parse().ok());
+    if let Some(version) = named {
+        return Probed::found(version, Evidence::file(path, format!("a link to {real}")));
     }
-    let Ok(text) = host.read_lossy("/proc/cpuinfo") else { return Vec::new() };
-    let flags: HashSet<&str> = text
-        .lines()
-        .find_map(|line| line.strip_prefix("flags")?.split_once(':'))
-        .map(|(_, flags)| flags.split_whitespace().collect())
-        .unwrap_or_default();
-    let mut levels: Vec<&str> = LEVELS
-        .iter()
-        .take_while(|(_, needs)| needs.iter().all(|flag| flags.contains(flag)))
-        .map(|(level, _)| *level)
-        .collect();
-    levels.reverse();
-    levels
+    match host.read_head(&real, LOADER_LIMIT) {
+        Ok(bytes) => match banner(&bytes) {
+            Some(version) => {
+                let says = format!("release version {version}");
+                Probed::found(version, Evidence::file(path, says))
+            }
+            None => Probed::failed(format!("{path} does not say which version it is")),
+        },
+        Err(error) if error.is_absent() => Probed::Absent,
+        Err(error) => Probed::failed(error.to_string()),
+    }
+}
+
+/// Of the loader's own file, at most this much is read.
+const LOADER_LIMIT: u64 = 1 << 20;
+
+/// The version in `ld.so (…) stable release version 2.36.`
+fn banner(bytes: &[u8]) -> Option<Dotted> {
+    const WORDS: &[u8] = b" release version ";
+    let at = bytes.windows(WORDS.len()).position(|window| window == WORDS)? + WORDS.len();
+    let text = bytes.get(at..)?;
+    let end = text.iter().position(|byte| !(byte.is_ascii_digit() || *byte == b'.'))?;
+    std::str::from_utf8(text.get(..end)?).ok()?.trim_end_matches('.').parse().ok()
+}
+
+/// What the loader may know of a processor.
+#[derive(Debug, Default)]
+struct Processor {
+    x86_64: bool,
+    intel: bool,
+    flags: HashSet<String>,
+}
+
+/// Subfolders that the loader tried before 2.37, in its order, and the bits of the cache that mean the same.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Legacy {
+    folders: Vec<String>,
+    bits: u64,
+    platform: u64,
+}
+
+impl Processor {
+    fn read(host: &Host, machine: &str) -> Self {
+        if machine != "x86_64" {
+            return Self::default();
+        }
+        let text = host.read_lossy("/proc/cpuinfo").unwrap_or_default();
+        let field = |name: &str| {
+            text.lines().find_map(|line| line.strip_prefix(name)?.split_once(':')).map(|(_, value)| value.trim())
+        };
+        let flags = field("flags").unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+        Self { x86_64: true, intel: field("vendor_id") == Some("GenuineIntel"), flags }
+    }
+
+    fn has(&self, flags: &[&str]) -> bool {
+        flags.iter().all(|flag| self.flags.contains(*flag))
+    }
+
+    /// The `glibc-hwcaps` subfolders that it can use, the best one first.
+    fn levels(&self) -> Vec<&'static str> {
+        const LEVELS: [(&str, &[&str]); 3] = [
+            ("x86-64-v2", &["cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3"]),
+            ("x86-64-v3", &["avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave"]),
+            ("x86-64-v4", &["avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"]),
+        ];
+        let usable = LEVELS.iter().take_while(|(_, needs)| self.has(needs)).map(|(level, _)| *level);
+        let mut levels: Vec<&str> = usable.collect();
+        levels.reverse();
+        levels
+    }
+
+    /// What the loader tried before 2.37: every choice out of `tls`, the platform and the capabilities, the whole first.
+    ///
+    /// Before 2.26 the platform is what the kernel says, whatever the processor can do.
+    fn legacy(&self, plain: bool) -> Legacy {
+        const X86_64: u64 = 1 << 1;
+        const AVX512_1: u64 = 1 << 2;
+        const HASWELL: u64 = 1 << 50;
+        const XEON_PHI: u64 = 1 << 51;
+        if !self.x86_64 {
+            return Legacy::default();
+        }
+        let intel = self.intel && !plain;
+        let phi = intel && self.has(&["avx512cd", "avx512er", "avx512pf"]);
+        let wide = intel && self.has(&["avx512cd", "avx512bw", "avx512dq", "avx512vl"]) && !self.has(&["avx512er"]);
+        let haswell = intel && self.has(&["avx2", "fma", "bmi1", "bmi2", "abm", "movbe", "popcnt"]);
+        let (name, platform) = match (phi, haswell) {
+            (true, _) => ("xeon_phi", XEON_PHI),
+            (false, true) => ("haswell", HASWELL),
+            (false, false) => ("x86_64", 0),
+        };
+        let mut parts = vec!["tls", name];
+        let mut bits = TLS_BIT;
+        if wide {
+            parts.push("avx512_1");
+            bits |= AVX512_1;
+        }
+        if !plain {
+            parts.push("x86_64");
+            bits |= X86_64;
+        }
+        let mut folders: Vec<String> = Vec::new();
+        for choice in (1..1_u32 << parts.len()).rev() {
+            let chosen = parts.iter().rev().enumerate().rev().filter(|(bit, _)| choice >> bit & 1 == 1);
+            let folder = chosen.map(|(_, part)| *part).collect::<Vec<_>>().join("/");
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+        Legacy { folders, bits, platform }
+    }
 }
 
 #[cfg(test)]
@@ -1015,6 +1130,61 @@ mod tests {
         assert_eq!(found.file.value().unwrap().real, "/second/libb.so");
         // RUNPATH belongs to the asking object alone.
         assert_eq!(path(&search.resolve("libb.so", &[])), Some("/usr/lib/libb.so"));
+    }
+
+    /// The lists that `LD_DEBUG=libs` of Debian's 2.31 prints, equal entries once.
+    #[test]
+    fn subfolders_of_an_older_loader() {
+        let folders = |intel, flags: &str, plain| {
+            let flags = flags.split(' ').map(str::to_owned).collect();
+            Processor { x86_64: true, intel, flags }.legacy(plain).folders
+        };
+        let haswell = "avx2 fma bmi1 bmi2 abm movbe popcnt";
+        let common = ["tls/x86_64/x86_64", "tls/x86_64", "tls", "x86_64/x86_64", "x86_64"];
+        assert_eq!(folders(false, haswell, false), common);
+        assert_eq!(folders(true, haswell, true), ["tls/x86_64", "tls", "x86_64"]);
+        let seven = ["tls/haswell/x86_64", "tls/haswell", "tls/x86_64", "tls", "haswell/x86_64", "haswell", "x86_64"];
+        assert_eq!(folders(true, haswell, false), seven);
+        let wide = folders(true, &format!("{haswell} avx512cd avx512bw avx512dq avx512vl"), false);
+        assert_eq!((wide.len(), wide[0].as_str()), (15, "tls/haswell/avx512_1/x86_64"));
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test changes its own tree")]
+    fn the_version_of_the_c_library_decides_which_subfolders_are_tried() {
+        const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
+        let says = |text: &str| [Elf::default().bytes().as_slice(), text.as_bytes(), b"\0"].concat();
+        for (version, want) in [
+            ("", "/first/glibc-hwcaps/x86-64-v2/liba.so"),
+            ("ld.so (GNU libc) stable release version 2.39.", "/first/glibc-hwcaps/x86-64-v2/liba.so"),
+            ("ld.so (Debian GLIBC 2.36-9) stable release version 2.36.", "/first/glibc-hwcaps/x86-64-v2/liba.so"),
+            ("2.31", "/first/tls/liba.so"),
+        ] {
+            let tree = Tree::new().env("LD_LIBRARY_PATH", "/first");
+            tree.put("/proc/cpuinfo", b"flags\t: cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3\n");
+            for folder in ["/first", "/first/tls", "/first/glibc-hwcaps/x86-64-v2"] {
+                tree.lib(&format!("{folder}/liba.so"), |_| {});
+            }
+            tree.lib("/first/x86_64/libb.so", |_| {});
+            tree.lib("/first/libb.so", |_| {});
+            if version == "2.31" {
+                tree.put("/lib/x86_64-linux-gnu/ld-2.31.so", &says(""));
+                fs::remove_file(tree.folder.path().join("lib64/ld-linux-x86-64.so.2")).unwrap();
+                let link = tree.folder.path().join("lib64/ld-linux-x86-64.so.2");
+                std::os::unix::fs::symlink("/lib/x86_64-linux-gnu/ld-2.31.so", link).unwrap();
+            } else {
+                tree.put(LOADER, &says(version));
+            }
+            let host = tree.host();
+            let search = Search::new(&host);
+            assert_eq!(path(&search.resolve("liba.so", &[])), Some(want), "{version}");
+            let legacy = version.contains("2.3") && !version.contains("2.39");
+            let want = if legacy { "/first/x86_64/libb.so" } else { "/first/libb.so" };
+            assert_eq!(path(&search.resolve("libb.so", &[])), Some(want), "{version}");
+            let known = search.facts().glibc.value().map(ToString::to_string);
+            assert!(known.is_none_or(|known| version.contains(&known)), "{version}");
+        }
     }
 
     #[test]
@@ -1174,6 +1344,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_a_loader_says_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..40), text in "[0-9.]{0,12}") {
+            let _ = banner(&[bytes.as_slice(), b" release version ", text.as_bytes()].concat());
+            let _ = banner(&bytes);
+        }
+
         #[test]
         fn expansion_never_panics(text in "(\\$|\\{|\\}|ORIGIN|LIB|/|é|x){0,12}") {
             let wanted = Wanted { class: 64, machine: "x86_64".to_owned() };

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::facts::{EnvKind, Evidence, JupyterKernel, Probed, PythonEnv, RecordCheck, Source, Trouble};
-use crate::host::Host;
+use crate::facts::{Dist, EnvKind, Evidence, JupyterKernel, Probed, PythonEnv, RecordCheck, Source, Trouble};
+use crate::host::{Host, HostError};
 use crate::options::Options;
 use crate::probe::loader::Search;
 use crate::version::Dotted;
 
 mod archive;
+mod deep;
 mod discovery;
 mod dists;
 mod folders;
@@ -28,6 +29,7 @@ mod tensorflow;
 #[cfg(feature = "cli")]
 pub use observed::observe;
 
+use deep::{Package, Work};
 use discovery::Place;
 use folders::Folders;
 use layout::{Layout, join};
@@ -95,55 +97,76 @@ fn read(
     let (sys_path, mut troubles) = paths::sys_path(host, layout);
     troubles.extend(folders.open_archives(&sys_path));
     let found = dists::find(folders, layout, &sys_path, &markers, options.deep);
-    let mut installed = found.dists;
+    let installed = found.dists;
     troubles.extend(found.troubles);
 
-    // TensorFlow's RECORD takes as long as all the rest, so the large ones are compared on a thread of their own.
-    let large: Vec<(usize, String, String)> = (installed.iter().enumerate())
-        .filter(|(_, dist)| dist.metadata.ends_with(".dist-info") && is_large(&dist.name))
-        .filter(|(_, dist)| !folders.is_archived(&dist.location))
-        .map(|(index, dist)| (index, dist.location.clone(), join(&dist.metadata, "RECORD")))
+    let recorded = |metadata: &str, location: &str| metadata.ends_with(".dist-info") && !folders.is_archived(location);
+    let mut known: Vec<(usize, Package)> = (installed.iter().enumerate())
+        .filter(|(_, dist)| recorded(&dist.metadata, &dist.location))
+        .filter(|(_, dist)| options.deep || is_large(&dist.name))
+        .map(|(index, dist)| (index, Package::new(&dist.location, &dist.metadata)))
         .collect();
-    let (mut env, checks) = std::thread::scope(|scope| {
-        let worker = scope.spawn(|| {
-            let own = Folders::new(host);
-            let compare = |location: &str, text: &str| {
-                if options.deep {
-                    record::check_all(host, location, text, hashes)
-                } else {
-                    record::check(&own, location, text)
-                }
-            };
-            let one = |(index, location, path): &(usize, String, String)| match record(host, path) {
-                Ok(text) => (*index, compare(location, &text)),
-                Err(check) => (*index, check),
-            };
-            large.iter().map(one).collect::<Vec<_>>()
+    let records = nvidia_records(host, &installed, recorded);
+    let assemble = |installed: Vec<Dist>| {
+        let wheels = Wheels::read(host, &installed, &records.texts);
+        assemble(folders, search, layout, wheels, installed, sys_path, troubles)
+    };
+    // TensorFlow's RECORD takes as long as all the rest, which goes on beside it.
+    let mut env = if options.deep {
+        known.sort_by_key(|(index, _)| installed.get(*index).is_none_or(|dist| !is_large(&dist.name)));
+        let rest: Vec<&(String, String)> =
+            found.rest.iter().filter(|(location, name)| recorded(name, location)).collect();
+        let packages = known.iter().map(|(_, package)| package.clone());
+        let others = rest.iter().map(|(location, name)| Package::new(location, &join(location, name)));
+        let work = Work::new(host, packages.chain(others).collect(), hashes);
+        let mut env = std::thread::scope(|scope| {
+            for _ in 0..Work::helpers() {
+                // Where no thread can be had, the others do it all.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, || work.run());
+            }
+            let env = assemble(installed);
+            work.run();
+            env
         });
-        let mut records: BTreeMap<usize, String> = BTreeMap::new();
-        for (index, dist) in installed.iter_mut().enumerate() {
-            let wanted = (options.deep || dist.name.starts_with("nvidia-")) && !folders.is_archived(&dist.location);
-            if !dist.metadata.ends_with(".dist-info") || !wanted || is_large(&dist.name) {
-                continue;
+        let mut checks = work.finish();
+        let others = checks.split_off(known.len().min(checks.len()));
+        for ((index, _), check) in known.into_iter().zip(checks) {
+            if let Some(dist) = env.dists.get_mut(index) {
+                dist.record = Some(check.unwrap_or_else(|error| unread(&error)));
             }
-            match record(host, &join(&dist.metadata, "RECORD")) {
-                Ok(text) => {
-                    if !options.deep {
-                        dist.record = Some(record::check(folders, &dist.location, &text));
-                    }
-                    records.insert(index, text);
+        }
+        env.dists
+            .extend(rest.into_iter().zip(others).filter_map(|((location, name), check)| faulty(location, name, check)));
+        env
+    } else {
+        let worker = || {
+            let own = Folders::new(host);
+            let compare = |package: &Package| match record(host, &package.record) {
+                Ok(text) => record::check(&own, &package.location, &text),
+                Err(error) => unread(&error),
+            };
+            known.iter().map(|(index, package)| (*index, compare(package))).collect::<Vec<_>>()
+        };
+        let (mut env, checks) = std::thread::scope(|scope| {
+            let worker = scope.spawn(worker);
+            let mut checks = Vec::new();
+            for (index, text) in &records.texts {
+                if let Some(dist) = installed.get(*index) {
+                    checks.push((*index, record::check(folders, &dist.location, text)));
                 }
-                Err(check) => dist.record = Some(check),
+            }
+            let env = assemble(installed);
+            checks.extend(worker.join().unwrap_or_default());
+            (env, checks)
+        });
+        for (index, check) in checks {
+            if let Some(dist) = env.dists.get_mut(index) {
+                dist.record = Some(check);
             }
         }
-        if options.deep {
-            deep(host, &mut installed, &records, &found.rest, hashes);
-        }
-        let wheels = Wheels::read(host, &installed, &records);
-        let env = assemble(folders, search, layout, wheels, installed, sys_path, troubles);
-        (env, worker.join().unwrap_or_default())
-    });
-    for (index, check) in checks {
+        env
+    };
+    for (index, check) in records.unread {
         if let Some(dist) = env.dists.get_mut(index) {
             dist.record = Some(check);
         }
@@ -163,13 +186,14 @@ fn read(
 }
 
 /// The text of a RECORD file, or why there is none; conda and distributions' own packages come without.
-fn record(host: &Host, path: &str) -> Result<String, RecordCheck> {
-    match host.read(path, record::LIMIT) {
-        Ok(bytes) => {
-            Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
-        }
-        Err(error) => Err(RecordCheck { trouble: Some(error.to_string()), ..RecordCheck::default() }),
-    }
+fn record(host: &Host, path: &str) -> Result<String, HostError> {
+    let bytes = host.read(path, record::LIMIT)?;
+    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+/// A comparison that could not be made.
+fn unread(error: &HostError) -> RecordCheck {
+    RecordCheck { trouble: Some(error.to_string()), ..RecordCheck::default() }
 }
 
 /// What follows from `sys.path` and the distributions.
@@ -178,7 +202,7 @@ fn assemble(
     search: &Search<'_>,
     layout: &Layout,
     wheels: Wheels,
-    installed: Vec<crate::facts::Dist>,
+    installed: Vec<Dist>,
     sys_path: Vec<crate::facts::SysPathEntry>,
     troubles: Vec<Trouble>,
 ) -> PythonEnv {
@@ -214,55 +238,45 @@ fn is_large(name: &str) -> bool {
     dists::is_tensorflow(name) || dists::is_keras(name) || matches!(name, "tf-keras" | "tf-keras-nightly")
 }
 
-/// Compares every file of every distribution, on two threads; of those that do not matter otherwise,
-/// the ones with faults join the list.
-fn deep(
-    host: &Host,
-    installed: &mut Vec<crate::facts::Dist>,
-    records: &BTreeMap<usize, String>,
-    rest: &[(String, String)],
-    hashes: bool,
-) {
-    let known: Vec<(usize, String, &String)> = records
-        .iter()
-        .filter_map(|(&index, text)| Some((index, installed.get(index)?.location.clone(), text)))
-        .collect();
-    let (checked, others) = std::thread::scope(|scope| {
-        let first = scope.spawn(|| {
-            known
-                .iter()
-                .map(|(index, location, text)| (*index, record::check_all(host, location, text, hashes)))
-                .collect::<Vec<_>>()
-        });
-        let others: Vec<_> = rest
-            .iter()
-            .filter(|(_, name)| name.ends_with(".dist-info"))
-            .filter_map(|(location, name)| {
-                let metadata = join(location, name);
-                let bytes = host.read(join(&metadata, "RECORD"), record::LIMIT).ok()?;
-                let check = record::check_all(host, location, &String::from_utf8_lossy(&bytes), hashes);
-                (check.missing > 0 || check.changed > 0 || check.trouble.is_some()).then(|| {
-                    let stem = name.trim_end_matches(".dist-info");
-                    let (name, version) = stem.split_once('-').unwrap_or((stem, ""));
-                    crate::facts::Dist {
-                        name: normalise(name),
-                        version: version.to_owned(),
-                        metadata,
-                        location: location.clone(),
-                        record: Some(check),
-                        ..crate::facts::Dist::default()
-                    }
-                })
-            })
-            .collect();
-        (first.join().unwrap_or_default(), others)
-    });
-    for (index, check) in checked {
-        if let Some(dist) = installed.get_mut(index) {
-            dist.record = Some(check);
+/// RECORDs of NVIDIA's wheels: who owns which library.
+struct Records {
+    texts: BTreeMap<usize, String>,
+    unread: Vec<(usize, RecordCheck)>,
+}
+
+fn nvidia_records(host: &Host, installed: &[Dist], recorded: impl Fn(&str, &str) -> bool) -> Records {
+    let mut records = Records { texts: BTreeMap::new(), unread: Vec::new() };
+    for (index, dist) in installed.iter().enumerate() {
+        if !dist.name.starts_with("nvidia-") || !recorded(&dist.metadata, &dist.location) {
+            continue;
+        }
+        match record(host, &join(&dist.metadata, "RECORD")) {
+            Ok(text) => drop(records.texts.insert(index, text)),
+            Err(error) => records.unread.push((index, unread(&error))),
         }
     }
-    installed.extend(others);
+    records
+}
+
+/// A distribution that matters only for the faults of its files.
+fn faulty(location: &str, name: &str, check: Result<RecordCheck, HostError>) -> Option<Dist> {
+    // Distributions' own packages come without RECORD.
+    if check.as_ref().is_err_and(HostError::is_absent) {
+        return None;
+    }
+    let check = check.unwrap_or_else(|error| unread(&error));
+    (check.missing > 0 || check.changed > 0 || check.trouble.is_some()).then(|| {
+        let stem = name.trim_end_matches(".dist-info");
+        let (name, version) = stem.split_once('-').unwrap_or((stem, ""));
+        Dist {
+            name: normalise(name),
+            version: version.to_owned(),
+            metadata: join(location, &format!("{stem}.dist-info")),
+            location: location.to_owned(),
+            record: Some(check),
+            ..Dist::default()
+        }
+    })
 }
 
 fn markers(host: &Host, search: &Search<'_>, layout: &Layout, version: Option<&String>) -> MarkerEnv {

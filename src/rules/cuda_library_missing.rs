@@ -3,6 +3,7 @@
 use super::{Cx, Family, Rule, layer};
 use crate::facts::{Evidence, Library, Probed};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::shell;
 use crate::view::{EnvView, folders};
 
 /// The rule.
@@ -115,6 +116,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         let version = env.tf_version_text().unwrap_or_default();
         if unused.len() == absent.len() {
             let folders = folders(unused.into_iter()).join(":");
+            let folders = shell::word(&folders);
             finding = finding.run(
                 "put the folder on the loader's path",
                 format!("export LD_LIBRARY_PATH={folders}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"),

@@ -3,6 +3,7 @@
 use super::{Cx, Family, Rule, layer};
 use crate::facts::{Evidence, Library, Unresolved, Via};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::shell;
 use crate::version::Dotted;
 use crate::view::{EnvView, lower_bound};
 
@@ -76,7 +77,10 @@ fn foreign_part(cx: &Cx<'_>, env: &EnvView<'_, '_>, name: &str, library: &Librar
     if let Some(entry) = &lacking.entry {
         return finding.run(
             format!("take `{entry}` off LD_LIBRARY_PATH"),
-            format!("export LD_LIBRARY_PATH=$(printf %s \"$LD_LIBRARY_PATH\" | tr : '\\n' | grep -vxF '{entry}' | paste -sd: -)"),
+            format!(
+                "export LD_LIBRARY_PATH=$(printf %s \"$LD_LIBRARY_PATH\" | tr : '\\n' | grep -vxF {} | paste -sd: -)",
+                shell::quoted(entry)
+            ),
         );
     }
     match (&lacking.owner, env.tf_version_text()) {
@@ -133,7 +137,10 @@ fn way_out(finding: Finding, library: &Library) -> Finding {
     match &library.via {
         Via::LibraryPath { entry } => finding.run(
             format!("take `{entry}` off LD_LIBRARY_PATH"),
-            format!("export LD_LIBRARY_PATH=$(printf %s \"$LD_LIBRARY_PATH\" | tr : '\\n' | grep -vxF '{entry}' | paste -sd: -)"),
+            format!(
+                "export LD_LIBRARY_PATH=$(printf %s \"$LD_LIBRARY_PATH\" | tr : '\\n' | grep -vxF {} | paste -sd: -)",
+                shell::quoted(entry)
+            ),
         ),
         Via::AlreadyLoaded { by } => finding.help(format!("take {by} out of LD_PRELOAD")),
         _ => finding.help(format!("remove {} or the package that brought it, then run ldconfig", library.path)),

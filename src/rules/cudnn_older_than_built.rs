@@ -3,6 +3,7 @@
 use super::{Cx, Family, Rule, layer};
 use crate::facts::{Evidence, Via};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::shell;
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -59,7 +60,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         finding = if let (Via::LibraryPath { entry }, Some(_)) = (&library.via, newer) {
             finding.run(
             format!("take `{entry}` off LD_LIBRARY_PATH"),
-            format!("export LD_LIBRARY_PATH=$(printf %s \"$LD_LIBRARY_PATH\" | tr : '\\n' | grep -vxF '{entry}' | paste -sd: -)"),
+            format!("export LD_LIBRARY_PATH=$(printf %s \"$LD_LIBRARY_PATH\" | tr : '\\n' | grep -vxF {} | paste -sd: -)", shell::quoted(entry)),
         )
         } else {
             let major = env.cuda_major().unwrap_or(12);

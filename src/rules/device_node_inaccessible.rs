@@ -3,6 +3,7 @@
 use super::{Cx, Family, Rule, layer};
 use crate::facts::{DeviceNode, Evidence};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::shell;
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -98,11 +99,13 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             let user = cx.facts.machine.user.name.as_deref().unwrap_or("\"$USER\"");
             finding.run(
                 format!("join the group {} that owns it, then log in anew", first.gid),
-                format!("sudo usermod -aG \"$(getent group {} | cut -d: -f1)\" {user}", first.gid),
+                format!("sudo usermod -aG \"$(getent group {} | cut -d: -f1)\" {}", first.gid, shell::word(user)),
             )
         } else {
-            finding
-                .run("open it to all users, as the driver does by default", format!("sudo chmod 0666 {}", first.path))
+            finding.run(
+                "open it to all users, as the driver does by default",
+                format!("sudo chmod 0666 {}", shell::word(&first.path)),
+            )
         };
         finding = if some_left { finding.at(Level::Warn) } else { finding.breaks(Break::Cuda) };
         return out.find(finding);

@@ -3,6 +3,7 @@
 use super::{Cx, Family, Rule, layer};
 use crate::facts::Evidence;
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::shell;
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -106,7 +107,7 @@ fn diagnose(cx: &Cx<'_>) -> Finding {
             return finding
                 .run(
                     "enrol the key that signed the module, then reboot and confirm it",
-                    format!("sudo mokutil --import {key}"),
+                    format!("sudo mokutil --import {}", shell::word(key)),
                 )
                 .help("or switch Secure Boot off in the firmware");
         }
@@ -137,7 +138,7 @@ fn diagnose(cx: &Cx<'_>) -> Finding {
             finding
                 .run(
                     "with the headers of this kernel installed, build it",
-                    format!("sudo dkms autoinstall -k {kernel}"),
+                    format!("sudo dkms autoinstall -k {}", shell::word(kernel)),
                 )
                 .run("then load it", "sudo modprobe nvidia")
         };

@@ -3,6 +3,7 @@
 use super::{Cx, Family, Rule, layer};
 use crate::facts::Evidence;
 use crate::finding::{Finding, Judgment, Level, Subject};
+use crate::shell;
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -56,7 +57,11 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             .because(Evidence::file(home.path(), "TensorFlow is here"))
             .run(
                 "make a kernel of the environment that has it",
-                format!("{} -m ipykernel install --user --name {}", home.env.interpreter, name_for(home.path())),
+                format!(
+                    "{} -m ipykernel install --user --name {}",
+                    shell::word(&home.env.interpreter),
+                    shell::word(&name_for(home.path()))
+                ),
             ),
         );
     }

@@ -2,6 +2,7 @@
 
 use super::{Cx, Family, Rule, layer};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::shell;
 use crate::view::Accelerated;
 
 /// The rule.
@@ -64,7 +65,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 "KERAS_BACKEND" => finding.run("run Keras on TensorFlow", "unset KERAS_BACKEND"),
                 file => finding.run(
                     "run Keras on TensorFlow",
-                    format!("sed -i 's/\"backend\": *\"[^\"]*\"/\"backend\": \"tensorflow\"/' {file}"),
+                    format!("sed -i 's/\"backend\": *\"[^\"]*\"/\"backend\": \"tensorflow\"/' {}", shell::word(file)),
                 ),
             };
             if backend.from == "KERAS_BACKEND"

@@ -3,6 +3,7 @@
 use super::{Cx, Family, Rule, layer};
 use crate::facts::Evidence;
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::shell;
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -56,7 +57,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 ),
                 file => finding.run(
                     format!("set it to {installed}, which is installed"),
-                    format!("sed -i 's/\"backend\": *\"[^\"]*\"/\"backend\": \"{installed}\"/' {file}"),
+                    format!("sed -i 's/\"backend\": *\"[^\"]*\"/\"backend\": \"{installed}\"/' {}", shell::word(file)),
                 ),
             };
         }

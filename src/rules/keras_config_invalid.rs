@@ -3,6 +3,7 @@
 use super::{Cx, Family, Rule, layer};
 use crate::facts::{Evidence, KerasFault};
 use crate::finding::{Break, Finding, Help, Judgment, Level, Subject};
+use crate::shell;
 use crate::view::{BACKENDS, EnvView};
 
 /// The rule.
@@ -78,7 +79,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                     )
                     .at(Level::Warn)
                     .because(invalid.clone())
-                    .run("remove it; Keras writes a new one", format!("rm {}", invalid.at)),
+                    .run("remove it; Keras writes a new one", format!("rm {}", shell::word(&invalid.at))),
                 );
             } else if let Some(why) = config.file.unknown() {
                 let missing = format!("which backend keras.json names: {why}");
@@ -93,7 +94,10 @@ fn broken(env: &EnvView<'_, '_>, fault: &KerasFault, of_tensorflow: bool, of_ker
     let at = &fault.evidence.at;
     let mut finding = Finding::new(Subject::Env(env.index), format!("keras.json {}", fault.what))
         .because(fault.evidence.clone())
-        .run("take it out of the way; Keras writes a new one", format!("mv {at} {at}.bad"));
+        .run(
+            "take it out of the way; Keras writes a new one",
+            format!("mv {} {}", shell::word(at), shell::word(&format!("{at}.bad"))),
+        );
     if of_tensorflow {
         finding = finding
             .so("`import tensorflow` fails, since an old Keras inside of it reads the file too")
@@ -127,7 +131,7 @@ fn unknown_backend(env: &EnvView<'_, '_>) -> Finding {
         .help(format!("Keras knows {}", BACKENDS.join(", ")));
     let fix = match backend.from.as_str() {
         "KERAS_BACKEND" => "unset KERAS_BACKEND".to_owned(),
-        file => format!("rm {file}"),
+        file => format!("rm {}", shell::word(file)),
     };
     finding.help.insert(0, Help { text: "let Keras take TensorFlow".to_owned(), command: Some(fix) });
     finding = finding.so("`import keras` fails with `Unable to import backend`").breaks(Break::KerasUses);

@@ -3,6 +3,7 @@
 use super::{Cx, Family, Rule, layer};
 use crate::facts::Evidence;
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::shell;
 use crate::view::EnvView;
 
 /// The rule.
@@ -49,7 +50,8 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         .so(format!("Keras in {} has nothing to compute with", env.path()))
         .breaks(Break::KerasUses);
         out.find(if home.keras().is_some() {
-            finding.run("use the Python that has both", format!("{} your_program.py", home.env.interpreter))
+            finding
+                .run("use the Python that has both", format!("{} your_program.py", shell::word(&home.env.interpreter)))
         } else {
             finding
                 .run("install Keras beside TensorFlow", cx.view.install(home.env, "keras"))

@@ -3,6 +3,7 @@
 use super::{Cx, Family, Rule, layer};
 use crate::facts::{Evidence, Module, PathOrigin};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::shell;
 use crate::view::EnvView;
 
 /// The rule.
@@ -39,7 +40,8 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             finding = finding.because(Evidence::file(hidden, "the Keras that it hides"));
         }
         finding = match fix {
-            Fix::Rename => finding.run("rename it", format!("mv {} {}", keras.path, renamed(&keras.path))),
+            Fix::Rename => finding
+                .run("rename it", format!("mv {} {}", shell::word(&keras.path), shell::word(&renamed(&keras.path)))),
             Fix::Path => finding.run("take the folder off PYTHONPATH", "unset PYTHONPATH"),
             Fix::UserSite => finding.run("leave the user's site-packages out", "export PYTHONNOUSERSITE=1"),
         };

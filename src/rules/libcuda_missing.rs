@@ -3,6 +3,7 @@
 use super::{Cx, Family, Rule, layer};
 use crate::facts::Evidence;
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::shell;
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -86,7 +87,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         let folder = other.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         finding.run(
             "let the loader search the folder in which it lies",
-            format!("echo {folder} | sudo tee /etc/ld.so.conf.d/nvidia.conf && sudo ldconfig"),
+            format!("echo {} | sudo tee /etc/ld.so.conf.d/nvidia.conf && sudo ldconfig", shell::word(folder)),
         )
     } else {
         let exactly = version.map_or_else(String::new, |version| format!(", in version {}", version.value));

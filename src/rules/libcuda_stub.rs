@@ -3,6 +3,7 @@
 use super::{Cx, Family, Rule, layer};
 use crate::facts::{Evidence, LibcudaKind, Via};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::shell;
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -49,7 +50,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 let rest: Vec<&str> = rest.filter(|text| text != entry).collect();
                 finding.because(Evidence::env("LD_LIBRARY_PATH", entry)).run(
                     format!("take {entry} out of LD_LIBRARY_PATH"),
-                    format!("export LD_LIBRARY_PATH='{}'", rest.join(":")),
+                    format!("export LD_LIBRARY_PATH={}", shell::quoted(&rest.join(":"))),
                 )
             }
             Via::Cache { file } => finding.run(
@@ -57,7 +58,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 "grep -rn stubs /etc/ld.so.conf /etc/ld.so.conf.d",
             ),
             Via::DefaultFolder { .. } => {
-                finding.run("remove the link to the stub", format!("sudo rm {}", library.path))
+                finding.run("remove the link to the stub", format!("sudo rm {}", shell::word(&library.path)))
             }
             via => finding.help(format!("remove what makes it win: {via}")),
         };

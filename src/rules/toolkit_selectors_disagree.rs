@@ -5,6 +5,7 @@ use super::{Cx, Family, Rule, layer};
 use crate::db::CrateRow;
 use crate::facts::{Evidence, LockedCrate, ToolkitSelector};
 use crate::finding::{Finding, Judgment, Level, Subject};
+use crate::shell;
 use crate::version::Dotted;
 
 /// The rule.
@@ -77,7 +78,7 @@ fn judge(cx: &Cx<'_>, compiling: &[(&LockedCrate, &CrateRow)], out: &mut Judgmen
         Finding::new(Subject::Project, title)
             .because_all(chosen.iter().map(|(selector, _)| Evidence::env(&selector.name, &selector.value)))
             .because_all(compiling.first().map(|(locked, _)| locked_evidence(locked)))
-            .run("make them agree", format!("export {variable}={wanted}")),
+            .run("make them agree", format!("export {variable}={}", shell::word(wanted))),
     );
 }
 

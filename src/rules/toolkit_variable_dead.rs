@@ -5,6 +5,7 @@ use super::{Cx, Family, Rule, layer};
 use crate::db::CrateRow;
 use crate::facts::{Evidence, LockedCrate};
 use crate::finding::{Finding, Judgment, Level, Subject};
+use crate::shell;
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -51,9 +52,10 @@ fn judge(cx: &Cx<'_>, crates: &[(&LockedCrate, &CrateRow)], out: &mut Judgment) 
             .row(Some(row.row_ref()));
         let there = cx.facts.toolkits.iter().find(|toolkit| toolkit.nvcc.is_some());
         out.find(match there {
-            Some(toolkit) => {
-                finding.run("set it to the toolkit that is there", format!("export {}={}", selector.name, toolkit.path))
-            }
+            Some(toolkit) => finding.run(
+                "set it to the toolkit that is there",
+                format!("export {}={}", selector.name, shell::word(&toolkit.path)),
+            ),
             None => finding.run(
                 format!("unset it, so that {} looks in the usual places", locked.name),
                 format!("unset {}", selector.name),

@@ -151,7 +151,12 @@ fn from_folder(name: &str) -> Option<(String, String)> {
     }
     let (name, rest) = stem.split_once('-').unwrap_or((stem, ""));
     let version = rest.split("-py").next().unwrap_or(rest);
-    Some((normalise(name), version.to_owned()))
+    (is_plain(name) && is_plain(version)).then(|| (normalise(name), version.to_owned()))
+}
+
+/// Whether a text has only the letters of names and versions: they stand in commands that a report proposes.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-' | b'+' | b'!' | b'*'))
 }
 
 /// Lists what is installed along `sys.path`.
@@ -211,10 +216,10 @@ fn read(
     match folders.read_head(&file, HEAD) {
         Ok(bytes) => {
             let head = head(&String::from_utf8_lossy(&bytes));
-            if let Some(name) = head.name {
+            if let Some(name) = head.name.filter(|name| is_plain(name)) {
                 dist.name = normalise(&name);
             }
-            if let Some(version) = head.version {
+            if let Some(version) = head.version.filter(|version| is_plain(version)) {
                 dist.version = version;
             }
             dist.requires_python = head.requires_python;
@@ -358,6 +363,8 @@ mod tests {
         assert_eq!(from_folder("project.egg-info"), pair("project", ""));
         assert_eq!(from_folder("~ensorflow-2.1.dist-info"), None);
         assert_eq!(from_folder("tensorflow"), None);
+        assert_eq!(from_folder("nvidia_$(reboot)-1.dist-info"), None);
+        assert_eq!(from_folder("keras-1;reboot.dist-info"), None);
     }
 
     #[test]

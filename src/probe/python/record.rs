@@ -1,11 +1,15 @@
 //! Holds the files of a distribution against its RECORD; judges nothing and changes nothing.
 
 use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::atomic::AtomicU64;
+#[cfg(feature = "cli")]
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::folders::{Folders, find};
 use super::layout::join;
 use crate::facts::RecordCheck;
-use crate::host::{Host, Kind};
+use crate::host::{Host, Kind, OpenFolder, Why};
 
 /// RECORD files larger than this are not read.
 pub(super) const LIMIT: u64 = 32 << 20;
@@ -144,85 +148,199 @@ pub(super) fn check(folders: &Folders<'_>, location: &str, record: &str) -> Reco
             continue;
         };
         if library || telling(path) || entry.kind == Kind::Link {
-            compare(folders.host, &join(location, path), path, &line, &mut check, &mut missing, true);
+            compare(folders.host, &join(location, path), &line, &mut check, &mut missing);
         }
     }
     settle(&mut check, missing);
     check
 }
 
+/// What comparing every file of a RECORD, or of a part of it, gave.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    compared: u32,
+    missing: Vec<String>,
+    changed: u32,
+    changed_examples: Vec<String>,
+    /// Files that could not be looked at, and one reason.
+    unseen: u32,
+    why: Option<Why>,
+    /// Files whose hashes could not be compared.
+    unhashed: u32,
+}
+
+impl Part {
+    /// Adds what came from later lines.
+    pub(super) fn add(&mut self, later: Self) {
+        self.compared = self.compared.saturating_add(later.compared);
+        self.missing.extend(later.missing);
+        self.changed = self.changed.saturating_add(later.changed);
+        self.changed_examples.extend(later.changed_examples);
+        self.changed_examples.truncate(EXAMPLES);
+        self.unseen = self.unseen.saturating_add(later.unseen);
+        self.why = self.why.take().or(later.why);
+        self.unhashed = self.unhashed.saturating_add(later.unhashed);
+    }
+
+    /// The whole.
+    pub(super) fn finish(self) -> RecordCheck {
+        let unseen = self.why.map(|why| format!("{} of its files could not be looked at ({why})", self.unseen));
+        let unhashed =
+            (self.unhashed > 0).then(|| format!("the hashes of {} of its files could not be compared", self.unhashed));
+        let troubles: Vec<String> = unseen.into_iter().chain(unhashed).collect();
+        let mut check = RecordCheck {
+            compared: self.compared,
+            changed: self.changed,
+            changed_examples: self.changed_examples,
+            trouble: (!troubles.is_empty()).then(|| troubles.join("; ")),
+            ..RecordCheck::default()
+        };
+        settle(&mut check, self.missing);
+        check
+    }
+}
+
+/// How many bytes may still be read for hashes.
+#[derive(Debug)]
+pub(super) struct Budget(AtomicU64);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(AtomicU64::new(HASHED))
+    }
+}
+
+#[cfg(feature = "cli")]
+impl Budget {
+    fn take(&self, bytes: u64) -> Option<()> {
+        self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).ok().map(drop)
+    }
+}
+
+/// The pieces in which a RECORD is compared, each of whole lines: together they are all of it.
+pub(super) fn parts(record: &str, length: usize) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
+    let mut begin = 0;
+    while begin < record.len() {
+        let wish = begin.saturating_add(length).min(record.len());
+        let rest = record.as_bytes().get(wish..).unwrap_or_default();
+        let end = rest.iter().position(|&byte| byte == b'\n').map_or(record.len(), |at| wish + at + 1);
+        parts.push(begin..end);
+        begin = end;
+    }
+    parts
+}
+
+/// How many files of one folder in a row make it worth holding that folder open.
+const HELD: u32 = 2;
+
 /// Compares every file by presence and size, and where asked for by its hash.
-pub(super) fn check_all(host: &Host, location: &str, record: &str, hashes: bool) -> RecordCheck {
-    let mut check = RecordCheck::default();
-    let mut left = HASHED;
-    let mut unread = 0_u32;
-    let mut missing = Vec::new();
+///
+/// RECORD is sorted, so files of one folder stand together: they are looked at from that folder.
+pub(super) fn check_all(host: &Host, location: &str, record: &str, hashes: Option<&Budget>) -> Part {
+    let mut part = Part::default();
+    let site = host.open_folder(location);
+    let mut last = "";
+    let mut row = 0;
+    let mut held: Option<Result<OpenFolder<'_>, Why>> = None;
     for line in lines(record) {
         let path = line.path.as_ref();
         if benign(path) {
             continue;
         }
-        check.compared += 1;
-        let full = if path.starts_with('/') { path.to_owned() } else { join(location, path) };
-        // Programs get their first line rewritten, and the metadata is written after RECORD by some tools.
-        let sized = !path.starts_with("..") && !path.contains(".dist-info/");
-        let same = compare(host, &full, path, &line, &mut check, &mut missing, sized);
-        let Some(recorded) = line.sha256.filter(|_| hashes && sized && same) else { continue };
-        match has_hash(host, &full, recorded, &mut left) {
-            Some(true) => {}
-            Some(false) => changed(&mut check, || format!("{path} (another hash)")),
-            None => unread = unread.saturating_add(1),
-        }
-    }
-    if unread > 0 {
-        check.trouble = Some(format!("the hashes of {unread} of its files could not be compared"));
-    }
-    settle(&mut check, missing);
-    check
-}
-
-/// Compares presence and size; whether there is a file that passed.
-fn compare(
-    host: &Host,
-    full: &str,
-    path: &str,
-    line: &Line<'_>,
-    check: &mut RecordCheck,
-    missing: &mut Vec<String>,
-    sized: bool,
-) -> bool {
-    match host.stat(full) {
-        Err(error) if error.is_absent() => {
-            missing.push(path.to_owned());
-            false
-        }
-        // What may not be looked at is not known to be gone.
-        Err(_) => false,
-        Ok(stat) => {
-            let other = line.size.filter(|&size| sized && size != stat.size);
-            if let Some(size) = other {
-                changed(check, || format!("{path} ({size} bytes recorded, {} there)", stat.size));
+        let seen = if path.starts_with('/') {
+            host.stat(path).map(|stat| stat.size).map_err(|error| error.why)
+        } else if let Cow::Borrowed(path) = line.path
+            && let Some((folder, name)) = path.rsplit_once('/').filter(|(_, name)| !name.is_empty())
+        {
+            if folder != last {
+                (last, row, held) = (folder, 0, None);
             }
-            other.is_none()
+            row += 1;
+            if held.is_none() && (row >= HELD || host.is_rooted()) {
+                held = Some(host.open_folder(join(location, folder)).map_err(|error| error.why));
+            }
+            match (&held, &site) {
+                (Some(Ok(open)), _) => open.size(name),
+                (Some(Err(why)), _) => Err(why.clone()),
+                (None, Ok(site)) => site.size(path),
+                (None, Err(error)) => Err(error.why.clone()),
+            }
+        } else {
+            site.as_ref().map_err(|error| error.why.clone()).and_then(|site| site.size(path))
+        };
+        let there = match seen {
+            Ok(there) => there,
+            Err(Why::NotFound) => {
+                part.compared += 1;
+                part.missing.push(path.to_owned());
+                continue;
+            }
+            // What may not be looked at is not known to be gone.
+            Err(why) => {
+                part.unseen += 1;
+                part.why.get_or_insert(why);
+                continue;
+            }
+        };
+        part.compared += 1;
+        let other = line.size.filter(|&recorded| recorded != there);
+        if other.is_none() && hashes.is_none() {
+            continue;
+        }
+        // Programs get their first line rewritten, and the metadata is written after RECORD by some tools.
+        if path.starts_with("..") || path.contains(".dist-info/") {
+            continue;
+        }
+        if let Some(recorded) = other {
+            part.change(|| format!("{path} ({recorded} bytes recorded, {there} there)"));
+        } else if let (Some(budget), Some(recorded)) = (hashes, line.sha256) {
+            let full = if path.starts_with('/') { path.to_owned() } else { join(location, path) };
+            match has_hash(host, &full, recorded, budget) {
+                Some(true) => {}
+                Some(false) => part.change(|| format!("{path} (another hash)")),
+                None => part.unhashed += 1,
+            }
+        }
+    }
+    part
+}
+
+impl Part {
+    fn change(&mut self, example: impl FnOnce() -> String) {
+        self.changed += 1;
+        if self.changed_examples.len() < EXAMPLES {
+            self.changed_examples.push(example());
         }
     }
 }
 
-fn changed(check: &mut RecordCheck, example: impl FnOnce() -> String) {
-    check.changed += 1;
-    if check.changed_examples.len() < EXAMPLES {
-        check.changed_examples.push(example());
+/// Compares presence and size.
+fn compare(host: &Host, full: &str, line: &Line<'_>, check: &mut RecordCheck, missing: &mut Vec<String>) {
+    match host.stat(full) {
+        Err(error) if error.is_absent() => missing.push(line.path.to_string()),
+        // What may not be looked at is not known to be gone.
+        Err(_) => {}
+        Ok(stat) => {
+            if let Some(size) = line.size.filter(|&size| size != stat.size) {
+                check.changed += 1;
+                if check.changed_examples.len() < EXAMPLES {
+                    let path = &line.path;
+                    check.changed_examples.push(format!("{path} ({size} bytes recorded, {} there)", stat.size));
+                }
+            }
+        }
     }
 }
 
 /// Whether a file has the hash; `None` where it cannot be read, or more would be read than is left.
 #[cfg(feature = "cli")]
-fn has_hash(host: &Host, path: &str, recorded: &str, left: &mut u64) -> Option<bool> {
+fn has_hash(host: &Host, path: &str, recorded: &str, budget: &Budget) -> Option<bool> {
     use sha2::{Digest as _, Sha256};
 
     let file = host.open(path).ok()?;
     let size = file.stat.size;
-    *left = left.checked_sub(size)?;
+    budget.take(size)?;
     let mut digest = Sha256::new();
     let mut at = 0;
     while at < size {
@@ -235,7 +353,7 @@ fn has_hash(host: &Host, path: &str, recorded: &str, left: &mut u64) -> Option<b
 
 /// This build has no means to compare hashes; that was said once, for all files.
 #[cfg(not(feature = "cli"))]
-fn has_hash(_: &Host, _: &str, _: &str, _: &mut u64) -> Option<bool> {
+fn has_hash(_: &Host, _: &str, _: &str, _: &Budget) -> Option<bool> {
     None
 }
 
@@ -294,7 +412,7 @@ mod tests {
         assert_eq!((check.compared, check.missing, check.changed), (4, 2, 1));
         assert_eq!(check.missing_examples, ["tensorflow/python/_a.so", "tensorflow/a,\"b.py"]);
         assert_eq!(check.changed_examples, ["tensorflow/libx.so.2 (4 bytes recorded, 5 there)"]);
-        let all = check_all(&host, "/site", RECORD, false);
+        let all = check_all(&host, "/site", RECORD, None).finish();
         assert_eq!((all.compared, all.missing, all.changed), (6, 4, 1));
     }
 
@@ -309,8 +427,8 @@ mod tests {
             long.bin,sha256=AXtvR6ei7C2PPGZuAX4jKNNUHhx-wE1DNg6ZduhQwg0,3145733\n\
             empty.py,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU=,0\n\
             gone.py,sha256=x,1\nx.dist-info/RECORD,,\n";
-        assert_eq!(check_all(&host, "/site", record, false).changed, 0);
-        let check = check_all(&host, "/site", record, true);
+        assert_eq!(check_all(&host, "/site", record, None).changed, 0);
+        let check = check_all(&host, "/site", record, Some(&Budget::default())).finish();
         assert_eq!((check.changed, check.missing, &check.trouble), (1, 2, &None));
         assert_eq!(check.changed_examples, ["tensorflow/libx.so.2 (another hash)"]);
     }
@@ -319,10 +437,10 @@ mod tests {
     #[test]
     fn reading_for_hashes_is_bounded() {
         let (_dir, host) = tree();
-        let mut left = 4;
-        assert_eq!(has_hash(&host, "/site/tensorflow/__init__.py", "x", &mut left), Some(false));
-        assert_eq!(has_hash(&host, "/site/tensorflow/__init__.py", "x", &mut left), None);
-        assert_eq!((left, has_hash(&host, "/site/tensorflow", "x", &mut left)), (1, None));
+        let budget = Budget(AtomicU64::new(4));
+        assert_eq!(has_hash(&host, "/site/tensorflow/__init__.py", "x", &budget), Some(false));
+        assert_eq!(has_hash(&host, "/site/tensorflow/__init__.py", "x", &budget), None);
+        assert_eq!((budget.0.load(Relaxed), has_hash(&host, "/site/tensorflow", "x", &budget)), (1, None));
     }
 
     proptest! {
@@ -330,7 +448,9 @@ mod tests {
         fn never_panics(text in "[\",/a.\\n0-9é\\\\]{0,120}") {
             let (_dir, host) = tree();
             let _ = check(&Folders::new(&host), "/site", &text);
-            let _ = check_all(&host, "/site", &text, true);
+            let _ = check_all(&host, "/site", &text, Some(&Budget::default())).finish();
+            let joined: String = parts(&text, 7).into_iter().map(|range| &text[range]).collect();
+            prop_assert_eq!(joined, text);
         }
     }
 }

@@ -88,9 +88,14 @@ pub(super) fn read(
     let host = importer.folders.host;
     let dists: Vec<usize> = (0..importer.dists.len()).filter(|&i| is_tensorflow(&importer.dists[i].name)).collect();
     let mut module = importer.module("tensorflow");
-    // A plain folder of that name in the project is no TensorFlow.
+    // Where none is installed, a folder or a file of that name in the project is no TensorFlow.
     if dists.is_empty()
-        && module.as_ref().is_some_and(|module| module.namespace && module.origin == Some(PathOrigin::Script))
+        && module.as_ref().is_some_and(|module| {
+            matches!(module.origin, Some(PathOrigin::Script | PathOrigin::PythonPath))
+                && module.hides.is_empty()
+                && !module.archived
+                && (module.namespace || !host.is_dir(join(&module.path, "python")))
+        })
     {
         module = None;
     }
