@@ -367,6 +367,12 @@ struct InspectArgs {
     /// Seconds that a child process may be silent that asks the driver
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     probe_timeout: u64,
+    /// Seconds that a compiler may take for the test kernel
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    compile_timeout: u64,
+    /// Forget all compiled test kernels that are kept, before anything is compiled
+    #[arg(long, conflicts_with_all = ["only_static", "root"])]
+    wipe_cache: bool,
     /// A folder with libraries that stand in for the driver; for tests
     #[arg(long, value_name = "DIR", hide = true, conflicts_with_all = ["only_static", "root"])]
     stand_in: Option<PathBuf>,
@@ -574,6 +580,20 @@ fn database(here: &Result<Host, host::HostError>) -> Installed {
     installed
 }
 
+#[cfg(feature = "cuda")]
+fn wipe_cache(host: &Host) -> Result<(), Failure> {
+    let wiped = crate::kernel::wipe_cache(host);
+    let failed = |error| Failure::incomplete(format!("the compiled test kernels could not be forgotten: {error}"));
+    wiped.map(|_| ()).map_err(failed)
+}
+
+/// A build without the feature keeps none.
+#[cfg(not(feature = "cuda"))]
+#[expect(clippy::unnecessary_wraps, reason = "as with the feature")]
+fn wipe_cache(_host: &Host) -> Result<(), Failure> {
+    Ok(())
+}
+
 /// The host to inspect, and what is asked of it.
 fn prepare(args: &InspectArgs, here: Result<Host, host::HostError>) -> Result<(Options, Host), Failure> {
     let here = here.map_err(|error| Failure::incomplete(format!("the working folder cannot be read: {error}")))?;
@@ -584,6 +604,9 @@ fn prepare(args: &InspectArgs, here: Result<Host, host::HostError>) -> Result<(O
         (None, Some(env)) => Host::here_with(env).map_err(|error| Failure::incomplete(error.to_string()))?,
         (None, None) => here,
     };
+    if args.wipe_cache {
+        wipe_cache(&host)?;
+    }
     let mut manifest = args.manifest_path.as_deref().map(|path| manifest(&host, path)).transpose()?;
     if let Some(package) = &args.package {
         let member = policy::read::member(&host, manifest.as_deref(), package);
@@ -610,6 +633,10 @@ fn prepare(args: &InspectArgs, here: Result<Host, host::HostError>) -> Result<(O
         #[cfg(feature = "cuda")]
         child: (!args.only_static && !host.is_rooted())
             .then(|| crate::probe::child::Child::this(std::time::Duration::from_secs(args.probe_timeout))),
+        compile: crate::kernel::Settings {
+            limit: std::time::Duration::from_secs(args.compile_timeout),
+            ..crate::kernel::Settings::default()
+        },
         stand_in: args.stand_in.as_deref().map(|folder| host.absolute(folder)),
         run_python: args.run_python.then(|| std::time::Duration::from_secs(args.python_timeout)),
         ..Options::default()

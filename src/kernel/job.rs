@@ -224,7 +224,16 @@ impl Job<'_> {
         args.push("kernel.cu".to_owned());
         let mut env = host.env_all().clone();
         env.insert("TMPDIR".to_owned(), folder.path().to_string_lossy().into_owned());
-        let program = Program { file: &self.compiler.path, args, env, cwd: folder.path(), stdin: b"", limit, cap: CAP };
+        let program = Program {
+            file: &self.compiler.path,
+            args,
+            env,
+            cwd: folder.path(),
+            stdin: b"",
+            limit,
+            renewed: false,
+            cap: CAP,
+        };
         let ran = host.run(&program).map_err(|error| Failed {
             stage: Stage::Start,
             cause: Cause::PartMissing,

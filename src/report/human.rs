@@ -42,11 +42,7 @@ pub fn report(report: &Report<'_>, outcomes: &Outcomes, db: &Database, width: Op
         page.finding(finding);
     }
     page.summary(report);
-    if let Some(timings) = report.timings_ms {
-        for (stage, ms) in timings {
-            page.put(format_args!("{stage:>13} {ms:9.3} ms\n"));
-        }
-    }
+    page.timings(report);
     page.out
 }
 
@@ -65,11 +61,7 @@ pub fn kernel(report: &Report<'_>, db: &Database, width: Option<usize>) -> Strin
         page.finding(finding);
     }
     page.summary(report);
-    if let Some(timings) = report.timings_ms {
-        for (stage, ms) in timings {
-            page.put(format_args!("{stage:>13} {ms:9.3} ms\n"));
-        }
-    }
+    page.timings(report);
     page.out
 }
 
@@ -96,6 +88,16 @@ struct Page {
 }
 
 impl Page {
+    fn timings(&mut self, report: &Report<'_>) {
+        for (stage, value) in report.timings_ms.into_iter().flatten() {
+            if stage == crate::run::STARTED {
+                self.put(format_args!("{stage:>13} {value:5}\n"));
+            } else {
+                self.put(format_args!("{stage:>13} {value:9.3} ms\n"));
+            }
+        }
+    }
+
     fn put(&mut self, text: std::fmt::Arguments<'_>) {
         // Writing to a String does not fail.
         let _ = self.out.write_fmt(text);
