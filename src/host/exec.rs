@@ -80,17 +80,17 @@ pub(super) fn run(program: &Program<'_>) -> std::io::Result<Ran> {
     let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
     let watch = group.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let hear = || {
+        if program.renewed {
+            let now = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+            heard.store(now, Ordering::Relaxed);
+        }
+    };
     std::thread::scope(|scope| {
         if let Some(mut stdin) = stdin {
             // One that ends without reading it is told apart by how it ends.
             scope.spawn(move || stdin.write_all(program.stdin));
         }
-        let hear = || {
-            if program.renewed {
-                let now = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-                heard.store(now, Ordering::Relaxed);
-            }
-        };
         let stdout = scope.spawn(|| head(stdout, program.cap, hear));
         let stderr = scope.spawn(|| tail(stderr, program.cap));
         let mut status = None;
@@ -222,7 +222,7 @@ mod tests {
                 env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
                 cwd: Path::new("/"),
                 stdin: b"",
-                limit: Duration::from_millis(2000),
+                limit: Duration::from_secs(2),
                 renewed,
                 cap: 1000,
             };

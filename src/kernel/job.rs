@@ -73,7 +73,11 @@ impl Job<'_> {
         let whole = format!("{SOURCE}{GENERATION_SOURCE}");
         let key = self.key(host, &whole);
         if let Some(made) = cache.and_then(|cache| serde_json::from_str(&cache.get(host, &key)?).ok()) {
-            return Done { results: self.results(host, made, true), started: 0, unkept: None };
+            return Done {
+                results: self.results(host, made, true).into_iter().map(Ok).collect(),
+                started: 0,
+                unkept: None,
+            };
         }
         let mut started = 1;
         let mut begin = Instant::now();
@@ -98,7 +102,7 @@ impl Job<'_> {
                     let failed = kept.and_then(|body| cache.put(&key, body)).err()?;
                     Some(format!("{}: {failed}", cache.folder().display()))
                 });
-                Done { results: self.results(host, made, false), started, unkept }
+                Done { results: self.results(host, made, false).into_iter().map(Ok).collect(), started, unkept }
             }
             Err(failed) => {
                 let failure = CompileFailure {
@@ -168,7 +172,7 @@ impl Job<'_> {
         named.filter(|_| self.compiler.route == Route::Nvcc).map(str::to_owned)
     }
 
-    fn results(&self, host: &Host, made: Made, cached: bool) -> Vec<Result<Compiled, CompileFailure>> {
+    fn results(&self, host: &Host, made: Made, cached: bool) -> Vec<Compiled> {
         let mut results = Vec::new();
         let generation = made
             .pieces
@@ -178,18 +182,16 @@ impl Job<'_> {
         for piece in made.pieces {
             let cubin = piece.cubin.and_then(|text| unhex(&text)).map(Code::Cubin);
             let codes = cubin.into_iter().chain(piece.ptx.map(|text| Code::Ptx(text.into_bytes())));
-            results.extend(codes.map(|code| {
-                Ok(Compiled {
-                    code,
-                    generation,
-                    route: self.compiler.route,
-                    compiler: Some(self.compiler.path.clone()),
-                    toolkit: made.toolkit.clone(),
-                    host_compiler: self.host_compiler(host),
-                    arch: piece.arch.clone(),
-                    ms: made.ms,
-                    cached,
-                })
+            results.extend(codes.map(|code| Compiled {
+                code,
+                generation,
+                route: self.compiler.route,
+                compiler: Some(self.compiler.path.clone()),
+                toolkit: made.toolkit.clone(),
+                host_compiler: self.host_compiler(host),
+                arch: piece.arch.clone(),
+                ms: made.ms,
+                cached,
             }));
         }
         results

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
+use std::fmt::Write as _;
 use std::ptr;
 use std::time::Instant;
 
@@ -290,7 +291,10 @@ fn look(cuda: &Cuda<'_>, device: Device, seen: &mut ApiDevice) {
     let mut id = [0; 16];
     let second = call!(cuda, Stage::Device, None, uuid_v2, "cuDeviceGetUuid_v2", id.as_mut_ptr(), device);
     if second.is_ok() || call!(cuda, Stage::Device, None, uuid, "cuDeviceGetUuid", id.as_mut_ptr(), device).is_ok() {
-        let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = id.iter().fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        });
         let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
         let kind = if seen.name.contains(" MIG ") { "MIG" } else { "GPU" };
         seen.uuid = Some(format!("{kind}-{}", parts.join("-")));
