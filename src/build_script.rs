@@ -258,6 +258,8 @@ fn concerns(rule: &Rule, finding: &Finding, wish: GpuWish) -> bool {
         Subject::Machine => wish == GpuWish::Required || rule.layer == layer::PROJECT,
         // Only those that were named were read.
         Subject::Env(_) => true,
+        // What else the repository declares is not built here.
+        Subject::Declared => false,
     }
 }
 

@@ -64,6 +64,9 @@ pub struct Facts {
     pub kernels: Vec<JupyterKernel>,
     /// The Cargo project, where one was found.
     pub project: Option<Project>,
+    /// What driver, NVML and the test kernel told; `None` where they were not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<Observed>,
     /// What the files of the repository declare, where there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declared: Option<Declared>,

@@ -5,7 +5,7 @@
 use crate::db::Database;
 use crate::facts::Facts;
 use crate::finding::{Judgment, Level};
-use crate::options::GpuWish;
+use crate::options::{GpuWish, Launch};
 use crate::policy::Requires;
 use crate::verdict::EnvVerdict;
 use crate::view::View;
@@ -147,6 +147,8 @@ pub struct Cx<'a> {
     pub view: &'a View<'a>,
     /// What a machine without a usable GPU means.
     pub gpu: GpuWish,
+    /// Whether the test kernel had to run.
+    pub launch: Launch,
     /// What the policy requires.
     pub requires: &'a Requires,
     /// The day, `YYYY-MM-DD`.
@@ -248,6 +250,12 @@ static RULES: &[&Rule] = &[
     &keras_config_invalid::RULE,
     &legacy_keras_missing::RULE,
     &legacy_keras_mismatch::RULE,
+    &kernel_compile_failed::RULE,
+    &kernel_load_failed::RULE,
+    &kernel_launch_failed::RULE,
+    &kernel_wrong_result::RULE,
+    &kernel_timed_out::RULE,
+    &kernel_not_run::RULE,
     &requirement_unmet::RULE,
     &crate_toolkit_unsupported::RULE,
     &crate_driver_too_old::RULE,

@@ -67,7 +67,7 @@ pub fn check(
         .into_iter()
         .map(|machine| {
             let mut clock = clock.clone();
-            let outcomes = clock.stage("judge", || judge_with(&machine.facts, db, gpu, &policy.requires, today));
+            let outcomes = clock.stage("judge", || judge_with(&machine.facts, db, wishes, &policy.requires, today));
             (machine, outcomes, clock)
         })
         .collect();

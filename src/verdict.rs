@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::db::Database;
 use crate::facts::{Cause, Facts, KernelCompile, Observation};
 use crate::finding::{Break, Finding, Judgment, Level, Subject, Unknown};
-use crate::options::GpuWish;
+use crate::options::{GpuWish, Wishes};
 use crate::policy::{NOTHING_REQUIRED, Requires};
-use crate::rules::{self, Cx, Rule, layer, prediction_contradicted};
+use crate::rules::{self, Cx, Family, Rule, layer, prediction_contradicted};
 use crate::view::{EnvView, View};
 
 /// An answer to a question about the GPU.
@@ -256,14 +256,21 @@ fn as_observed(mut verdict: EnvVerdict, observation: &Observation) -> EnvVerdict
 }
 
 /// Judges one machine of which nothing in particular is required.
-pub fn judge(facts: &Facts, db: &Database, gpu: GpuWish, today: &str) -> Outcomes {
-    judge_with(facts, db, gpu, &NOTHING_REQUIRED, today)
+pub fn judge(facts: &Facts, db: &Database, wishes: impl Into<Wishes>, today: &str) -> Outcomes {
+    judge_with(facts, db, wishes, &NOTHING_REQUIRED, today)
 }
 
 /// Judges one machine, `[requires]` of the policy included.
-pub fn judge_with(facts: &Facts, db: &Database, gpu: GpuWish, requires: &Requires, today: &str) -> Outcomes {
+pub fn judge_with(
+    facts: &Facts,
+    db: &Database,
+    wishes: impl Into<Wishes>,
+    requires: &Requires,
+    today: &str,
+) -> Outcomes {
     let view = View::new(facts, db);
-    let mut cx = Cx { facts, db, view: &view, gpu, requires, today, predicted: None };
+    let Wishes { gpu, launch } = wishes.into();
+    let mut cx = Cx { facts, db, view: &view, gpu, launch, requires, today, predicted: None };
     let mut said = Said::default();
     for rule in rules::all() {
         said.take(rule, &cx);

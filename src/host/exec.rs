@@ -76,7 +76,9 @@ pub(super) fn run(program: &Program<'_>) -> std::io::Result<Ran> {
         .process_group(0)
         .spawn()?;
     let start = Instant::now();
-    let deadline = start + program.limit;
+    // Milliseconds from the start to the last output that counts.
+    let heard = AtomicU64::new(0);
+    let deadline = || start + Duration::from_millis(heard.load(Ordering::Relaxed)) + program.limit;
     let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
     let watch = group.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());

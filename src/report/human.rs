@@ -49,7 +49,7 @@ pub fn report(report: &Report<'_>, outcomes: &Outcomes, db: &Database, width: Op
 /// The table of the test kernel, and the findings that are about it or the driver beneath.
 pub fn kernel(report: &Report<'_>, db: &Database, width: Option<usize>) -> String {
     let mut page = Page { out: String::new(), width };
-    page.found(report.facts, db);
+    page.found(report.facts, db, Some(&report.gpu));
     page.put(format_args!("\n"));
     page.kernel_table(&report.verdicts.kernel);
     let about = |rule: &str| {

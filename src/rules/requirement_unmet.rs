@@ -371,7 +371,8 @@ mod tests {
             .collect();
         let mut out = Judgment::default();
         let view = View::new(facts, db);
-        check(&Cx { facts, db, view: &view, gpu, requires: &requires, today: "2026-11-23", predicted: None }, &mut out);
+        let (launch, today) = (crate::options::Launch::Never, "2026-11-23");
+        check(&Cx { facts, db, view: &view, gpu, launch, requires: &requires, today, predicted: None }, &mut out);
         out
     }
 

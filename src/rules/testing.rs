@@ -6,7 +6,7 @@ use crate::facts::{
     PythonEnv, Reading, Resolution, TensorFlow, Via,
 };
 use crate::finding::Judgment;
-use crate::options::GpuWish;
+use crate::options::{GpuWish, Launch};
 use crate::policy::NOTHING_REQUIRED;
 use crate::rules::{Cx, Rule};
 use crate::version::Dotted;
@@ -150,7 +150,8 @@ pub(super) fn judge_for(rule: &Rule, facts: &Facts, gpu: GpuWish, today: &str) -
     let db = Database::embedded();
     let view = View::new(facts, db);
     let mut out = Judgment::default();
-    (rule.check)(&Cx { facts, db, view: &view, gpu, requires: &NOTHING_REQUIRED, today, predicted: None }, &mut out);
+    let (launch, requires) = (Launch::Never, &NOTHING_REQUIRED);
+    (rule.check)(&Cx { facts, db, view: &view, gpu, launch, requires, today, predicted: None }, &mut out);
     out
 }
 

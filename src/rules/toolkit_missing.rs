@@ -160,6 +160,7 @@ pub(super) mod tests {
             db,
             view: &view,
             gpu: GpuWish::Optional,
+            launch: crate::options::Launch::Never,
             requires: &crate::policy::NOTHING_REQUIRED,
             today: "2026-11-23",
             predicted: None,
