@@ -80,11 +80,12 @@ impl Importer<'_, '_> {
             other => dist.name == other,
         };
         self.dists.iter().position(|dist| dist.location == module.entry && brings(dist)).or_else(|| {
-            // An editable installation lies elsewhere than its metadata.
+            // An editable installation lies elsewhere than its metadata, and so does what only conda knows.
+            let installed = matches!(module.origin, Some(PathOrigin::Site | PathOrigin::BaseSite));
             self.dists.iter().position(|dist| {
                 brings(dist)
                     && (dist.editable.as_deref().is_some_and(|folder| module.path.starts_with(folder))
-                        || dist.location.ends_with("/conda-meta"))
+                        || (installed && dist.location.ends_with("/conda-meta")))
             })
         })
     }
