@@ -18,6 +18,8 @@ pub(crate) fn narrow(outcomes: &mut Outcomes, policy: &mut Policy, wish: GpuWish
         Subject::Project => wish != GpuWish::None || !only_runs(finding),
         Subject::Machine => machine || rule.layer == layer::PROJECT,
         Subject::Env(_) => python,
+        // What else the repository declares is a commit's business, and no build's.
+        Subject::Declared => !machine && !python,
     });
     if wish != GpuWish::Required {
         for (rule, finding) in outcomes.findings.iter_mut().filter(|(_, finding)| only_runs(finding)) {

@@ -1,19 +1,28 @@
-//! What the repository declares: finds its requirements files, manifests and Dockerfiles and reads them, within limits.
+//! What the repository declares: finds its requirements files, manifests, lock files, environments, Dockerfiles and
+//! compose files and reads them, within limits.
 //!
+//! YAML is read with the feature `cli` only.
 //! Nothing is resolved, built or downloaded, and nothing outside of the repository is looked at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::facts::{Declared, DeclaredBy, DeclaredPackage, DeclaredSet, Trouble};
+use crate::facts::{Declared, DeclaredBy, DeclaredPackage, DeclaredSet, Evidence, Trouble};
 use crate::host::{Host, HostError, Kind};
 use crate::options::Options;
 
+#[cfg(feature = "cli")]
+mod compose;
+#[cfg(feature = "cli")]
+mod conda;
 mod dockerfile;
+mod locks;
 mod place;
 mod pyproject;
 mod requirements;
 mod shell;
+#[cfg(feature = "cli")]
+mod yaml;
 
 use requirements::{Include, Read};
 
@@ -25,6 +34,8 @@ const MOST_FOLDERS: usize = 2_000;
 const MOST_FILES: usize = 200;
 /// A larger file is not read.
 const LARGEST: u64 = 4 << 20;
+/// No more packages than this are taken from requirements files, those of included files counted each time.
+const MOST_PACKAGES: usize = 50_000;
 /// Requirements files that one of them includes, in all.
 const MOST_INCLUDES: usize = 64;
 
@@ -59,11 +70,22 @@ pub fn probe(host: &Host, options: &Options) -> Option<Declared> {
         None => host.cwd().to_path_buf(),
     };
     let (root, depth) = root(host, &start);
-    let mut reader = Reader { host, root: root.clone(), out: Declared::default(), files: BTreeSet::new() };
+    let mut reader = Reader {
+        host,
+        root: root.clone(),
+        out: Declared::default(),
+        files: BTreeSet::new(),
+        packages: 0,
+        arguments: BTreeMap::new(),
+        overridden: Vec::new(),
+        wishes: Vec::new(),
+    };
     let found = reader.find(depth);
     for (path, kind) in found {
         reader.read(&path, kind);
     }
+    reader.leave_out_arguments();
+    reader.grant();
     let mut out = reader.out;
     out.files = reader.files.into_iter().collect();
     out.root = text(&root);
@@ -95,14 +117,37 @@ enum File {
     Requirements,
     Pyproject,
     Dockerfile,
+    /// uv.lock, poetry.lock.
+    Lock,
+    Pipfile,
+    #[cfg(feature = "cli")]
+    Conda,
+    #[cfg(feature = "cli")]
+    Compose,
 }
 
 /// What kind of file a name promises.
 fn kind(name: &str, folder: &str) -> Option<File> {
     let lower = name.to_ascii_lowercase();
     let stem = lower.strip_suffix(".txt").or_else(|| lower.strip_suffix(".in"));
-    if lower == "pyproject.toml" {
-        return Some(File::Pyproject);
+    match lower.as_str() {
+        "pyproject.toml" => return Some(File::Pyproject),
+        "uv.lock" | "poetry.lock" => return Some(File::Lock),
+        "pipfile.lock" => return Some(File::Pipfile),
+        _ => {}
+    }
+    #[cfg(feature = "cli")]
+    if let Some(stem) = lower.strip_suffix(".yml").or_else(|| lower.strip_suffix(".yaml")) {
+        let named = |word: &str| {
+            stem.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-', '_']))
+        };
+        return if named("environment") || named("conda") {
+            Some(File::Conda)
+        } else if named("compose") || named("docker-compose") {
+            Some(File::Compose)
+        } else {
+            None
+        };
     }
     let words = ["dockerfile", "containerfile"];
     if words.iter().any(|word| {
@@ -122,6 +167,13 @@ struct Reader<'h> {
     root: PathBuf,
     out: Declared,
     files: BTreeSet<String>,
+    packages: usize,
+    /// What builds may set, by Dockerfile.
+    arguments: BTreeMap<String, BTreeSet<String>>,
+    /// The Dockerfiles for which a compose file sets arguments, and their names.
+    overridden: Vec<(String, BTreeSet<String>)>,
+    /// Dockerfiles and stages that a service runs with a GPU, and where it says so.
+    wishes: Vec<(String, Option<String>, Evidence)>,
 }
 
 impl Reader<'_> {
@@ -208,6 +260,137 @@ impl Reader<'_> {
                 Err(why) => self.out.troubles.push(Trouble { at: name, why }),
             },
             File::Dockerfile => self.dockerfile(path, &content),
+            File::Lock => match locks::tables(&name, &content) {
+                Ok(set) if set.packages.is_empty() && set.python.is_empty() => {}
+                Ok(set) => self.out.sets.push(set),
+                Err(why) => self.out.troubles.push(Trouble { at: name, why }),
+            },
+            File::Pipfile => match locks::pipfile(&name, &content) {
+                Ok(sets) => self.out.sets.extend(sets),
+                Err(why) => self.out.troubles.push(Trouble { at: name, why }),
+            },
+            #[cfg(feature = "cli")]
+            File::Conda => match conda::read(&name, &content) {
+                Ok(Some(environment)) => self.conda(path, environment),
+                Ok(None) => {}
+                Err(why) => self.out.troubles.push(Trouble { at: name, why }),
+            },
+            #[cfg(feature = "cli")]
+            File::Compose => match compose::read(&name, &content) {
+                Ok(services) => self.services(path, services),
+                Err(why) => self.out.troubles.push(Trouble { at: name, why }),
+            },
+        }
+    }
+
+    /// What pip puts on top of conda's packages is a set of its own, with conda's Python.
+    #[cfg(feature = "cli")]
+    fn conda(&mut self, path: &Path, environment: conda::Environment) {
+        let conda = environment.conda;
+        if let Some(read) = environment.pip {
+            let mut pip = DeclaredSet {
+                by: DeclaredBy::Install,
+                part: Some("pip".to_owned()),
+                python: conda.python.clone(),
+                file: conda.file.clone(),
+                together: true,
+                ..DeclaredSet::default()
+            };
+            self.gather(path, read, false, &mut pip, &mut BTreeSet::new());
+            self.out.sets.push(pip);
+        }
+        self.out.sets.push(conda);
+    }
+
+    #[cfg(feature = "cli")]
+    fn services(&mut self, path: &Path, services: Vec<compose::Service>) {
+        for service in services {
+            if let Some(build) = service.builds {
+                let folder = path.parent().unwrap_or(Path::new("/")).join(build.context);
+                let file = folder.join(build.dockerfile);
+                let file = text(&self.host.real(&file).unwrap_or(file));
+                if let Some(gpu) = service.set.gpu.as_ref().filter(|_| !service.changed) {
+                    self.wishes.push((file.clone(), build.target, gpu.clone()));
+                }
+                self.overridden.push((file, build.arguments));
+            }
+            self.out.sets.push(service.set);
+        }
+    }
+
+    /// Leaves Dockerfiles out whose arguments somebody sets: their own values are not what is built.
+    fn leave_out_arguments(&mut self) {
+        if self.arguments.is_empty() {
+            return;
+        }
+        let anywhere = self.sets_arguments();
+        let host = self.host;
+        let overridden = |file: &String, names: &BTreeSet<String>| {
+            let real = host.real_text(file);
+            self.overridden.iter().any(|(other, set)| *other == real && !set.is_disjoint(names))
+        };
+        let out: BTreeSet<&String> = self
+            .arguments
+            .iter()
+            .filter(|(file, names)| anywhere || overridden(file, names))
+            .map(|(file, _)| file)
+            .collect();
+        let of_docker = |set: &DeclaredSet| matches!(set.by, DeclaredBy::Stage | DeclaredBy::Install);
+        self.out.sets.retain(|set| !(of_docker(set) && out.contains(&set.file)));
+    }
+
+    /// Whether something of the repository runs builds with arguments of its own.
+    fn sets_arguments(&self) -> bool {
+        const FILES: [&str; 10] = [
+            ".circleci/config.yml",
+            ".gitlab-ci.yml",
+            "Jenkinsfile",
+            "Justfile",
+            "Makefile",
+            "Taskfile.yml",
+            "azure-pipelines.yml",
+            "cloudbuild.yaml",
+            "justfile",
+            "makefile",
+        ];
+        let bake = |name: &str| name.starts_with("docker-bake.");
+        if self.host.names(&self.root).iter().any(|name| bake(name)) {
+            return true;
+        }
+        let workflows = self.root.join(".github/workflows");
+        let listed = self.host.names(&workflows).into_iter().map(|name| workflows.join(name));
+        let scripts = ["", "scripts", "docker", "ci"].iter().flat_map(|folder| {
+            let folder = self.root.join(folder);
+            let names = self.host.names(&folder).into_iter().filter(|name| name.ends_with(".sh"));
+            names.map(|name| folder.join(name)).collect::<Vec<_>>()
+        });
+        let files = FILES.iter().map(|name| self.root.join(name)).chain(listed).chain(scripts);
+        files.take(MOST_FILES).any(|file| {
+            self.host.read(&file, LARGEST).is_ok_and(|bytes| {
+                let text = String::from_utf8_lossy(&bytes);
+                text.contains("build-arg") || text.contains("build_arg") || text.contains("buildArgs")
+            })
+        })
+    }
+
+    /// Marks the stages that a service runs with a GPU.
+    fn grant(&mut self) {
+        for (file, target, gpu) in std::mem::take(&mut self.wishes) {
+            let host = self.host;
+            let same = |set: &&mut DeclaredSet| {
+                set.by == DeclaredBy::Stage && (set.file == file || host.real_text(&set.file) == file)
+            };
+            let mut stages = self.out.sets.iter_mut().filter(same);
+            // Without a target the last stage is what is run.
+            let stage = match &target {
+                Some(target) => {
+                    stages.find(|set| set.part.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(target)))
+                }
+                None => stages.next_back(),
+            };
+            if let Some(stage) = stage {
+                stage.gpu = Some(gpu);
+            }
         }
     }
 
@@ -223,6 +406,12 @@ impl Reader<'_> {
         seen: &mut BTreeSet<String>,
     ) -> bool {
         let mut whole = !read.open;
+        self.packages += read.packages.len();
+        if self.packages > MOST_PACKAGES {
+            let why = "more packages are declared than are read".to_owned();
+            self.out.troubles.push(Trouble { at: text(file), why });
+            return false;
+        }
         set.packages.extend(
             read.packages
                 .into_iter()
@@ -255,6 +444,10 @@ impl Reader<'_> {
     fn dockerfile(&mut self, path: &Path, content: &str) {
         let name = text(path);
         let stages = dockerfile::read(&name, content);
+        let arguments = dockerfile::arguments(content);
+        if !arguments.is_empty() {
+            self.arguments.insert(name.clone(), arguments);
+        }
         let mut built: Vec<DeclaredSet> = Vec::new();
         for stage in stages {
             let part = Some(stage.name.clone());
@@ -271,8 +464,10 @@ impl Reader<'_> {
                 complete: stage.complete && below.is_none_or(|below| below.complete),
                 ..DeclaredSet::default()
             };
+            set.indexes.extend(stage.indexes.iter().cloned());
             for install in stage.installs {
                 let mut one = DeclaredSet {
+                    indexes: stage.indexes.clone(),
                     by: DeclaredBy::Install,
                     file: name.clone(),
                     part: part.clone(),
@@ -344,7 +539,7 @@ impl Reader<'_> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cli"))]
 mod tests {
     use super::*;
     use crate::probe::testing::Tree;
@@ -411,6 +606,21 @@ mod tests {
     }
 
     #[test]
+    fn arguments_that_somebody_sets_leave_a_dockerfile_out() {
+        let tree = Tree::new();
+        tree.folder("/r/.git").write("/r/Dockerfile", "ARG V=3.8\nFROM python:$V\nRUN pip install tensorflow\n");
+        let sets = |tree: &Tree| read(tree, "/r").sets.len();
+        assert_eq!(sets(&tree), 2);
+        tree.write("/r/compose.yml", "services: {a: {build: {context: ., args: {W: 1}}}}\n");
+        assert_eq!(sets(&tree), 3);
+        tree.write("/r/compose.yml", "services: {a: {build: {context: ., args: [V=3.11]}}}\n");
+        assert_eq!(sets(&tree), 1);
+        tree.write("/r/compose.yml", "")
+            .write("/r/.github/workflows/ci.yml", "run: docker build --build-arg V=3.12 .\n");
+        assert_eq!(sets(&tree), 0);
+    }
+
+    #[test]
     fn names_of_files() {
         for (name, folder, wanted) in [
             ("requirements-gpu.txt", "r", Some(File::Requirements)),
@@ -423,6 +633,10 @@ mod tests {
             ("Dockerfile.dockerignore", "r", None),
             ("Dockerfile.j2", "r", None),
             ("dockerfiles", "r", None),
+            ("docker-compose.gpu.yml", "r", Some(File::Compose)),
+            ("environment-gpu.yaml", "r", Some(File::Conda)),
+            ("composer.yml", "r", None),
+            ("uv.lock", "r", Some(File::Lock)),
         ] {
             assert_eq!(kind(name, folder), wanted, "{name}");
         }

@@ -1,6 +1,6 @@
 //! Reads what a Dockerfile builds on and installs, stage by stage; builds nothing and asks no registry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::{DeclaredImage, DeclaredVariable, DeclaredVersion, Evidence};
 
@@ -31,6 +31,8 @@ pub(super) struct Stage {
     pub(super) complete: bool,
     /// What it sets.
     pub(super) variables: Vec<DeclaredVariable>,
+    /// Indexes that it sets for all of its commands.
+    pub(super) indexes: Vec<DeclaredVersion>,
     /// What it copies from the build's folder: sources, in order.
     pub(super) copies: Vec<String>,
 }
@@ -53,6 +55,21 @@ pub(super) fn read(path: &str, text: &str) -> Vec<Stage> {
         reader.take(&instruction);
     }
     reader.stages
+}
+
+/// The arguments that a build may set, as far as the Dockerfile has a value for them.
+pub(super) fn arguments(text: &str) -> BTreeSet<String> {
+    let words = |instruction: Instruction| {
+        let words = instruction.rest.split_whitespace().filter_map(|word| word.split_once('='));
+        words.map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
+    };
+    instructions(text).into_iter().filter(|instruction| instruction.keyword == "ARG").flat_map(words).collect()
+}
+
+/// Whether a variable tells pip or uv where packages come from.
+fn names_an_index(name: &str) -> bool {
+    let tool = name.starts_with("PIP_") || name.starts_with("UV_");
+    tool && ["INDEX", "FIND_LINKS", "CONFIG"].iter().any(|word| name.contains(word))
 }
 
 /// An instruction with its continuations joined.
@@ -194,7 +211,13 @@ impl Reader<'_> {
     fn take(&mut self, instruction: &Instruction) {
         let rest = instruction.rest.trim();
         match instruction.keyword.as_str() {
-            "ARG" => self.arg(rest),
+            "ARG" => {
+                self.arg(rest);
+                let named = rest.split_whitespace().map(|word| word.split('=').next().unwrap_or_default());
+                if named.into_iter().any(names_an_index) {
+                    self.index(instruction);
+                }
+            }
             "FROM" => self.from(instruction),
             _ if self.stages.is_empty() => {}
             "ENV" => self.env(instruction),
@@ -203,6 +226,15 @@ impl Reader<'_> {
             // They change the shell or what other builds do.
             "SHELL" | "ONBUILD" => self.open(),
             _ => {}
+        }
+    }
+
+    /// Notes that packages may come from an index that cannot be told.
+    fn index(&mut self, instruction: &Instruction) {
+        let says = format!("{} {}", instruction.keyword, instruction.rest.trim());
+        let evidence = self.text.at(instruction.start, &says);
+        if let Some(stage) = self.stages.last_mut() {
+            stage.indexes.push(DeclaredVersion { value: String::new(), evidence });
         }
     }
 
@@ -278,6 +310,10 @@ impl Reader<'_> {
             if let Some(stage) = self.stages.last_mut() {
                 stage.complete &= !matches!(name.as_str(), "LD_LIBRARY_PATH" | "PYTHONPATH" | "LD_PRELOAD");
                 stage.python_open |= matches!(name.as_str(), "PYTHONHOME" | "CONDA_PREFIX");
+                if names_an_index(&name) {
+                    let value = value.clone().unwrap_or_default();
+                    stage.indexes.push(DeclaredVersion { value, evidence: evidence.clone() });
+                }
                 if let Some(value) = &value {
                     stage.variables.retain(|variable| variable.name != name);
                     let value = value.clone();
@@ -289,6 +325,9 @@ impl Reader<'_> {
     }
 
     fn copy(&mut self, instruction: &Instruction) {
+        if ["pip.conf", "pip.ini", "uv.toml", ".netrc"].iter().any(|name| instruction.rest.contains(name)) {
+            self.index(instruction);
+        }
         let words: Vec<&str> = instruction.rest.split_whitespace().collect();
         let elsewhere = words.iter().any(|word| word.starts_with("--from"));
         let listed: Vec<Option<String>> = if let Some(words) = exec(&instruction.rest) {
@@ -317,6 +356,11 @@ impl Reader<'_> {
     }
 
     fn run(&mut self, instruction: &Instruction) {
+        let settings =
+            ["PIP_INDEX", "PIP_EXTRA", "PIP_FIND", "UV_INDEX", "UV_EXTRA", "UV_DEFAULT", "UV_FIND", "pip.conf"];
+        if instruction.rest.contains("config set") || settings.iter().any(|name| instruction.rest.contains(name)) {
+            self.index(instruction);
+        }
         let value = |name: &str| self.value(name);
         let mut rest = instruction.rest.as_str();
         // `--mount=…`, `--network=…`.
@@ -362,7 +406,12 @@ impl Reader<'_> {
             let setting = first.text.split_once('=').is_some_and(|(name, _)| {
                 !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
             });
-            if setting || matches!(first.text.as_str(), "sudo" | "exec" | "time" | "env" | "command") {
+            if setting
+                || matches!(
+                    first.text.as_str(),
+                    "sudo" | "exec" | "time" | "env" | "command" | "then" | "else" | "do" | "!"
+                )
+            {
                 words = &words[1..];
             } else {
                 break;
@@ -700,6 +749,14 @@ RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
         assert!(!stage("ls /usr/lib/python3.8").python_open);
         assert!(!stage("/opt/venv/bin/pip install a").installs[0].certain);
         assert!(!stage("pip install --no-deps a").installs[0].dependencies);
+        for run in ["pip config set global.index-url x", "PIP_INDEX_URL=x pip install a"] {
+            assert_eq!(stage(run).indexes.len(), 1, "{run}");
+        }
+        assert_eq!(
+            read("D", "FROM a\nENV UV_INDEX_URL=x\nCOPY pip.conf /etc/\nARG PIP_INDEX_URL\n")[0].indexes.len(),
+            3
+        );
+        assert_eq!(arguments("ARG A\nARG B=1 C=2\nFROM x\nARG D=${B}\n").len(), 3);
         assert_eq!(stage("pip install a").python.unwrap().value, "==3.8.*");
     }
 

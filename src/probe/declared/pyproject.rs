@@ -34,6 +34,7 @@ pub(super) fn read(path: &str, text: &str) -> Result<Vec<DeclaredSet>, String> {
         out.constraints = out.list(uv.get("constraint-dependencies"), true);
         out.indexes(uv, &mut common);
     }
+    common.together &= !tool("pdm").is_some_and(|pdm| pdm.contains_key("resolution") || pdm.contains_key("overrides"));
     if let Some(project) = project {
         out.project_name = string(project.get("name")).map(normalise).unwrap_or_default();
         if let Some(value) = project.get("requires-python")
