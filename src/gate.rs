@@ -5,7 +5,7 @@
 use crate::finding::{Break, Finding, Level, Subject};
 use crate::options::GpuWish;
 use crate::policy::Policy;
-use crate::rules::{Family, Rule, layer};
+use crate::rules::{Family, layer};
 use crate::verdict::Outcomes;
 
 /// Leaves the findings that are a gate's business, and what the policy says of them.

@@ -804,10 +804,9 @@ mod tests {
             let view = crate::view::View::new(&facts, db);
             let mut out = Judgment::default();
             let gpu = GpuWish::Optional;
-            check(
-                &Cx { facts: &facts, db, view: &view, gpu, requires: &requires, today: "2026-11-23", predicted: None },
-                &mut out,
-            );
+            let launch = crate::options::Launch::Never;
+            let (facts, view, requires) = (&facts, &view, &requires);
+            check(&Cx { facts, db, view, gpu, launch, requires, today: "2026-11-23", predicted: None }, &mut out);
             out.findings.into_iter().map(|finding| finding.title).collect()
         };
         let lock = DeclaredSet { by: DeclaredBy::Lock, ..set(&["tensorflow==2.15.0"]) };

@@ -67,6 +67,8 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::db::Database;
     use crate::facts::{ApiDevice, DriverApi, Facts, KernelRun, Observed};
@@ -79,7 +81,8 @@ mod tests {
         let db = Database::embedded();
         let view = View::new(facts, db);
         let mut out = Judgment::default();
-        let cx = Cx { facts, db, view: &view, gpu: GpuWish::Optional, launch, today: "2026-11-23", predicted: None };
+        let (gpu, requires) = (GpuWish::Optional, BTreeMap::new());
+        let cx = Cx { facts, db, view: &view, gpu, launch, requires: &requires, today: "2026-11-23", predicted: None };
         check(&cx, &mut out);
         out
     }

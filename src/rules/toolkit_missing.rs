@@ -106,7 +106,7 @@ pub(super) mod tests {
     use super::*;
     use crate::db::{Database, Day};
     use crate::facts::Facts;
-    use crate::options::{GpuWish, Launch};
+    use crate::options::GpuWish;
     use crate::rules::testing::{bare, reading, silent};
     use crate::view::View;
 
