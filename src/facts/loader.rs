@@ -16,7 +16,7 @@ pub struct Loader {
     /// glibc's cache: how many entries, or why it could not be used.
     pub cache: Probed<u32>,
     /// The version of glibc, by the loader's own file; it decides which subfolders are tried.
-    #[serde(default, skip_serializing_if = "Probed::is_absent")]
+    #[serde(default)]
     pub glibc: Probed<Dotted>,
     /// Default folders that exist, in order.
     pub default_folders: Vec<String>,

@@ -106,13 +106,12 @@ fn read(
         .filter(|(_, dist)| options.deep || is_large(&dist.name))
         .map(|(index, dist)| (index, Package::new(&dist.location, &dist.metadata)))
         .collect();
-    let records = nvidia_records(host, &installed, recorded);
-    let assemble = |installed: Vec<Dist>| {
+    let assemble = |installed: Vec<Dist>, records: &Records| {
         let wheels = Wheels::read(host, &installed, &records.texts);
         assemble(folders, search, layout, wheels, installed, sys_path, troubles)
     };
     // TensorFlow's RECORD takes as long as all the rest, which goes on beside it.
-    let mut env = if options.deep {
+    let env = if options.deep {
         known.sort_by_key(|(index, _)| installed.get(*index).is_none_or(|dist| !is_large(&dist.name)));
         let rest: Vec<&(String, String)> =
             found.rest.iter().filter(|(location, name)| recorded(name, location)).collect();
@@ -124,7 +123,8 @@ fn read(
                 // Where no thread can be had, the others do it all.
                 let _ = std::thread::Builder::new().spawn_scoped(scope, || work.run());
             }
-            let env = assemble(installed);
+            let records = nvidia_records(host, &installed, recorded);
+            let env = assemble(installed, &records);
             work.run();
             env
         });
@@ -149,13 +149,14 @@ fn read(
         };
         let (mut env, checks) = std::thread::scope(|scope| {
             let worker = scope.spawn(worker);
-            let mut checks = Vec::new();
+            let mut records = nvidia_records(host, &installed, recorded);
+            let mut checks = std::mem::take(&mut records.unread);
             for (index, text) in &records.texts {
                 if let Some(dist) = installed.get(*index) {
                     checks.push((*index, record::check(folders, &dist.location, text)));
                 }
             }
-            let env = assemble(installed);
+            let env = assemble(installed, &records);
             checks.extend(worker.join().unwrap_or_default());
             (env, checks)
         });
@@ -166,11 +167,6 @@ fn read(
         }
         env
     };
-    for (index, check) in records.unread {
-        if let Some(dist) = env.dists.get_mut(index) {
-            dist.record = Some(check);
-        }
-    }
     PythonEnv {
         path: layout.prefix.clone(),
         interpreter: layout.interpreter.clone(),
