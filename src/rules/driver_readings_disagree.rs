@@ -1,7 +1,7 @@
 //! Rule `driver-readings-disagree`: whether all readings of the driver's version agree.
 
 use super::{Cx, Family, Rule, layer};
-use crate::facts::{Evidence, Probed, Source};
+use crate::facts::{Cause, Evidence, Failed, Probed, Source};
 use crate::finding::{Finding, Judgment, Level, Subject};
 use crate::version::Dotted;
 use crate::view::driver_file_version;
@@ -68,6 +68,10 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     }
 }
 
+fn hangs(failure: Option<&Failed>) -> bool {
+    failure.is_some_and(|failed| failed.cause == Cause::TimedOut)
+}
+
 /// Holds what NVML says against what the driver API says.
 fn observed(cx: &Cx<'_>, out: &mut Judgment) {
     let Some(observed) = &cx.facts.observed else { return };
@@ -76,6 +80,8 @@ fn observed(cx: &Cx<'_>, out: &mut Judgment) {
         Evidence::new(Source::Run, &api.library, format!("CUDA {}", api.cuda.as_ref().map_or("?", Dotted::as_str)));
     let nvml = match &observed.nvml {
         Probed::Found { value, .. } => value,
+        // A driver that hangs takes NVML along.
+        Probed::Failed { .. } if observed.runs.iter().any(|run| hangs(run.failure.as_ref())) => return,
         Probed::Failed { why } => {
             out.find(
                 Finding::new(Subject::Machine, "the driver answers programs, and NVML fails".to_owned())

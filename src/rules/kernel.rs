@@ -148,11 +148,13 @@ fn title(case: &Case<'_>, kind: Kind) -> String {
     let place = format!("{place} {}", numbers.join(", "));
     let by = if case.is_bare() { String::new() } else { format!(" that {} made", name(run)) };
     match kind {
+        Kind::Load | Kind::Launch if failed.cause == Cause::Crashed => {
+            format!("{place}: the driver crashes while {doing}")
+        }
         Kind::Load => format!("{place}: the test kernel{by} cannot be loaded: {}", failed.says),
         Kind::Wrong => format!("{place}: the test kernel{by} gives wrong numbers"),
         Kind::TimedOut if failed.code.is_some() => format!("{place}: the test kernel took too long: {}", failed.says),
         Kind::TimedOut => format!("{place}: the driver hangs: no answer while {doing}"),
-        Kind::Launch if failed.cause == Cause::Crashed => format!("{place}: the driver crashes while {doing}"),
         Kind::Launch => format!("{place}: the test kernel{by} cannot be launched: {}", failed.says),
     }
 }

@@ -61,7 +61,7 @@ fn told(error: &NvmlError) -> String {
 fn gpu(index: u32, device: &Device<'_>, raw: Option<&library::Library>) -> NvmlGpu {
     let memory = device.memory_info();
     let lost = matches!(memory, Err(NvmlError::GpuLost)).then(|| "the GPU is lost".to_owned());
-    let memory = memory.ok();
+    let memory = memory.map(|memory| (memory.total, memory.free)).ok().or_else(|| older_memory(device, raw?));
     let mig = device.mig_mode().ok().map(|mode| mode.current == 1);
     let pages = |cause| device.retired_pages(cause).ok().and_then(|pages| u32::try_from(pages.len()).ok());
     let retired = pages(RetirementCause::MultipleSingleBitEccErrors)
@@ -74,8 +74,8 @@ fn gpu(index: u32, device: &Device<'_>, raw: Option<&library::Library>) -> NvmlG
         compute: device.cuda_compute_capability().ok().and_then(|capability| {
             Some(Dotted::new(&[u32::try_from(capability.major).ok()?, u32::try_from(capability.minor).ok()?]))
         }),
-        memory: memory.as_ref().map(|memory| memory.total),
-        free: memory.as_ref().map(|memory| memory.free),
+        memory: memory.map(|(total, _)| total),
+        free: memory.map(|(_, free)| free),
         compute_mode: device.compute_mode().ok().map(|mode| match mode {
             Mode::Default => ComputeMode::Default,
             Mode::ExclusiveThread => ComputeMode::ExclusiveThread,
@@ -112,6 +112,17 @@ fn instances(device: &Device<'_>) -> Vec<MigInstance> {
             memory: instance.memory_info().ok().map(|memory| memory.total),
         })
         .collect()
+}
+
+/// Total and free memory by the call of drivers before 510, which the crate does not make.
+fn older_memory(device: &Device<'_>, raw: &library::Library) -> Option<(u64, u64)> {
+    type Function = unsafe extern "C" fn(*mut std::ffi::c_void, *mut [u64; 3]) -> c_int;
+    // SAFETY: that is its type in nvml.h: three numbers, total, free and used.
+    let function = unsafe { raw.function::<Function>("nvmlDeviceGetMemoryInfo") }.ok()?;
+    let mut numbers = [0; 3];
+    // SAFETY: the handle is of the same library, which stays open, and is used by nobody else meanwhile.
+    let code = unsafe { function(device.handle().cast(), &raw mut numbers) };
+    (code == 0).then_some((numbers[0], numbers[1]))
 }
 
 fn remapped(device: &Device<'_>, raw: &library::Library) -> Option<RemappedRows> {
