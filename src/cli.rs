@@ -63,7 +63,7 @@ enum Command {
     /// Judge this machine, this project, its Python environments (the default)
     #[command(after_long_help = AFTER)]
     Check(Box<CheckArgs>),
-    /// Compile the test kernel by every compiler found and launch it by every route; a table with timings
+    /// Launch the test kernel by the PTX that this program carries; a table with timings
     ///
     /// It checks as `check` does, and its JSON is the same report.
     #[command(after_long_help = AFTER)]

@@ -1,4 +1,4 @@
-//! The test kernel: its source, its PTX, what it must compute, and its compilation by every compiler found; launches nothing.
+//! The test kernel: its source, its PTX, and what it must compute; launches nothing, and compiles nothing yet.
 //!
 //! A route is a way by which a program may come to machine code: PTX that it carries and the driver compiles,
 //! NVRTC, which it loads, or nvcc, which its build ran.
@@ -152,10 +152,9 @@ pub struct Compilation {
     pub started: u32,
 }
 
-/// Compiles the kernel by every compiler found, for each of the targets: as machine code and as PTX.
+/// The kernel by every compiler found, for each of the targets: none yet, as no compiler is asked in this version.
 ///
-/// A target is a compute capability. Without one, each compiler takes its own default. The embedded PTX is not
-/// among the results: it needs no compiler ([`embedded`]).
+/// A target is a compute capability. The embedded PTX is not among the results: it needs no compiler ([`embedded`]).
 pub fn compile(_host: &Host, _facts: &Facts, _settings: &Settings, _targets: &[Dotted]) -> Compilation {
     Compilation::default()
 }

@@ -41,13 +41,7 @@ pub fn report(report: &Report<'_>, outcomes: &Outcomes, db: &Database, width: Op
     for finding in &report.findings {
         page.finding(finding);
     }
-    page.summary(report);
-    if let Some(timings) = report.timings_ms {
-        for (stage, ms) in timings {
-            page.put(format_args!("{stage:>13} {ms:9.3} ms\n"));
-        }
-    }
-    page.out
+    page.close(report)
 }
 
 /// The table of the test kernel, and the findings that are about it or the driver beneath.
@@ -64,13 +58,7 @@ pub fn kernel(report: &Report<'_>, db: &Database, width: Option<usize>) -> Strin
     for finding in report.findings.iter().filter(|finding| about(finding.rule)) {
         page.finding(finding);
     }
-    page.summary(report);
-    if let Some(timings) = report.timings_ms {
-        for (stage, ms) in timings {
-            page.put(format_args!("{stage:>13} {ms:9.3} ms\n"));
-        }
-    }
-    page.out
+    page.close(report)
 }
 
 /// What was found, without any judgment.
@@ -96,6 +84,15 @@ struct Page {
 }
 
 impl Page {
+    /// The page, ended with the summary and, where asked for, the times.
+    fn close(mut self, report: &Report<'_>) -> String {
+        self.summary(report);
+        for (stage, ms) in report.timings_ms.into_iter().flatten() {
+            self.put(format_args!("{stage:>13} {ms:9.3} ms\n"));
+        }
+        self.out
+    }
+
     fn put(&mut self, text: std::fmt::Arguments<'_>) {
         // Writing to a String does not fail.
         let _ = self.out.write_fmt(text);
