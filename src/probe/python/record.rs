@@ -202,6 +202,7 @@ impl Part {
 
 /// How many bytes may still be read for hashes.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "without hashes nothing is taken from it"))]
 pub(super) struct Budget(AtomicU64);
 
 impl Default for Budget {
