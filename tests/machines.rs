@@ -230,7 +230,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("declared-versions-conflict", "needs requirement files or lock files; tested with the projects"),
     ("requirement-unmet", "needs a policy file; tested with the policy"),
     ("source-sets-variable-too-late", "needs a project's sources; tested with the projects"),
-    ("prediction-contradicted", "needs a real interpreter; tested with --run-python"),
+    ("prediction-contradicted", "needs an interpreter: tests/run_python.rs"),
     ("ignore-", "needs a policy file; tested with the policy"),
     ("database-old", "depends on the day; tested with the rule"),
     ("driver-branch-ended", "depends on the day; tested with the rule"),

@@ -1,7 +1,8 @@
 //! Asks real interpreters what TensorFlow and Keras do in them, in child processes; compares nothing.
 //!
 //! The child gets the environment as it is, but for what keeps it from leaving traces: no bytecode, a home folder
-//! that is thrown away (with the user's own keras.json in it, and the user site where it was), no caches.
+//! that is thrown away (with the user's own keras.json in it, and the user site where it was), no caches, and a folder
+//! for temporary files that goes with it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -73,11 +74,16 @@ fn variables(host: &Host, home: &Path, env: &PythonEnv) -> BTreeMap<String, Stri
     }
     set("HOME", home_text.clone());
     set("XDG_CACHE_HOME", format!("{home_text}/cache"));
+    // Compilers and profilers of the frameworks leave files in the place for temporary ones.
+    let temporary = home.join("tmp");
+    if crate::host::make_folder(&temporary).is_ok() {
+        set("TMPDIR", temporary.to_string_lossy().into_owned());
+    }
     set("CUDA_CACHE_PATH", format!("{home_text}/nv"));
     // Keras writes its configuration at the first import: it gets a copy of the one that it would have read.
     let keras = home.join("keras");
     if crate::host::make_folder(&keras).is_ok() {
-        let file = env.keras_config.folder.as_ref().map(|folder| format!("{}/keras.json", folder.at));
+        let file = env.keras_config.folder.as_ref().map(|folder| format!("{}/keras.json", folder.says));
         if let Some(bytes) = file.and_then(|file| host.read(file, crate::host::TEXT_LIMIT).ok()) {
             let _ = crate::host::write_file(&keras.join("keras.json"), &bytes);
         }
