@@ -2,7 +2,8 @@
 //!
 //! `cargo test --release --test conformance` runs all of `tests/conformance/environments.toml`; `-- --small` the set
 //! of the gate; `-- NAME…` those whose names hold a word; `--keep` leaves the environments on disk, `--write` renews
-//! `docs/conformance.md`, `--list` prints names. It needs `uv`, the Python interpreters that the list names (an
+//! `docs/conformance.md`, `--list` prints names, `--two` works at two environments at a time, `--again` observes anew,
+//! `--resume` passes over those that agreed before with the same description and program. It needs `uv`, the Python interpreters that the list names (an
 //! environment whose interpreter is not here is named as not built), a C compiler, and a package index as `uv`
 //! is configured. Environments in Debian roots need root, `debootstrap` and a Debian mirror as `apt` is configured.
 //! It judges nothing itself: each expectation is what the real interpreter did in the same run, or in an earlier one
@@ -28,6 +29,8 @@ mod predict;
 mod roots;
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use describe::Environment;
@@ -73,8 +76,10 @@ fn main() {
         words.len() != before
     };
     let (small, keep, write, list) = (flag("--small"), flag("--keep"), flag("--write"), flag("--list"));
-    let again = flag("--again");
-    let all = describe::read();
+    let (again, resume) = (flag("--again"), flag("--resume"));
+    let jobs = if flag("--two") { 2 } else { 1 };
+    let mut all = describe::read();
+    all.iter_mut().filter(|environment| !environment.pythons.is_empty()).for_each(build::settle);
     let chosen: Vec<&Environment> = all
         .iter()
         .filter(|environment| !small || environment.small)
@@ -82,43 +87,64 @@ fn main() {
         .collect();
     if list {
         for environment in &chosen {
-            println!("{:44} {}", environment.name, environment.about);
+            println!("{:28} {}", environment.name, environment.about);
         }
         return;
     }
     let places = places();
     build::stand_ins(&places);
-    let mut bad = Vec::new();
-    let mut not_built = Vec::new();
-    for (index, environment) in chosen.iter().enumerate() {
-        let start = Instant::now();
-        let result = run_one(&places, environment, again, keep);
-        let word = match &result.fault {
-            Some(_) => "NOT BUILT",
-            None if result.disagreements.is_empty() => "agree",
-            None => "DISAGREE",
-        };
-        println!(
-            "{:3}/{} {:44} {:9} {} ({:.0} s)",
-            index + 1,
-            chosen.len(),
-            environment.name,
-            word,
-            result.line(),
-            start.elapsed().as_secs_f64()
-        );
-        for text in result.fault.iter().chain(&result.disagreements) {
-            println!("        {text}");
+    let program = build::digest_of(&std::fs::read(predict::program()).unwrap());
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let bad = Mutex::new(Vec::new());
+    let not_built = Mutex::new(Vec::new());
+    let work = || {
+        while let Some(environment) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let start = Instant::now();
+            let digest = build::digest(&format!("{environment:?}{program}"));
+            let before = compare::kept(&places, environment);
+            let before = before.filter(|outcome| resume && outcome.digest == digest && outcome.agrees());
+            let taken = before.is_some();
+            let result = before.unwrap_or_else(|| run_one(&places, environment, again, keep));
+            let result = compare::Outcome { digest, ..result };
+            let word = match &result.fault {
+                Some(_) => "NOT BUILT",
+                None if result.agrees() => "agree",
+                None => "DISAGREE",
+            };
+            let mut text = format!(
+                "{:3}/{} {:28} {word:9} {} ({:.0} s)",
+                done.fetch_add(1, Ordering::Relaxed) + 1,
+                chosen.len(),
+                environment.name,
+                result.line(),
+                start.elapsed().as_secs_f64()
+            );
+            for fault in result.fault.iter().chain(&result.disagreements) {
+                text.push_str("\n        ");
+                text.push_str(fault);
+            }
+            println!("{text}");
+            if result.fault.is_some() {
+                not_built.lock().unwrap().push(environment.name.clone());
+            } else if !result.agrees() {
+                bad.lock().unwrap().push(environment.name.clone());
+            }
+            if !taken {
+                compare::save(&places, environment, &result);
+            }
         }
-        if result.fault.is_some() {
-            not_built.push(environment.name.clone());
-        } else if !result.disagreements.is_empty() {
-            bad.push(environment.name.clone());
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(work);
         }
-        compare::save(&places, environment, &result);
-    }
+    });
+    let (bad, not_built) = (bad.into_inner().unwrap(), not_built.into_inner().unwrap());
     if !keep {
-        let _ = std::fs::remove_dir_all(&places.bases);
+        // Those of another run that goes on at the same time stay.
+        for environment in &chosen {
+            build::remove_base(&places, environment);
+        }
     }
     if write {
         page::write(&places, &all);
@@ -143,8 +169,13 @@ fn run_one(places: &Places, environment: &Environment, again: bool, keep: bool) 
     let outcome = build::build(places, environment).and_then(|built| {
         // First the prediction: a first import of Keras writes its configuration.
         let predicted = predict::predict(places, environment, &built)?;
+        let asked = environment.run_python.then(|| predict::ask(environment, &built)).transpose()?;
         let observed = observe::observe(places, environment, &built, again)?;
-        Ok(compare::compare(environment, &built, &observed, &predicted))
+        let mut outcome = compare::compare(environment, &built, &observed, &predicted);
+        if let Some(asked) = asked {
+            compare::asked(&mut outcome, &built, &observed, &asked);
+        }
+        Ok(outcome)
     });
     if !keep {
         build::remove(places, environment);

@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use super::Places;
 use super::describe::{Environment, Kind, Step};
 use super::roots;
 
+/// What a base's interpreter runs once, so that the bytecode is there for all that begin with it.
+pub(crate) const FIRST_IMPORT: &str = "import keras\nimport tensorflow as tf\ntf.keras";
+
 /// An environment on disk.
+#[derive(Clone)]
 pub(crate) struct Built {
     /// The root it lives in; `/` for the machine itself.
     pub(crate) root: PathBuf,
@@ -108,6 +113,31 @@ pub(crate) fn stand_ins(places: &Places) {
     }
 }
 
+/// Whether a step changes the environment itself, and not only files beside it.
+fn touches(step: &Step) -> bool {
+    let within = |path: &str| path.starts_with("{site}") || path.starts_with("{env}");
+    match step {
+        Step::Install { target, .. } => target.as_deref().is_none_or(within),
+        Step::Pip { .. } | Step::Uninstall { .. } => true,
+        Step::Write { write: path, .. }
+        | Step::Remove { remove: path }
+        | Step::Link { link: path, .. }
+        | Step::Copy { to: path, .. }
+        | Step::Library { library: path }
+        | Step::Folder { folder: path } => within(path),
+    }
+}
+
+/// Whether an environment differs from its base, so that it needs a copy of it.
+pub(crate) fn own_copy(environment: &Environment) -> bool {
+    environment.steps.iter().skip(1).any(touches)
+}
+
+/// The name of what an environment begins with.
+pub(crate) fn base_name(environment: &Environment) -> String {
+    digest(&format!("{}{:?}{:?}", environment.python, environment.kind, environment.steps.first()))
+}
+
 /// Deletes an environment.
 pub(crate) fn remove(places: &Places, environment: &Environment) {
     if environment.root.is_empty() {
@@ -117,17 +147,28 @@ pub(crate) fn remove(places: &Places, environment: &Environment) {
     }
 }
 
+/// Deletes what an environment begins with.
+pub(crate) fn remove_base(places: &Places, environment: &Environment) {
+    let bases = if environment.root.is_empty() {
+        places.bases.clone()
+    } else {
+        places.roots.join(&environment.root).join("srv/bases")
+    };
+    let _ = std::fs::remove_dir_all(bases.join(base_name(environment)));
+}
+
 /// Makes an environment anew.
 pub(crate) fn build(places: &Places, environment: &Environment) -> Result<Built, String> {
     remove(places, environment);
+    let making = (!environment.root.is_empty()).then(|| MAKING.lock().unwrap());
     let mut built =
         if environment.root.is_empty() { here(places, environment)? } else { roots::make(places, environment)? };
+    drop(making);
     for folder in [&built.home, &built.work] {
         std::fs::create_dir_all(built.outside(folder)).unwrap();
     }
-    // The first step of an environment of this machine is in its base.
-    let done = usize::from(environment.root.is_empty());
-    for step in environment.steps.iter().skip(done) {
+    // The first step is in the base.
+    for step in environment.steps.iter().skip(1) {
         take(&built, step)?;
     }
     built.installed = installed(&built);
@@ -150,14 +191,27 @@ fn interpreter(version: &str) -> Result<PathBuf, String> {
     places.into_iter().find(works).ok_or_else(|| format!("no {name} is here"))
 }
 
+/// Takes another Python for an environment whose own is not here, where another will do.
+pub(crate) fn settle(environment: &mut Environment) {
+    let wished = std::iter::once(&environment.python).chain(&environment.pythons);
+    let python = wished.into_iter().find(|python| interpreter(python).is_ok()).cloned();
+    environment.python = python.unwrap_or_else(|| environment.python.clone());
+}
+
 fn here(places: &Places, environment: &Environment) -> Result<Built, String> {
     let folder = places.envs.join(&environment.name);
     let env = folder.join("env");
     std::fs::create_dir_all(&folder).unwrap();
     let base = base(places, environment)?;
-    // Hard links: thousands of files in a moment, and with them the bytecode that the base's first import left.
-    run(Command::new("cp").arg("-al").arg(base.join("env")).arg(&env), Duration::from_secs(120))?;
-    Ok(blank(places, environment, &folder))
+    let mut built = blank(places, environment, &folder);
+    if own_copy(environment) {
+        // Hard links: thousands of files in a moment, and with them the bytecode that is there already.
+        run(Command::new("cp").arg("-al").arg(base.join("env")).arg(&env), Duration::from_secs(600))?;
+    } else {
+        let base = blank(places, environment, &base);
+        (built.env, built.site) = (base.env, base.site);
+    }
+    Ok(built)
 }
 
 /// An environment of this machine that lies in `folder`, whatever is in it.
@@ -179,11 +233,14 @@ fn blank(places: &Places, environment: &Environment, folder: &Path) -> Built {
     }
 }
 
+/// One base is made at a time: two environments that need the same one must not both make it.
+static MAKING: Mutex<()> = Mutex::new(());
+
 /// What several environments begin with: the same Python and the same first installation. Made once, imported once.
 fn base(places: &Places, environment: &Environment) -> Result<PathBuf, String> {
     let first = environment.steps.first();
-    let text = format!("{}{:?}{first:?}", environment.python, environment.kind);
-    let folder = places.bases.join(digest(&text));
+    let folder = places.bases.join(base_name(environment));
+    let _making = MAKING.lock().unwrap();
     if folder.join("ready").exists() {
         return Ok(folder);
     }
@@ -203,19 +260,26 @@ fn base(places: &Places, environment: &Environment) -> Result<PathBuf, String> {
     if let Some(first) = first {
         take(&built, first)?;
     }
-    let mut python = Command::new(built.env.join("bin/python"));
-    python.args(["-c", "import keras\nimport tensorflow as tf\ntf.keras"]).env("HOME", &built.home);
-    // Whether that works is for the observation to say.
-    let _ = run(python.env("CUDA_VISIBLE_DEVICES", "-1"), Duration::from_secs(240));
+    if own_copy(environment) {
+        let mut python = Command::new(built.env.join("bin/python"));
+        python.args(["-c", FIRST_IMPORT]).env("HOME", &built.home);
+        // Whether that works is for the observation to say.
+        let _ = run(python.env("CUDA_VISIBLE_DEVICES", "-1"), Duration::from_secs(900));
+    }
     std::fs::write(folder.join("ready"), "").unwrap();
     Ok(folder)
 }
 
 /// A short name for a text, FNV-1a: it has to tell descriptions apart, not to withstand anybody.
 pub(crate) fn digest(text: &str) -> String {
-    let hash = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    digest_of(text.as_bytes())
+}
+
+/// The same for bytes.
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
+    let hash = bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
     format!("{hash:016x}")
 }
 
@@ -240,14 +304,17 @@ fn uv(built: &Built, verb: &str, target: Option<&str>) -> Command {
     command
 }
 
-fn take(built: &Built, step: &Step) -> Result<(), String> {
+pub(crate) fn take(built: &Built, step: &Step) -> Result<(), String> {
     let long = Duration::from_secs(900);
     let at = |text: &str| built.outside(Path::new(&built.fill(text)));
     let io = |what: &str, result: std::io::Result<()>| result.map_err(|error| format!("{what}: {error}"));
     let parent = |path: &Path| path.parent().map_or(Ok(()), std::fs::create_dir_all);
     match step {
-        Step::Install { install, no_deps, target } => {
-            let mut command = uv(built, "install", target.as_deref());
+        Step::Install { install, no_deps, target, for_python } => {
+            let mut command = match for_python {
+                Some(python) => uv(&Built { python: python.clone(), ..built.clone() }, "install", Some("{site}")),
+                None => uv(built, "install", target.as_deref()),
+            };
             if install.iter().any(|requirement| requirement.contains("rc") || requirement.contains("dev")) {
                 command.args(["--prerelease", "allow"]);
             }

@@ -10,11 +10,14 @@ use super::Places;
 use super::build::Built;
 use super::describe::Environment;
 use super::observe::{Observed, Seen};
-use super::predict::Predicted;
+use super::predict::{Asked, Predicted};
 
 /// What came of one environment.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Outcome {
+    /// What was compared: the description and the program.
+    #[serde(default)]
+    pub(crate) digest: String,
     /// The day of the comparison.
     pub(crate) day: String,
     /// Python's full version.
@@ -31,6 +34,15 @@ pub(crate) struct Outcome {
     pub(crate) trained: String,
     /// How many libraries' searches were compared.
     pub(crate) libraries: usize,
+    /// Other packages on which the answer hangs, with their versions.
+    #[serde(default)]
+    pub(crate) beside: Vec<String>,
+    /// The database that was used, in words.
+    #[serde(default)]
+    pub(crate) database: String,
+    /// How many modules' files were compared.
+    #[serde(default)]
+    pub(crate) modules: usize,
     /// How many entries of `sys.path` were compared.
     pub(crate) paths: usize,
     /// The rules on which the verdicts rest.
@@ -47,10 +59,15 @@ impl Outcome {
         Self { day: today(), fault: Some(fault), ..Self::default() }
     }
 
+    /// Whether it was built, and nothing differs.
+    pub(crate) fn agrees(&self) -> bool {
+        self.fault.is_none() && self.disagreements.is_empty()
+    }
+
     /// The outcome in one line.
     pub(crate) fn line(&self) -> String {
         format!(
-            "sees {}/{}, backend {}/{}, uses {}/{}, {} paths, {} libraries {}",
+            "sees {}/{}, backend {}/{}, uses {}/{}, {} paths, {} modules, {} libraries {}",
             self.sees.0,
             self.sees.1,
             self.backend.0,
@@ -58,6 +75,7 @@ impl Outcome {
             self.uses.0,
             self.uses.1,
             self.paths,
+            self.modules,
             self.libraries,
             self.because.join(" ")
         )
@@ -78,7 +96,13 @@ fn today() -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-/// Keeps an outcome for the page.
+/// The outcome that was kept.
+pub(crate) fn kept(places: &Places, environment: &Environment) -> Option<Outcome> {
+    let path = places.results.join(format!("{}.outcome.json", environment.name));
+    serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
+}
+
+/// Keeps an outcome for the page, and so that a run that was cut off can go on.
 pub(crate) fn save(places: &Places, environment: &Environment, outcome: &Outcome) {
     let path = places.results.join(format!("{}.outcome.json", environment.name));
     std::fs::write(path, serde_json::to_string_pretty(outcome).unwrap()).unwrap();
@@ -139,8 +163,9 @@ pub(crate) fn compare(environment: &Environment, built: &Built, observed: &Obser
         wrong.push(format!("Python: {} predicted, {} observed", verdict["python"], observed.tensorflow.version));
     }
     tensorflow(&mut outcome, &mut wrong, &verdict["tensorflow"], &observed.tensorflow);
-    keras(environment, &mut outcome, &mut wrong, &verdict["keras"], facts, &observed.keras, built);
+    keras(environment, &mut outcome, &mut wrong, &verdict["keras"], &observed.keras);
     paths(&mut outcome, &mut wrong, facts, observed, built);
+    origins(&mut outcome, &mut wrong, facts, &observed.tensorflow.origins, built);
     libraries(&mut outcome, &mut wrong, facts, observed, built);
 
     for part in ["tensorflow", "keras"] {
@@ -150,6 +175,17 @@ pub(crate) fn compare(environment: &Environment, built: &Built, observed: &Obser
             }
         }
     }
+    let telling = ["numpy", "protobuf", "jax", "jaxlib", "torch", "tf_keras", "nvidia_cudnn_cu"];
+    outcome.beside = built
+        .installed
+        .iter()
+        .filter(|name| {
+            telling.iter().any(|telling| name.split_once(' ').is_some_and(|(name, _)| name.starts_with(telling)))
+        })
+        .map(|name| name.replace('_', "-"))
+        .collect();
+    let database = &report["database"];
+    outcome.database = format!("revision {} of {}", database["revision"], text(&database["date"]));
     expectations(environment, &mut wrong, report, &outcome);
     if let Some(outside) = &predicted.outside {
         from_outside(&mut wrong, report, outside);
@@ -183,16 +219,7 @@ fn tensorflow(outcome: &mut Outcome, wrong: &mut Vec<String>, verdict: &Value, s
     outcome.sees = (predicted, observed.to_owned());
 }
 
-#[expect(clippy::too_many_arguments, reason = "the two sides of one comparison")]
-fn keras(
-    environment: &Environment,
-    outcome: &mut Outcome,
-    wrong: &mut Vec<String>,
-    verdict: &Value,
-    facts: &Value,
-    seen: &Seen,
-    built: &Built,
-) {
+fn keras(environment: &Environment, outcome: &mut Outcome, wrong: &mut Vec<String>, verdict: &Value, seen: &Seen) {
     // What a stand-in shows: `no` is final, `yes` holds as far as it goes.
     let observed = match (&seen.error, seen.backend.as_deref()) {
         (Some(_), _) if verdict.is_null() => "-",
@@ -216,7 +243,6 @@ fn keras(
             seen.error.as_deref().or(seen.jax_error.as_deref()).unwrap_or("no error")
         ));
     }
-    let legacy = seen.tf_keras_api.is_some();
     let backend = text(&verdict["backend"]);
     // A module without a version and a backend is no Keras: that it answers is all there is to foretell.
     let stranger = seen.keras.is_none() && seen.backend.is_none();
@@ -231,20 +257,6 @@ fn keras(
             wrong.push(format!("Keras's version: {version} predicted, {real} observed"));
         }
         outcome.versions = format!("{}, Keras {real}", outcome.versions);
-        let path = text(&facts["keras"]["path"]);
-        if let Some(file) = &seen.file
-            && !legacy
-        {
-            let file = Path::new(file);
-            let real = if file.file_name().is_some_and(|name| name == "__init__.py") {
-                file.parent().unwrap_or(file)
-            } else {
-                file
-            };
-            if !same(built, &path, &real.to_string_lossy()) {
-                wrong.push(format!("import keras: {path} predicted, {} observed", real.display()));
-            }
-        }
     }
     outcome.backend = (backend, seen.backend.clone().unwrap_or_else(|| "-".into()));
     outcome.uses = (predicted, observed.to_owned());
@@ -278,6 +290,39 @@ fn paths(outcome: &mut Outcome, wrong: &mut Vec<String>, facts: &Value, observed
     }
 }
 
+/// Which files the imports take; that is known where an import fails, too.
+fn origins(
+    outcome: &mut Outcome,
+    wrong: &mut Vec<String>,
+    facts: &Value,
+    observed: &BTreeMap<String, Option<String>>,
+    built: &Built,
+) {
+    for (name, real) in observed {
+        let module = if name == "tensorflow" { &facts[name]["module"] } else { &facts[name.as_str()] };
+        let predicted = module["path"].as_str();
+        let real = real.as_deref().map(Path::new).map(|file| match file.file_stem() {
+            Some(stem) if stem == "__init__" => file.parent().unwrap_or(file),
+            _ => file,
+        });
+        outcome.modules += usize::from(real.is_some());
+        let agree = match (predicted, real) {
+            (Some(predicted), Some(real)) => same(built, predicted, &real.to_string_lossy()),
+            (None, None) => true,
+            // A folder without a module in it: the import gives an empty namespace, which is as good as none.
+            (None, Some(real)) => built.outside(real).is_dir() && !built.outside(&real.join("__init__.py")).exists(),
+            (Some(_), None) => false,
+        };
+        if !agree {
+            wrong.push(format!(
+                "import {name}: {} predicted, {} observed",
+                predicted.unwrap_or("nothing"),
+                real.map_or_else(|| "nothing".to_owned(), |real| real.display().to_string())
+            ));
+        }
+    }
+}
+
 fn libraries(outcome: &mut Outcome, wrong: &mut Vec<String>, facts: &Value, observed: &Observed, built: &Built) {
     let tensorflow = &facts["tensorflow"];
     let mut resolved: BTreeMap<&str, &Value> = BTreeMap::new();
@@ -294,11 +339,15 @@ fn libraries(outcome: &mut Outcome, wrong: &mut Vec<String>, facts: &Value, obse
         let Some(file) = resolved.get(name.as_str()) else { continue };
         outcome.libraries += 1;
         let real = file["value"]["path"].as_str();
-        let whole = file["value"]["missing"].as_array().is_none_or(Vec::is_empty);
+        let empty = |what: &str| file["value"][what].as_array().is_none_or(Vec::is_empty);
+        let whole = empty("missing") && empty("unresolved");
         match (real, found) {
-            (Some(predicted), Some(observed)) if same(built, predicted, observed) => {}
+            (Some(predicted), Some(observed)) if whole && same(built, predicted, observed) => {}
+            (Some(_), Some(observed)) if !whole => {
+                wrong.push(format!("{name}: foretold not to open for what it needs, and {observed} was opened"));
+            }
             (None, None) => {}
-            // The loader finds the file and gives up over what it needs.
+            // The loader finds the file and gives up over what it needs: a library, or a symbol of one.
             (Some(_), None) if !whole => {}
             (predicted, observed) => wrong.push(format!(
                 "{name}: {} predicted, {} observed",
@@ -343,6 +392,34 @@ fn expectations(environment: &Environment, wrong: &mut Vec<String>, report: &Val
         && !findings.iter().any(|(rule, _)| rule == cause && outcome.because.is_empty())
     {
         wrong.push(format!("the cause: {} predicted, {cause} is it", outcome.because.join(" ")));
+    }
+}
+
+/// What `--run-python` says: the same that was observed here, a contradiction exactly where a device was seen that is
+/// not on this machine, and no traces.
+pub(crate) fn asked(outcome: &mut Outcome, built: &Built, observed: &Observed, asked: &Asked) {
+    let env = asked.report["facts"]["pythons"]
+        .as_array()
+        .and_then(|all| all.iter().find(|env| env["path"].as_str().is_some_and(|path| Path::new(path) == built.env)));
+    let seen = env.map(|env| &env["observed"]).cloned().unwrap_or_default();
+    let wrong = &mut outcome.disagreements;
+    let mut same = |what: &str, asked: &Value, observed: Value| {
+        if *asked != observed {
+            wrong.push(format!("--run-python: {what} is {asked} there and {observed} here"));
+        }
+    };
+    if observed.tensorflow.error.is_none() {
+        same("the number of GPUs", &seen["tensorflow"]["value"]["gpus"], observed.tensorflow.gpus.into());
+    }
+    if observed.keras.error.is_none() {
+        same("Keras's backend", &seen["keras"]["value"]["backend"], observed.keras.backend.clone().into());
+    }
+    let contradicted = asked.report["findings"]
+        .as_array()
+        .is_some_and(|findings| findings.iter().any(|finding| finding["rule"] == "prediction-contradicted"));
+    same("a contradiction", &contradicted.into(), observed.tensorflow.gpus.is_some_and(|count| count > 0).into());
+    if let Some(trace) = asked.traces.first() {
+        wrong.push(format!("--run-python left {} traces, such as {}", asked.traces.len(), trace.display()));
     }
 }
 

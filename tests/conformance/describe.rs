@@ -16,6 +16,12 @@ pub(crate) struct Environment {
     /// Python's version, such as `3.11`; in a Debian root the root's own.
     #[serde(default)]
     pub(crate) python: String,
+    /// Other versions that will do where that one is not here.
+    #[serde(default)]
+    pub(crate) pythons: Vec<String>,
+    /// The program also asks the interpreter itself there, with `--run-python`.
+    #[serde(default)]
+    pub(crate) run_python: bool,
     /// The Debian release whose root it lives in; empty for the machine itself.
     #[serde(default)]
     pub(crate) root: String,
@@ -88,6 +94,9 @@ pub(crate) enum Step {
         /// Into this folder instead of the environment.
         #[serde(default)]
         target: Option<String>,
+        /// The wheels of another Python, which no installer would take for this one.
+        #[serde(default)]
+        for_python: Option<String>,
     },
     /// The same by pip.
     Pip {

@@ -25,6 +25,19 @@ def mapped():
     return [f for f in files if os.path.basename(f).startswith(("libcu", "libnv", "libnccl"))]
 
 
+def origin(name):
+    """What `import name` would take, without importing it."""
+    import importlib.util
+
+    try:
+        spec = importlib.util.find_spec(name)
+    except BaseException as e:
+        return error(e)
+    if spec is None:
+        return None
+    return spec.origin if spec.has_location else next(iter(spec.submodule_search_locations or []), None)
+
+
 def list_tensorflow():
     import tensorflow as tf
 
@@ -34,7 +47,18 @@ def list_tensorflow():
     return tf
 
 
+def device_node():
+    """JAX asks for a device node before it asks the driver: the stand-in has none, so another file has to do."""
+    try:
+        from jax._src import hardware_utils
+
+        hardware_utils._NVIDIA_GPU_DEVICES = ["/dev/null"]
+    except Exception:
+        pass
+
+
 try:
+    seen["origins"] = {name: origin(name) for name in ("keras", "tensorflow", "tf_keras")}
     if question == "tensorflow":
         try:
             tf = list_tensorflow()
@@ -46,6 +70,8 @@ try:
             seen["error"] = error(e)
     else:
         try:
+            if os.environ.get("KERAS_BACKEND") == "jax":
+                device_node()
             import keras
 
             seen["file"] = getattr(keras, "__file__", None)
@@ -68,13 +94,8 @@ try:
                     import jax
 
                     seen["jax_devices"] = [d.platform for d in jax.devices()]
-                    # Without a plugin the name is unknown; with one it is the stand-in that is not enough for it.
-                    try:
-                        jax.devices("cuda")
-                    except RuntimeError as e:
-                        if "Unknown backend" not in str(e) and "not in the list of known backends" not in str(e):
-                            seen["jax_error"] = error(e)
                 except BaseException as e:
+                    # With a plugin for CUDA it is the stand-in that is not enough for it; without one there is no error.
                     seen["jax_error"] = error(e)
             elif backend == "torch":
                 import torch

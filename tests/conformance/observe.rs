@@ -16,11 +16,11 @@ use super::describe::Environment;
 pub(crate) struct Observed {
     /// The description it was observed for, with what was installed.
     pub(crate) digest: String,
-    /// The process that imported TensorFlow.
+    /// The process that imported TensorFlow; that of Keras where Keras ran on TensorFlow.
     pub(crate) tensorflow: Seen,
     /// The process that imported Keras.
     pub(crate) keras: Seen,
-    /// How the loader's searches ended, by name, in TensorFlow's process; without a file where they ended with nothing.
+    /// How the loader's searches ended, by name, in the process that imported TensorFlow; without a file where they ended with nothing.
     pub(crate) searches: BTreeMap<String, Option<String>>,
 }
 
@@ -29,6 +29,8 @@ pub(crate) struct Observed {
 #[serde(default)]
 pub(crate) struct Seen {
     pub(crate) sys_path: Vec<String>,
+    /// What `import` of that name would take, whether or not the import then ends well.
+    pub(crate) origins: BTreeMap<String, Option<String>>,
     pub(crate) version: String,
     pub(crate) tensorflow_file: Option<String>,
     pub(crate) tensorflow_version: Option<String>,
@@ -72,13 +74,10 @@ pub(crate) fn observe(
         return Ok(observed);
     }
     std::fs::write(built.outside(&built.home).join("observe.py"), include_str!("observe.py")).unwrap();
-    let (tensorflow, keras) = std::thread::scope(|scope| {
-        let tensorflow = scope.spawn(|| ask(environment, built, "tensorflow"));
-        let keras = scope.spawn(|| ask(environment, built, "keras"));
-        (tensorflow.join().unwrap(), keras.join().unwrap())
-    });
-    let (tensorflow, searches) = tensorflow?;
-    let (keras, _) = keras?;
+    let (keras, searches) = ask(environment, built, "keras")?;
+    // A process in which Keras came up on TensorFlow and listed devices has shown what TensorFlow does, too.
+    let both = keras.error.is_none() && keras.backend.as_deref() == Some("tensorflow") && keras.gpus.is_some();
+    let (tensorflow, searches) = if both { (keras.clone(), searches) } else { ask(environment, built, "tensorflow")? };
     let observed = Observed { digest, tensorflow, keras, searches };
     std::fs::write(kept, serde_json::to_string_pretty(&observed).unwrap()).unwrap();
     Ok(observed)
@@ -118,16 +117,16 @@ fn ask(environment: &Environment, built: &Built, question: &str) -> Result<(Seen
     let script = format!("exec(open({:?}).read())", built.home.join("observe.py"));
     // `env` is the program, so that the loader's debugging starts with the interpreter.
     let mut command = inside(environment, built, Path::new("env"), true);
-    if question == "tensorflow" {
-        command.args(["LD_DEBUG=libs", &format!("LD_DEBUG_OUTPUT={}", debug.display())]);
-    }
+    command.args(["LD_DEBUG=libs", &format!("LD_DEBUG_OUTPUT={}", debug.display())]);
     command.arg(built.env.join("bin/python")).args(["-c", &script, question]).arg(&out);
-    let ended = run(&mut command, Duration::from_secs(240));
+    let ended = run(&mut command, Duration::from_secs(900));
     let seen =
         std::fs::read_to_string(built.outside(&out)).ok().and_then(|text| serde_json::from_str::<Seen>(&text).ok());
     // A process that dies has seen that it cannot be used.
     let seen = match (seen, ended) {
         (Some(seen), _) => seen,
+        // By its status `timeout` tells that the time was over: that says something of this machine alone.
+        (None, Err(why)) if why.contains("exit status: 124") || why.contains("exit status: 137") => return Err(why),
         (None, Err(why)) => Seen { error: Some(format!("the process ended: {why}")), ..Seen::default() },
         (None, Ok(_)) => return Err(format!("{question}: the observation left no answer")),
     };

@@ -1,8 +1,9 @@
 //! Asks the program about an environment, from inside and, in a Debian root, from outside; compares nothing.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
@@ -11,7 +12,11 @@ use super::build::{Built, run};
 use super::describe::Environment;
 use super::observe::inside;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_cargo-gpu-doctor");
+/// The program that is asked: Cargo's, or the one that `CONFORMANCE_PROGRAM` names.
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os("CONFORMANCE_PROGRAM")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_cargo-gpu-doctor")), PathBuf::from)
+}
 
 /// The program's reports.
 pub(crate) struct Predicted {
@@ -34,13 +39,13 @@ fn arguments(environment: &Environment, built: &Built) -> Vec<String> {
 pub(crate) fn predict(places: &Places, environment: &Environment, built: &Built) -> Result<Predicted, String> {
     let arguments = arguments(environment, built);
     if built.root == Path::new("/") {
-        let mut command = inside(environment, built, Path::new(PROGRAM), true);
+        let mut command = inside(environment, built, &program(), true);
         return Ok(Predicted { inside: report(command.args(&arguments))?, outside: None });
     }
     // The root's glibc may be older than the one the program was built with: it brings its own.
     let folder = built.outside(Path::new("/srv/doctor"));
     std::fs::create_dir_all(&folder).unwrap();
-    std::fs::copy(PROGRAM, folder.join("doctor")).unwrap();
+    std::fs::copy(program(), folder.join("doctor")).unwrap();
     for library in needed()? {
         std::fs::copy(&library, folder.join(library.file_name().unwrap_or_default())).unwrap();
     }
@@ -52,14 +57,50 @@ pub(crate) fn predict(places: &Places, environment: &Environment, built: &Built)
     let lines: Vec<String> =
         built.variables(environment).iter().map(|(name, value)| format!("{name}={value}\n")).collect();
     std::fs::write(&env_file, lines.concat()).unwrap();
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(program());
     command.args(&arguments).arg("--root").arg(&built.root).arg("--env-file").arg(&env_file);
     Ok(Predicted { inside: from_inside, outside: Some(report(&mut command)?) })
 }
 
+/// The program's report where it asked the interpreter itself, and what that left behind.
+pub(crate) struct Asked {
+    /// The report; nothing is assumed, so the prediction is that of a machine without a GPU.
+    pub(crate) report: Value,
+    /// Files that were made, changed or removed.
+    pub(crate) traces: Vec<PathBuf>,
+}
+
+/// `check --run-python`.
+pub(crate) fn ask(environment: &Environment, built: &Built) -> Result<Asked, String> {
+    let folders = [&built.home, &built.work, &built.env].map(|folder| built.outside(folder));
+    let before = files(&folders);
+    let mut command = inside(environment, built, &program(), true);
+    command.args(["check", "--format", "json", "--run-python", "--python-timeout", "900", "--python"]);
+    let report = report(command.arg(&built.env))?;
+    let after = files(&folders);
+    let traces = before.symmetric_difference(&after).map(|(path, _, _)| path.clone()).collect();
+    Ok(Asked { report, traces })
+}
+
+/// Every file with its size and time of change.
+fn files(folders: &[PathBuf]) -> BTreeSet<(PathBuf, u64, SystemTime)> {
+    let (mut files, mut folders) = (BTreeSet::new(), folders.to_vec());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(meta) = entry.path().symlink_metadata() else { continue };
+            if meta.is_dir() {
+                folders.push(entry.path());
+            } else {
+                files.insert((entry.path(), meta.len(), meta.modified().unwrap_or(SystemTime::UNIX_EPOCH)));
+            }
+        }
+    }
+    files
+}
+
 /// The libraries that the program itself needs, and the loader.
 fn needed() -> Result<Vec<PathBuf>, String> {
-    let output = run(Command::new("ldd").arg(PROGRAM), Duration::from_secs(20))?;
+    let output = run(Command::new("ldd").arg(program()), Duration::from_secs(20))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     Ok(text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect())
 }

@@ -1,14 +1,15 @@
 //! Makes Debian roots with `debootstrap` and lays environments into them; enters them for nothing else.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use super::Places;
-use super::build::{Built, run};
+use super::build::{Built, FIRST_IMPORT, base_name, own_copy, run, take};
 use super::describe::Environment;
+use super::observe::inside;
 
-/// The mirror that this machine's apt uses.
+/// The Debian mirror that this machine's apt uses; apt may know other archives beside it.
 fn mirror() -> Result<String, String> {
     let mut texts = Vec::new();
     for folder in ["/etc/apt", "/etc/apt/sources.list.d"] {
@@ -22,52 +23,80 @@ fn mirror() -> Result<String, String> {
         .filter(|line| !line.trim_start().starts_with('#') && !line.contains("security"))
         .find_map(|line| {
             let address = line.split_whitespace().find(|word| word.starts_with("http"))?;
-            Some(address.to_owned())
+            address.trim_end_matches('/').ends_with("/debian").then(|| address.to_owned())
         })
         .ok_or_else(|| "apt's configuration names no mirror".to_owned())
 }
 
-fn debootstrap(places: &Places, release: &str) -> Result<(), String> {
+/// Makes the root of a release, with the stand-in driver in its default folders; once.
+fn debootstrap(places: &Places, release: &str) -> Result<PathBuf, String> {
     let root = places.roots.join(release);
     if root.join("srv/ready").exists() {
-        return Ok(());
+        return Ok(root);
     }
     let _ = std::fs::remove_dir_all(&root);
     let mut command = Command::new("debootstrap");
     command.args(["--variant=minbase", "--include=python3,libgomp1,libstdc++6", release]).arg(&root).arg(mirror()?);
-    run(&mut command, Duration::from_secs(900))?;
+    run(&mut command, Duration::from_secs(1800))?;
     let libraries = root.join("usr/lib/x86_64-linux-gnu");
     for (folder, name) in [(&places.cuda, "libcuda.so.1"), (&places.nvml, "libnvidia-ml.so.1")] {
         std::fs::copy(folder.join(name), libraries.join(name)).map_err(|error| error.to_string())?;
     }
     run(Command::new("chroot").arg(&root).arg("ldconfig"), Duration::from_secs(60))?;
-    std::fs::write(root.join("srv/ready"), "").map_err(|error| error.to_string())
+    std::fs::write(root.join("srv/ready"), "").map_err(|error| error.to_string())?;
+    Ok(root)
 }
 
-/// An empty environment in a Debian root, made by the root's own Python.
+/// An environment in a Debian root, made by the root's own Python: a copy of its base.
 pub(crate) fn make(places: &Places, environment: &Environment) -> Result<Built, String> {
-    debootstrap(places, &environment.root)?;
-    let root = places.roots.join(&environment.root);
-    let base = Path::new("/srv").join(&environment.name);
-    let env = base.join("env");
-    let mut venv = Command::new("chroot");
-    venv.arg(&root).args(["/usr/bin/python3", "-m", "venv", "--without-pip"]).arg(&env);
-    run(&mut venv, Duration::from_secs(120))?;
-    let lib = root.join(env.strip_prefix("/").unwrap_or(&env)).join("lib");
-    let python = std::fs::read_dir(&lib)
-        .map_err(|error| format!("{}: {error}", lib.display()))?
-        .flatten()
-        .find_map(|entry| entry.file_name().to_string_lossy().strip_prefix("python").map(str::to_owned))
-        .ok_or("the environment has no lib/pythonX.Y")?;
-    let site = env.join(format!("lib/python{python}/site-packages"));
-    Ok(Built {
-        root,
-        site,
-        home: base.join("home"),
-        work: base.join("work"),
-        env,
-        python,
-        standin: Vec::new(),
-        installed: Vec::new(),
-    })
+    let root = debootstrap(places, &environment.root)?;
+    let answer = run(
+        Command::new("chroot")
+            .arg(&root)
+            .args(["/usr/bin/python3", "-c"])
+            .arg("import sys; print('%d.%d' % sys.version_info[:2])"),
+        Duration::from_secs(60),
+    )?;
+    let python = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
+    let blank = |folder: &Path| {
+        let env = folder.join("env");
+        Built {
+            root: root.clone(),
+            site: env.join(format!("lib/python{python}/site-packages")),
+            env,
+            home: folder.join("home"),
+            work: folder.join("work"),
+            python: python.clone(),
+            standin: Vec::new(),
+            installed: Vec::new(),
+        }
+    };
+    let first = environment.steps.first();
+    let base = blank(&Path::new("/srv/bases").join(base_name(environment)));
+    let ready = base.outside(&base.home).join("ready");
+    if !ready.exists() {
+        let mut venv = Command::new("chroot");
+        venv.arg(&root).args(["/usr/bin/python3", "-m", "venv", "--clear", "--without-pip"]).arg(&base.env);
+        run(&mut venv, Duration::from_secs(300))?;
+        for folder in [&base.home, &base.work] {
+            std::fs::create_dir_all(base.outside(folder)).map_err(|error| error.to_string())?;
+        }
+        if let Some(first) = first {
+            take(&base, first)?;
+        }
+        if own_copy(environment) {
+            let mut python = inside(environment, &base, &base.env.join("bin/python"), true);
+            let _ = run(python.args(["-c", FIRST_IMPORT]), Duration::from_secs(900));
+        }
+        std::fs::write(ready, "").map_err(|error| error.to_string())?;
+    }
+    let mut built = blank(&Path::new("/srv").join(&environment.name));
+    if !own_copy(environment) {
+        (built.env, built.site) = (base.env, base.site);
+        return Ok(built);
+    }
+    let (from, to) = (base.outside(&base.env), built.outside(&built.env));
+    std::fs::create_dir_all(to.parent().unwrap_or(&to)).map_err(|error| error.to_string())?;
+    run(Command::new("cp").arg("-al").arg(from).arg(to), Duration::from_secs(600))?;
+    Ok(built)
 }

@@ -27,6 +27,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#if defined(__GLIBC__) && defined(__x86_64__)
+/* The old versions of these, so that it loads where glibc is older than here. */
+__asm__(".symver dlopen,dlopen@GLIBC_2.2.5");
+__asm__(".symver dlsym,dlsym@GLIBC_2.2.5");
+__asm__(".symver dlclose,dlclose@GLIBC_2.2.5");
+__asm__(".symver dladdr,dladdr@GLIBC_2.2.5");
+#endif
+
 #define API __attribute__((visibility("default")))
 typedef int CUresult;
 enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NO_DEVICE = 100, INVALID_DEVICE = 101, NOT_FOUND = 500, NOT_SUPPORTED = 801 };
