@@ -28,23 +28,29 @@ fn mirror() -> Result<String, String> {
         .ok_or_else(|| "apt's configuration names no mirror".to_owned())
 }
 
-/// Makes the root of a release, with the stand-in driver in its default folders; once.
+/// Makes the root of a release, once, and lays the stand-in driver into its default folders.
 fn debootstrap(places: &Places, release: &str) -> Result<PathBuf, String> {
     let root = places.roots.join(release);
     if root.join("srv/ready").exists() {
+        stand_in(places, &root)?;
         return Ok(root);
     }
     let _ = std::fs::remove_dir_all(&root);
     let mut command = Command::new("debootstrap");
     command.args(["--variant=minbase", "--include=python3,libgomp1,libstdc++6", release]).arg(&root).arg(mirror()?);
     run(&mut command, Duration::from_secs(1800))?;
+    stand_in(places, &root)?;
+    std::fs::write(root.join("srv/ready"), "").map_err(|error| error.to_string())?;
+    Ok(root)
+}
+
+/// The stand-in driver of this run, into the root's default folders and its loader's cache.
+fn stand_in(places: &Places, root: &Path) -> Result<(), String> {
     let libraries = root.join("usr/lib/x86_64-linux-gnu");
     for (folder, name) in [(&places.cuda, "libcuda.so.1"), (&places.nvml, "libnvidia-ml.so.1")] {
         std::fs::copy(folder.join(name), libraries.join(name)).map_err(|error| error.to_string())?;
     }
-    run(Command::new("chroot").arg(&root).arg("ldconfig"), Duration::from_secs(60))?;
-    std::fs::write(root.join("srv/ready"), "").map_err(|error| error.to_string())?;
-    Ok(root)
+    run(Command::new("chroot").arg(root).arg("ldconfig"), Duration::from_secs(60)).map(|_| ())
 }
 
 /// An environment in a Debian root, made by the root's own Python: a copy of its base.
