@@ -60,6 +60,9 @@ impl Built {
             ("HOME", self.home.to_string_lossy().into_owned()),
             ("PWD", self.work.to_string_lossy().into_owned()),
             ("LANG", "C.UTF-8".to_owned()),
+            // The stand-in is the GPU that is assumed, and reports the CUDA that such a driver does.
+            ("STANDIN_CC", environment.gpu.clone()),
+            ("STANDIN_CUDA", "13000".to_owned()),
             ("VIRTUAL_ENV", self.env.to_string_lossy().into_owned()),
         ]
         .into_iter()
@@ -109,7 +112,7 @@ pub(crate) fn stand_ins(places: &Places) {
         let mut compiler = Command::new("cc");
         compiler.args(["-O1", "-shared", "-fPIC", "-Wall", "-Wextra"]).arg(format!("-Wl,-soname,{soname}"));
         compiler.arg("-o").arg(folder.join(soname)).arg(sources.join(source)).arg("-ldl");
-        run(&mut compiler, Duration::from_secs(60)).unwrap();
+        run(&mut compiler, Duration::from_mins(1)).unwrap();
     }
 }
 
@@ -206,7 +209,7 @@ fn here(places: &Places, environment: &Environment) -> Result<Built, String> {
     let mut built = blank(places, environment, &folder);
     if own_copy(environment) {
         // Hard links: thousands of files in a moment, and with them the bytecode that is there already.
-        run(Command::new("cp").arg("-al").arg(base.join("env")).arg(&env), Duration::from_secs(600))?;
+        run(Command::new("cp").arg("-al").arg(base.join("env")).arg(&env), Duration::from_mins(10))?;
     } else {
         let base = blank(places, environment, &base);
         (built.env, built.site) = (base.env, base.site);
@@ -253,7 +256,7 @@ fn base(places: &Places, environment: &Environment) -> Result<PathBuf, String> {
     if environment.kind == Kind::SystemSitePackages {
         venv.arg("--system-site-packages");
     }
-    run(venv.arg(&built.env), Duration::from_secs(60))?;
+    run(venv.arg(&built.env), Duration::from_mins(1))?;
     if !built.site.is_dir() {
         return Err(format!("{} is not there", built.site.display()));
     }
@@ -264,7 +267,7 @@ fn base(places: &Places, environment: &Environment) -> Result<PathBuf, String> {
         let mut python = Command::new(built.env.join("bin/python"));
         python.args(["-c", FIRST_IMPORT]).env("HOME", &built.home);
         // Whether that works is for the observation to say.
-        let _ = run(python.env("CUDA_VISIBLE_DEVICES", "-1"), Duration::from_secs(900));
+        let _ = run(python.env("CUDA_VISIBLE_DEVICES", "-1"), Duration::from_mins(15));
     }
     std::fs::write(folder.join("ready"), "").unwrap();
     Ok(folder)
@@ -305,7 +308,7 @@ fn uv(built: &Built, verb: &str, target: Option<&str>) -> Command {
 }
 
 pub(crate) fn take(built: &Built, step: &Step) -> Result<(), String> {
-    let long = Duration::from_secs(900);
+    let long = Duration::from_mins(15);
     let at = |text: &str| built.outside(Path::new(&built.fill(text)));
     let io = |what: &str, result: std::io::Result<()>| result.map_err(|error| format!("{what}: {error}"));
     let parent = |path: &Path| path.parent().map_or(Ok(()), std::fs::create_dir_all);
@@ -370,7 +373,7 @@ pub(crate) fn take(built: &Built, step: &Step) -> Result<(), String> {
             let soname = path.file_name().unwrap_or_default().to_string_lossy();
             let mut compiler = Command::new("cc");
             compiler.args(["-shared", "-fPIC", "-x", "c", "/dev/null"]).arg(format!("-Wl,-soname,{soname}"));
-            run(compiler.arg("-o").arg(&path), Duration::from_secs(60))?;
+            run(compiler.arg("-o").arg(&path), Duration::from_mins(1))?;
         }
         Step::Folder { folder } => io(folder, std::fs::create_dir_all(at(folder)))?,
     }

@@ -197,7 +197,6 @@ pub(crate) fn compare(environment: &Environment, built: &Built, observed: &Obser
 fn tensorflow(outcome: &mut Outcome, wrong: &mut Vec<String>, verdict: &Value, seen: &Seen) {
     let observed = match (&seen.error, seen.gpus) {
         (None, Some(count)) if count > 0 => "yes",
-        (None, Some(_)) => "no",
         (Some(_), _) if verdict.is_null() => "-",
         _ => "no",
     };
@@ -227,8 +226,11 @@ fn keras(environment: &Environment, outcome: &mut Outcome, wrong: &mut Vec<Strin
         (None, Some("tensorflow")) if seen.gpus.is_some_and(|count| count > 0) => "yes",
         (None, Some("torch")) if seen.torch_cuda == Some(true) => "yes",
         // JAX's plugin asks more of a driver than the stand-in has; its error is that of the driver, or there is none.
-        (None, Some("jax")) if seen.jax_error.is_some() => "yes",
-        (None, Some("jax")) if seen.jax_devices.iter().flatten().any(|platform| platform != "cpu") => "yes",
+        (None, Some("jax"))
+            if seen.jax_error.is_some() || seen.jax_devices.iter().flatten().any(|platform| platform != "cpu") =>
+        {
+            "yes"
+        }
         (None, _) => "no",
     };
     let predicted = if verdict.is_null() { "-".to_owned() } else { text(&verdict["uses_gpu"]) };
@@ -331,12 +333,33 @@ fn libraries(outcome: &mut Outcome, wrong: &mut Vec<String>, facts: &Value, obse
             resolved.insert(name, &resolution["file"]);
         }
     }
+    let mut brought: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for file in resolved.values() {
+        for library in file["value"]["brings"].as_array().into_iter().flatten() {
+            if let (Some(name), Some(path)) = (library["name"].as_str(), library["path"].as_str()) {
+                brought.entry(name).or_default().push(path);
+            }
+        }
+    }
     for (name, found) in &observed.searches {
         // The driver is the stand-in here and assumed there.
         if name.starts_with("libcuda.so") || name.starts_with("libnvidia-ml.so") {
             continue;
         }
-        let Some(file) = resolved.get(name.as_str()) else { continue };
+        let Some(file) = resolved.get(name.as_str()) else {
+            // What comes along with the libraries that TensorFlow names; whichever is first to need it decides.
+            let foretold = brought.get(name.as_str()).into_iter().flatten();
+            if let Some(found) = found
+                && brought.contains_key(name.as_str())
+            {
+                outcome.libraries += 1;
+                if !foretold.clone().any(|path| same(built, path, found)) {
+                    let foretold: Vec<&str> = foretold.copied().collect();
+                    wrong.push(format!("{name}, brought along: {} predicted, {found} observed", foretold.join(" or ")));
+                }
+            }
+            continue;
+        };
         outcome.libraries += 1;
         let real = file["value"]["path"].as_str();
         let empty = |what: &str| file["value"][what].as_array().is_none_or(Vec::is_empty);

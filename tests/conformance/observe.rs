@@ -114,12 +114,12 @@ fn ask(environment: &Environment, built: &Built, question: &str) -> Result<(Seen
     let out = built.home.join(format!("{question}.json"));
     let debug = built.home.join(format!("{question}.ld"));
     let _ = std::fs::remove_file(built.outside(&out));
-    let script = format!("exec(open({:?}).read())", built.home.join("observe.py"));
+    let script = format!("exec(open('{}').read())", built.home.join("observe.py").display());
     // `env` is the program, so that the loader's debugging starts with the interpreter.
     let mut command = inside(environment, built, Path::new("env"), true);
     command.args(["LD_DEBUG=libs", &format!("LD_DEBUG_OUTPUT={}", debug.display())]);
     command.arg(built.env.join("bin/python")).args(["-c", &script, question]).arg(&out);
-    let ended = run(&mut command, Duration::from_secs(900));
+    let ended = run(&mut command, Duration::from_mins(15));
     let seen =
         std::fs::read_to_string(built.outside(&out)).ok().and_then(|text| serde_json::from_str::<Seen>(&text).ok());
     // A process that dies has seen that it cannot be used.

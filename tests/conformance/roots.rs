@@ -38,7 +38,7 @@ fn debootstrap(places: &Places, release: &str) -> Result<PathBuf, String> {
     let _ = std::fs::remove_dir_all(&root);
     let mut command = Command::new("debootstrap");
     command.args(["--variant=minbase", "--include=python3,libgomp1,libstdc++6", release]).arg(&root).arg(mirror()?);
-    run(&mut command, Duration::from_secs(1800))?;
+    run(&mut command, Duration::from_mins(30))?;
     stand_in(places, &root)?;
     std::fs::write(root.join("srv/ready"), "").map_err(|error| error.to_string())?;
     Ok(root)
@@ -50,7 +50,7 @@ fn stand_in(places: &Places, root: &Path) -> Result<(), String> {
     for (folder, name) in [(&places.cuda, "libcuda.so.1"), (&places.nvml, "libnvidia-ml.so.1")] {
         std::fs::copy(folder.join(name), libraries.join(name)).map_err(|error| error.to_string())?;
     }
-    run(Command::new("chroot").arg(root).arg("ldconfig"), Duration::from_secs(60)).map(|_| ())
+    run(Command::new("chroot").arg(root).arg("ldconfig"), Duration::from_mins(1)).map(|_| ())
 }
 
 /// An environment in a Debian root, made by the root's own Python: a copy of its base.
@@ -61,7 +61,7 @@ pub(crate) fn make(places: &Places, environment: &Environment) -> Result<Built, 
             .arg(&root)
             .args(["/usr/bin/python3", "-c"])
             .arg("import sys; print('%d.%d' % sys.version_info[:2])"),
-        Duration::from_secs(60),
+        Duration::from_mins(1),
     )?;
     let python = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
     let blank = |folder: &Path| {
@@ -83,7 +83,7 @@ pub(crate) fn make(places: &Places, environment: &Environment) -> Result<Built, 
     if !ready.exists() {
         let mut venv = Command::new("chroot");
         venv.arg(&root).args(["/usr/bin/python3", "-m", "venv", "--clear", "--without-pip"]).arg(&base.env);
-        run(&mut venv, Duration::from_secs(300))?;
+        run(&mut venv, Duration::from_mins(5))?;
         for folder in [&base.home, &base.work] {
             std::fs::create_dir_all(base.outside(folder)).map_err(|error| error.to_string())?;
         }
@@ -92,7 +92,7 @@ pub(crate) fn make(places: &Places, environment: &Environment) -> Result<Built, 
         }
         if own_copy(environment) {
             let mut python = inside(environment, &base, &base.env.join("bin/python"), true);
-            let _ = run(python.args(["-c", FIRST_IMPORT]), Duration::from_secs(900));
+            let _ = run(python.args(["-c", FIRST_IMPORT]), Duration::from_mins(15));
         }
         std::fs::write(ready, "").map_err(|error| error.to_string())?;
     }
@@ -103,6 +103,6 @@ pub(crate) fn make(places: &Places, environment: &Environment) -> Result<Built, 
     }
     let (from, to) = (base.outside(&base.env), built.outside(&built.env));
     std::fs::create_dir_all(to.parent().unwrap_or(&to)).map_err(|error| error.to_string())?;
-    run(Command::new("cp").arg("-al").arg(from).arg(to), Duration::from_secs(600))?;
+    run(Command::new("cp").arg("-al").arg(from).arg(to), Duration::from_mins(10))?;
     Ok(built)
 }
