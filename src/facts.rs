@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::version::Dotted;
 
 pub mod cuda;
+pub mod declared;
 pub mod driver;
 pub mod loader;
 pub mod machine;
@@ -19,6 +20,7 @@ pub mod python;
 pub mod redact;
 
 pub use cuda::*;
+pub use declared::*;
 pub use driver::*;
 pub use loader::*;
 pub use machine::*;
@@ -64,6 +66,9 @@ pub struct Facts {
     /// What driver, NVML and the test kernel told; `None` where they were not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed: Option<Observed>,
+    /// What the files of the repository declare, where there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Declared>,
     /// What was pretended with `--assume` or a variable that does the same.
     pub assumed: Vec<Assumption>,
     /// What could not be read at all, beyond single readings.
@@ -82,6 +87,9 @@ pub struct Evidence {
     /// The line, counted from 1, where the place is a text file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u32>,
+    /// The column of that line, counted from 1 in characters, where one thing of the line is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
     /// What stands there, shortened to a line.
     pub says: String,
 }
@@ -118,7 +126,7 @@ impl Evidence {
         if says.chars().count() > Self::LONGEST {
             text.push('…');
         }
-        Self { source, at: at.into(), line: None, says: text }
+        Self { source, at: at.into(), line: None, column: None, says: text }
     }
 
     /// Evidence from a file.
@@ -145,6 +153,13 @@ impl Evidence {
     #[must_use]
     pub fn line(mut self, line: u32) -> Self {
         self.line = Some(line);
+        self
+    }
+
+    /// The same evidence with a column, counted from 1 in characters.
+    #[must_use]
+    pub fn column(mut self, column: u32) -> Self {
+        self.column = Some(column);
         self
     }
 }

@@ -25,6 +25,8 @@ pub enum Subject {
     Env(usize),
     /// The Cargo project.
     Project,
+    /// What the files of the repository declare.
+    Declared,
 }
 
 /// Which verdict a finding or an unknown thing breaks.

@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod options;
 pub mod policy;
 pub mod probe;
+mod ranges;
 pub mod report;
 pub mod rules;
 pub mod run;

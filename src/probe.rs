@@ -13,6 +13,7 @@ use crate::version::Dotted;
 #[cfg(feature = "cuda")]
 pub mod child;
 pub mod cudnn;
+pub mod declared;
 pub mod driver;
 pub mod elf;
 pub mod ld_cache;
@@ -69,11 +70,12 @@ pub fn probe_timed(host: &Host, options: &Options) -> (Facts, Times) {
             let machine = times.part("probe.machine", || machine::probe(host));
             let loader = times.part("probe.loader", || search.facts());
             let project = times.part("probe.project", || project::probe(host, options, project::CUDA_CRATES));
-            (machine, loader, project, times)
+            let declared = times.part("probe.declared", || declared::probe(host, options));
+            (machine, loader, project, declared, times)
         });
 
         let part;
-        (facts.machine, facts.loader, facts.project, part) = rest.finish(troubles);
+        (facts.machine, facts.loader, facts.project, facts.declared, part) = rest.finish(troubles);
         times.add(part);
         let (found, cudnn, part) = toolkits.finish(troubles);
         (facts.toolkits, facts.selectors, facts.compilers) = (found.toolkits, found.selectors, found.compilers);
@@ -283,7 +285,7 @@ mod tests {
     fn every_part_has_its_time() {
         let tree = Tree::new();
         let (facts, times) = probe_timed(&tree.host(&[]), &Options::default());
-        let parts = ["cudnn", "driver", "loader", "machine", "pci", "project", "python", "toolkit"];
+        let parts = ["cudnn", "declared", "driver", "loader", "machine", "pci", "project", "python", "toolkit"];
         assert!(times.0.keys().copied().eq(parts.map(|part| format!("probe.{part}"))), "{times:?}");
         assert_eq!(facts, probe(&tree.host(&[]), &Options::default()));
     }

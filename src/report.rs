@@ -164,7 +164,7 @@ pub struct Reported<'a> {
     pub level: Level,
     /// What is so, one line.
     pub title: &'a str,
-    /// An environment's folder, the Cargo manifest, or `machine`.
+    /// An environment's folder, the Cargo manifest, the repository's folder, or `machine`.
     pub subject: &'a str,
     /// What shows it.
     pub evidence: &'a [Evidence],
@@ -260,12 +260,13 @@ impl<'a> Report<'a> {
     }
 }
 
-/// A subject as text: an environment's folder, the Cargo manifest, or `machine`.
+/// A subject as text: an environment's folder, the Cargo manifest, the repository's folder, or `machine`.
 pub fn subject<'a>(facts: &'a Facts, subject: &Subject) -> &'a str {
     match subject {
         Subject::Machine => None,
         Subject::Env(index) => facts.pythons.get(*index).map(|env| env.path.as_str()),
         Subject::Project => facts.project.as_ref().map(|project| project.manifest.as_str()),
+        Subject::Declared => facts.declared.as_ref().map(|declared| declared.root.as_str()),
     }
     .unwrap_or("machine")
 }

@@ -26,6 +26,7 @@ mod cudnn_older_than_built;
 mod cudnn_parts_mixed;
 mod cudnn_without_code_for_gpu;
 mod database_old;
+mod declared_versions_conflict;
 mod device_node_inaccessible;
 mod driver_below_cuda_floor;
 mod driver_branch_ended;
@@ -243,6 +244,7 @@ static RULES: &[&Rule] = &[
     &legacy_keras_missing::RULE,
     &legacy_keras_mismatch::RULE,
     &requirement_unmet::RULE,
+    &declared_versions_conflict::RULE,
     &kernel_compile_failed::RULE,
     &kernel_load_failed::RULE,
     &kernel_launch_failed::RULE,

@@ -23,7 +23,7 @@ mod observed;
 mod paths;
 mod pyjson;
 mod record;
-mod requirement;
+pub(crate) mod requirement;
 mod tensorflow;
 
 #[cfg(feature = "cli")]

@@ -391,7 +391,10 @@ fn answer(answer: Answer) -> String {
 /// One piece of evidence as a line.
 fn said(evidence: &Evidence, at: &str) -> String {
     let place = match evidence.line {
-        Some(line) => format!("{at}:{line}"),
+        Some(line) => match evidence.column {
+            Some(column) => format!("{at}:{line}:{column}"),
+            None => format!("{at}:{line}"),
+        },
         None => at.to_owned(),
     };
     let says = clean(&evidence.says);

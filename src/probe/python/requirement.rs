@@ -14,19 +14,23 @@ const DEPTH: u32 = 24;
 pub(crate) struct Parsed {
     /// The normalised name.
     pub(crate) name: String,
+    /// The extras that are asked for, normalised.
+    pub(crate) extras: Vec<String>,
     /// The version specifier without spaces and parentheses; empty for any and for addresses.
     pub(crate) specifier: String,
+    /// Whether an address stands in the place of the specifier.
+    pub(crate) address: bool,
     /// The marker; `Err` where it was not understood.
     marker: Option<Result<Marker, ()>>,
 }
 
 /// What markers are evaluated against; what is not known is `None`.
 #[derive(Clone, Debug, Default)]
-pub(super) struct MarkerEnv {
-    pub(super) python_version: Option<String>,
-    pub(super) python_full_version: Option<String>,
-    pub(super) platform_machine: Option<String>,
-    pub(super) pypy: bool,
+pub(crate) struct MarkerEnv {
+    pub(crate) python_version: Option<String>,
+    pub(crate) python_full_version: Option<String>,
+    pub(crate) platform_machine: Option<String>,
+    pub(crate) pypy: bool,
 }
 
 impl MarkerEnv {
@@ -133,10 +137,13 @@ pub(crate) fn parse(line: &str) -> Option<Parsed> {
         return None;
     }
     let mut rest = rest.trim_start();
+    let mut extras = Vec::new();
     if let Some(inner) = rest.strip_prefix('[') {
-        let (_, after) = inner.split_once(']')?;
+        let (named, after) = inner.split_once(']')?;
+        extras = named.split(',').map(normalise).filter(|extra| !extra.is_empty()).collect();
         rest = after.trim_start();
     }
+    let address = rest.starts_with('@');
     let (specifier, marker) = if let Some(address) = rest.strip_prefix('@') {
         // An address may hold `;`: the marker is set apart by a space.
         let address = address.trim_start();
@@ -162,7 +169,7 @@ pub(crate) fn parse(line: &str) -> Option<Parsed> {
         (text, marker)
     };
     let marker = marker.filter(|text| !text.trim().is_empty()).map(|text| parse_marker(text).ok_or(()));
-    Some(Parsed { name: normalise(name), specifier, marker })
+    Some(Parsed { name: normalise(name), extras, specifier, address, marker })
 }
 
 impl Parsed {
@@ -175,7 +182,7 @@ impl Parsed {
     }
 
     /// Whether the marker holds, `extra` being asked for; `None` where that cannot be told.
-    pub(super) fn applies(&self, env: &MarkerEnv, extra: &str) -> Option<bool> {
+    pub(crate) fn applies(&self, env: &MarkerEnv, extra: &str) -> Option<bool> {
         match &self.marker {
             None => Some(true),
             Some(Ok(marker)) => marker.holds(env, extra),

@@ -1,0 +1,648 @@
+//! What the repository declares: finds its requirements files, manifests, lock files, environments, Dockerfiles and
+//! compose files and reads them, within limits.
+//!
+//! YAML is read with the feature `cli` only.
+//! Nothing is resolved, built or downloaded, and nothing outside of the repository is looked at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::facts::{Declared, DeclaredBy, DeclaredPackage, DeclaredSet, Evidence, Trouble};
+use crate::host::{Host, HostError, Kind};
+use crate::options::Options;
+
+#[cfg(feature = "cli")]
+mod compose;
+#[cfg(feature = "cli")]
+mod conda;
+mod dockerfile;
+mod locks;
+mod place;
+mod pyproject;
+mod requirements;
+mod shell;
+#[cfg(feature = "cli")]
+mod yaml;
+
+use requirements::{Include, Read};
+
+/// Folders are searched this deep below the repository's own.
+const DEPTH: u32 = 4;
+/// No more folders than this are listed.
+const MOST_FOLDERS: usize = 2_000;
+/// No more files than this are read.
+const MOST_FILES: usize = 200;
+/// A larger file is not read.
+const LARGEST: u64 = 4 << 20;
+/// No more packages than this are taken from requirements files, those of included files counted each time.
+const MOST_PACKAGES: usize = 50_000;
+/// Requirements files that one of them includes, in all.
+const MOST_INCLUDES: usize = 64;
+
+/// Folders in which nothing of the repository's own is declared, or that only tests look at.
+const PASSED_OVER: &[&str] = &[
+    "__pycache__",
+    "build",
+    "dist",
+    "env",
+    "fixtures",
+    "node_modules",
+    "site-packages",
+    "target",
+    "test",
+    "test-data",
+    "test_data",
+    "testdata",
+    "tests",
+    "third-party",
+    "third_party",
+    "vendor",
+    "venv",
+];
+
+/// Reads what the repository around the working folder (or the manifest that was named) declares.
+pub fn probe(host: &Host, options: &Options) -> Option<Declared> {
+    let start = match &options.manifest {
+        Some(manifest) => {
+            let path = host.absolute(manifest);
+            if host.is_dir(&path) { path } else { path.parent().unwrap_or(Path::new("/")).to_path_buf() }
+        }
+        None => host.cwd().to_path_buf(),
+    };
+    let (root, depth) = root(host, &start);
+    let mut reader = Reader {
+        host,
+        root: root.clone(),
+        out: Declared::default(),
+        files: BTreeSet::new(),
+        packages: 0,
+        arguments: BTreeMap::new(),
+        overridden: Vec::new(),
+        wishes: Vec::new(),
+    };
+    let found = reader.find(depth);
+    for (path, kind) in found {
+        reader.read(&path, kind);
+    }
+    reader.leave_out_arguments();
+    reader.grant();
+    let mut out = reader.out;
+    out.files = reader.files.into_iter().collect();
+    out.root = text(&root);
+    (!out.files.is_empty()).then_some(out)
+}
+
+/// The folder of the repository, and how deep it is searched.
+///
+/// A working folder that belongs to none may hold anything (a home folder, `/`): only its own files count.
+fn root(host: &Host, start: &Path) -> (PathBuf, u32) {
+    let home = host.home().map(Path::new);
+    let own = |folder: &&Path| folder.parent().is_some() && Some(*folder) != home;
+    let git = start.ancestors().filter(own).find(|folder| host.exists(folder.join(".git")));
+    let manifest = || start.ancestors().filter(own).find(|folder| host.is_file(folder.join("Cargo.toml")));
+    let python = || Some(start).filter(own).filter(|folder| host.is_file(folder.join("pyproject.toml")));
+    match git.or_else(manifest).or_else(python) {
+        Some(folder) => (folder.to_path_buf(), DEPTH),
+        None => (start.to_path_buf(), 0),
+    }
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// A kind of file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum File {
+    Requirements,
+    Pyproject,
+    Dockerfile,
+    /// uv.lock, poetry.lock.
+    Lock,
+    Pipfile,
+    #[cfg(feature = "cli")]
+    Conda,
+    #[cfg(feature = "cli")]
+    Compose,
+}
+
+/// What kind of file a name promises.
+fn kind(name: &str, folder: &str) -> Option<File> {
+    let lower = name.to_ascii_lowercase();
+    let stem = lower.strip_suffix(".txt").or_else(|| lower.strip_suffix(".in"));
+    match lower.as_str() {
+        "pyproject.toml" => return Some(File::Pyproject),
+        "uv.lock" | "poetry.lock" => return Some(File::Lock),
+        "pipfile.lock" => return Some(File::Pipfile),
+        _ => {}
+    }
+    #[cfg(feature = "cli")]
+    if let Some(stem) = lower.strip_suffix(".yml").or_else(|| lower.strip_suffix(".yaml")) {
+        let named = |word: &str| {
+            stem.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-', '_']))
+        };
+        return if named("environment") || named("conda") {
+            Some(File::Conda)
+        } else if named("compose") || named("docker-compose") {
+            Some(File::Compose)
+        } else {
+            None
+        };
+    }
+    let words = ["dockerfile", "containerfile"];
+    if words.iter().any(|word| {
+        lower.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-', '_']))
+            || lower.strip_suffix(word).is_some_and(|rest| rest.ends_with('.'))
+    }) {
+        let other =
+            [".dockerignore", ".j2", ".jinja", ".jinja2", ".tmpl", ".template", ".tpl", ".md", ".in", ".mustache"];
+        return (!other.iter().any(|end| lower.ends_with(end))).then_some(File::Dockerfile);
+    }
+    let stem = stem?;
+    (stem.contains("requirements") || folder.eq_ignore_ascii_case("requirements")).then_some(File::Requirements)
+}
+
+struct Reader<'h> {
+    host: &'h Host,
+    root: PathBuf,
+    out: Declared,
+    files: BTreeSet<String>,
+    packages: usize,
+    /// What builds may set, by Dockerfile.
+    arguments: BTreeMap<String, BTreeSet<String>>,
+    /// The Dockerfiles for which a compose file sets arguments, and their names.
+    overridden: Vec<(String, BTreeSet<String>)>,
+    /// Dockerfiles and stages that a service runs with a GPU, and where it says so.
+    wishes: Vec<(String, Option<String>, Evidence)>,
+}
+
+impl Reader<'_> {
+    /// The files of the repository that declare something, by path.
+    fn find(&mut self, depth: u32) -> Vec<(PathBuf, File)> {
+        let mut found = Vec::new();
+        let mut folders = vec![(self.root.clone(), 0)];
+        let mut listed = 0;
+        while let Some((folder, level)) = folders.pop() {
+            listed += 1;
+            if listed > MOST_FOLDERS || found.len() >= MOST_FILES {
+                let why = "the repository has more folders or files than are searched".to_owned();
+                self.out.troubles.push(Trouble { at: text(&self.root), why });
+                break;
+            }
+            let Ok(entries) = self.host.list(&folder) else { continue };
+            let own = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            // A repository within it (a submodule) is someone else's, an environment is no source.
+            let foreign = |name: &str| name == ".git" || name == "pyvenv.cfg" || name == "conda-meta";
+            if level > 0 && entries.iter().any(|entry| foreign(&entry.name)) {
+                continue;
+            }
+            for entry in entries {
+                let path = folder.join(&entry.name);
+                match entry.kind {
+                    Kind::Folder => {
+                        let hidden = entry.name.starts_with('.') && entry.name != ".devcontainer";
+                        if level < depth && !hidden && !PASSED_OVER.contains(&entry.name.to_ascii_lowercase().as_str())
+                        {
+                            folders.push((path, level + 1));
+                        }
+                    }
+                    Kind::File | Kind::Link => {
+                        if let Some(kind) = kind(&entry.name, &own) {
+                            found.push((path, kind));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        found.truncate(MOST_FILES);
+        found
+    }
+
+    fn trouble(&mut self, error: &HostError) {
+        if !error.is_absent() {
+            self.out.troubles.push(Trouble { at: error.path.clone(), why: error.why.to_string() });
+        }
+    }
+
+    fn load(&mut self, path: &Path) -> Option<String> {
+        let bytes = match self.host.read(path, LARGEST) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.trouble(&error);
+                return None;
+            }
+        };
+        let Some(content) = requirements::decode(&bytes) else {
+            self.out.troubles.push(Trouble { at: text(path), why: "not UTF-8".to_owned() });
+            return None;
+        };
+        self.files.insert(text(path));
+        Some(content)
+    }
+
+    fn read(&mut self, path: &Path, kind: File) {
+        let Some(content) = self.load(path) else { return };
+        let name = text(path);
+        match kind {
+            File::Requirements => {
+                let mut set = DeclaredSet { file: name.clone(), together: true, ..DeclaredSet::default() };
+                let read = requirements::read(&name, &content);
+                self.gather(path, read, false, &mut set, &mut BTreeSet::from([name]));
+                // Constraints alone install nothing.
+                if set.packages.iter().any(|package| !package.constraint) {
+                    self.out.sets.push(set);
+                }
+            }
+            File::Pyproject => match pyproject::read(&name, &content) {
+                Ok(sets) => self.out.sets.extend(sets),
+                Err(why) => self.out.troubles.push(Trouble { at: name, why }),
+            },
+            File::Dockerfile => self.dockerfile(path, &content),
+            File::Lock => match locks::tables(&name, &content) {
+                Ok(set) if set.packages.is_empty() && set.python.is_empty() => {}
+                Ok(set) => self.out.sets.push(set),
+                Err(why) => self.out.troubles.push(Trouble { at: name, why }),
+            },
+            File::Pipfile => match locks::pipfile(&name, &content) {
+                Ok(sets) => self.out.sets.extend(sets),
+                Err(why) => self.out.troubles.push(Trouble { at: name, why }),
+            },
+            #[cfg(feature = "cli")]
+            File::Conda => match conda::read(&name, &content) {
+                Ok(Some(environment)) => self.conda(path, environment),
+                Ok(None) => {}
+                Err(why) => self.out.troubles.push(Trouble { at: name, why }),
+            },
+            #[cfg(feature = "cli")]
+            File::Compose => match compose::read(&name, &content) {
+                Ok(services) => self.services(path, services),
+                Err(why) => self.out.troubles.push(Trouble { at: name, why }),
+            },
+        }
+    }
+
+    /// What pip puts on top of conda's packages is a set of its own, with conda's Python.
+    #[cfg(feature = "cli")]
+    fn conda(&mut self, path: &Path, environment: conda::Environment) {
+        let conda = environment.conda;
+        if let Some(read) = environment.pip {
+            let mut pip = DeclaredSet {
+                by: DeclaredBy::Install,
+                part: Some("pip".to_owned()),
+                python: conda.python.clone(),
+                file: conda.file.clone(),
+                together: true,
+                ..DeclaredSet::default()
+            };
+            self.gather(path, read, false, &mut pip, &mut BTreeSet::new());
+            self.out.sets.push(pip);
+        }
+        self.out.sets.push(conda);
+    }
+
+    #[cfg(feature = "cli")]
+    fn services(&mut self, path: &Path, services: Vec<compose::Service>) {
+        for service in services {
+            if let Some(build) = service.builds {
+                let folder = path.parent().unwrap_or(Path::new("/")).join(build.context);
+                let file = folder.join(build.dockerfile);
+                let file = text(&self.host.real(&file).unwrap_or(file));
+                if let Some(gpu) = service.set.gpu.as_ref().filter(|_| !service.changed) {
+                    self.wishes.push((file.clone(), build.target, gpu.clone()));
+                }
+                self.overridden.push((file, build.arguments));
+            }
+            self.out.sets.push(service.set);
+        }
+    }
+
+    /// Leaves Dockerfiles out whose arguments somebody sets: their own values are not what is built.
+    fn leave_out_arguments(&mut self) {
+        if self.arguments.is_empty() {
+            return;
+        }
+        let anywhere = self.sets_arguments();
+        let host = self.host;
+        let overridden = |file: &String, names: &BTreeSet<String>| {
+            let real = host.real_text(file);
+            self.overridden.iter().any(|(other, set)| *other == real && !set.is_disjoint(names))
+        };
+        let out: BTreeSet<&String> = self
+            .arguments
+            .iter()
+            .filter(|(file, names)| anywhere || overridden(file, names))
+            .map(|(file, _)| file)
+            .collect();
+        let of_docker = |set: &DeclaredSet| matches!(set.by, DeclaredBy::Stage | DeclaredBy::Install);
+        self.out.sets.retain(|set| !(of_docker(set) && out.contains(&set.file)));
+    }
+
+    /// Whether something of the repository runs builds with arguments of its own.
+    fn sets_arguments(&self) -> bool {
+        const FILES: [&str; 10] = [
+            ".circleci/config.yml",
+            ".gitlab-ci.yml",
+            "Jenkinsfile",
+            "Justfile",
+            "Makefile",
+            "Taskfile.yml",
+            "azure-pipelines.yml",
+            "cloudbuild.yaml",
+            "justfile",
+            "makefile",
+        ];
+        let bake = |name: &str| name.starts_with("docker-bake.");
+        if self.host.names(&self.root).iter().any(|name| bake(name)) {
+            return true;
+        }
+        let workflows = self.root.join(".github/workflows");
+        let listed = self.host.names(&workflows).into_iter().map(|name| workflows.join(name));
+        let scripts = ["", "scripts", "docker", "ci"].iter().flat_map(|folder| {
+            let folder = self.root.join(folder);
+            let names = self
+                .host
+                .names(&folder)
+                .into_iter()
+                .filter(|name| name.rsplit_once('.').is_some_and(|(_, end)| end == "sh"));
+            names.map(|name| folder.join(name)).collect::<Vec<_>>()
+        });
+        let files = FILES.iter().map(|name| self.root.join(name)).chain(listed).chain(scripts);
+        files.take(MOST_FILES).any(|file| {
+            self.host.read(&file, LARGEST).is_ok_and(|bytes| {
+                let text = String::from_utf8_lossy(&bytes);
+                text.contains("build-arg") || text.contains("build_arg") || text.contains("buildArgs")
+            })
+        })
+    }
+
+    /// Marks the stages that a service runs with a GPU.
+    fn grant(&mut self) {
+        for (file, target, gpu) in std::mem::take(&mut self.wishes) {
+            let host = self.host;
+            let same = |set: &&mut DeclaredSet| {
+                set.by == DeclaredBy::Stage && (set.file == file || host.real_text(&set.file) == file)
+            };
+            let mut stages = self.out.sets.iter_mut().filter(same);
+            // Without a target the last stage is what is run.
+            let stage = match &target {
+                Some(target) => {
+                    stages.find(|set| set.part.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(target)))
+                }
+                None => stages.next_back(),
+            };
+            if let Some(stage) = stage {
+                stage.gpu = Some(gpu);
+            }
+        }
+    }
+
+    /// Puts what a requirements file says into a set, and what the files say that it includes.
+    ///
+    /// Whether all of them could be read.
+    fn gather(
+        &mut self,
+        file: &Path,
+        read: Read,
+        constraint: bool,
+        set: &mut DeclaredSet,
+        seen: &mut BTreeSet<String>,
+    ) -> bool {
+        let mut whole = !read.open;
+        self.packages += read.packages.len();
+        if self.packages > MOST_PACKAGES {
+            let why = "more packages are declared than are read".to_owned();
+            self.out.troubles.push(Trouble { at: text(file), why });
+            return false;
+        }
+        set.packages.extend(
+            read.packages
+                .into_iter()
+                .map(|package| DeclaredPackage { constraint: package.constraint || constraint, ..package }),
+        );
+        set.indexes.extend(read.indexes);
+        for Include { path, constraint: only } in read.includes {
+            if path.contains("://") || path.contains('$') || seen.len() >= MOST_INCLUDES {
+                whole = false;
+                continue;
+            }
+            let next = file.parent().unwrap_or(Path::new("/")).join(&path);
+            let next = self.host.real(&next).unwrap_or(next);
+            if !seen.insert(text(&next)) {
+                continue;
+            }
+            // What lies outside of the repository is not its declaration.
+            let inside =
+                next.starts_with(&self.root) || self.host.real(&self.root).is_ok_and(|root| next.starts_with(root));
+            let Some(content) = inside.then(|| self.load(&next)).flatten() else {
+                whole = false;
+                continue;
+            };
+            let read = requirements::read(&text(&next), &content);
+            whole &= self.gather(&next, read, constraint || only, set, seen);
+        }
+        whole
+    }
+
+    fn dockerfile(&mut self, path: &Path, content: &str) {
+        let name = text(path);
+        let stages = dockerfile::read(&name, content);
+        let arguments = dockerfile::arguments(content);
+        if !arguments.is_empty() {
+            self.arguments.insert(name.clone(), arguments);
+        }
+        let mut built: Vec<DeclaredSet> = Vec::new();
+        for stage in stages {
+            let part = Some(stage.name.clone());
+            let below = stage.parent.and_then(|index| built.get(index));
+            let mut set = DeclaredSet {
+                by: DeclaredBy::Stage,
+                file: name.clone(),
+                part: part.clone(),
+                packages: below.map(|below| below.packages.clone()).unwrap_or_default(),
+                indexes: below.map(|below| below.indexes.clone()).unwrap_or_default(),
+                python: stage.python.into_iter().filter(|_| !stage.python_open).collect(),
+                image: stage.image,
+                variables: stage.variables,
+                complete: stage.complete && below.is_none_or(|below| below.complete),
+                ..DeclaredSet::default()
+            };
+            set.indexes.extend(stage.indexes.iter().cloned());
+            for install in stage.installs {
+                let mut one = DeclaredSet {
+                    indexes: stage.indexes.clone(),
+                    by: DeclaredBy::Install,
+                    file: name.clone(),
+                    part: part.clone(),
+                    together: install.dependencies,
+                    ..DeclaredSet::default()
+                };
+                let mut read = install.read;
+                let includes = std::mem::take(&mut read.includes);
+                let mut whole = !read.open && install.certain;
+                self.gather(path, read, false, &mut one, &mut BTreeSet::new());
+                for include in includes {
+                    let Some(file) = self.copied(path, &stage.copies, &include.path) else {
+                        whole = false;
+                        continue;
+                    };
+                    let Some(content) = self.load(&file) else {
+                        whole = false;
+                        continue;
+                    };
+                    let read = requirements::read(&text(&file), &content);
+                    let mut seen = BTreeSet::from([text(&file)]);
+                    whole &= self.gather(&file, read, include.constraint, &mut one, &mut seen);
+                }
+                set.complete &= whole;
+                if install.certain {
+                    set.packages.extend(one.packages.iter().cloned());
+                    set.indexes.extend(one.indexes.iter().cloned());
+                    self.out.sets.push(one);
+                }
+            }
+            built.push(set);
+        }
+        self.out.sets.extend(built);
+    }
+
+    /// The file of the repository that stands at a path of the image; `None` where more than one may.
+    ///
+    /// What the folder of the build is no Dockerfile says: its own folder and that of the repository are tried.
+    fn copied(&self, dockerfile: &Path, copies: &[String], path: &str) -> Option<PathBuf> {
+        let wanted = Path::new(path);
+        let file = wanted.file_name()?;
+        let contexts = [dockerfile.parent()?, &self.root];
+        let mut found = BTreeSet::new();
+        for source in copies {
+            let source = source.trim_start_matches("./").trim_start_matches('/');
+            for context in contexts {
+                let at = context.join(source);
+                if at.file_name() == Some(file) && self.host.is_file(&at) {
+                    found.insert(at);
+                } else if source.is_empty() || source == "." || self.host.is_dir(&at) {
+                    // A folder with it: the end of the path below that folder, as long as it fits.
+                    let mut rest = wanted.components();
+                    while rest.clone().next().is_some() {
+                        let candidate = at.join(rest.as_path().strip_prefix("/").unwrap_or(rest.as_path()));
+                        if self.host.is_file(&candidate) {
+                            found.insert(candidate);
+                            break;
+                        }
+                        rest.next();
+                    }
+                }
+            }
+        }
+        let real: BTreeSet<PathBuf> =
+            found.iter().map(|path| self.host.real(path).unwrap_or_else(|_| path.clone())).collect();
+        let inside =
+            |path: &PathBuf| path.starts_with(&self.root) && !path.components().any(|part| part.as_os_str() == "..");
+        if real.len() == 1 { found.into_iter().next().filter(inside) } else { None }
+    }
+}
+
+#[cfg(all(test, feature = "cli"))]
+mod tests {
+    use super::*;
+    use crate::probe::testing::Tree;
+
+    fn read(tree: &Tree, cwd: &str) -> Declared {
+        probe(&tree.host(&[("PWD", cwd), ("HOME", "/home/ada")]), &Options::default()).unwrap_or_default()
+    }
+
+    fn names(set: &DeclaredSet) -> Vec<String> {
+        let sign = |package: &DeclaredPackage| if package.constraint { "(c)" } else { "" };
+        set.packages.iter().map(|it| format!("{}{}{}", it.name, it.specifier, sign(it))).collect()
+    }
+
+    #[test]
+    fn includes_end_and_constraints_stay_constraints() {
+        let tree = Tree::new();
+        tree.folder("/r/.git")
+            .write("/r/requirements.txt", "-r deps/base.txt\n-c constraints.txt\nkeras\n")
+            .write("/r/deps/base.txt", "-r ../requirements.txt\n-r ../../etc/passwd.txt\ntensorflow==2.15.*\n")
+            .write("/etc/passwd.txt", "secret\n")
+            .write("/r/constraints.txt", "-r more.txt\nnumpy<2\n")
+            .write("/r/more.txt", "keras<3\n")
+            .write("/r/node_modules/requirements.txt", "a\n")
+            .write("/r/sub/.git", "gitdir: x\n")
+            .write("/r/sub/requirements.txt", "a\n")
+            .write("/r/own/pyvenv.cfg", "")
+            .write("/r/own/requirements.txt", "a\n");
+        let declared = read(&tree, "/r/deps");
+        assert_eq!((declared.root.as_str(), declared.sets.len()), ("/r", 1));
+        assert_eq!(names(&declared.sets[0]), ["keras", "tensorflow==2.15.*", "numpy<2(c)", "keras<3(c)"]);
+        assert_eq!(declared.sets[0].packages[1].evidence.at, "/r/deps/base.txt");
+        assert!(!declared.files.iter().any(|file| file.contains("passwd")));
+    }
+
+    #[test]
+    fn a_folder_that_is_no_repository_is_not_searched() {
+        let tree = Tree::new();
+        tree.write("/home/ada/requirements.txt", "keras\n")
+            .folder("/home/ada/.git")
+            .write("/home/ada/x/requirements.txt", "keras\n")
+            .write("/requirements.txt", "keras\n");
+        assert_eq!(read(&tree, "/home/ada").files, ["/home/ada/requirements.txt"]);
+        assert_eq!(read(&tree, "/").files, ["/requirements.txt"]);
+        assert_eq!(read(&tree, "/nowhere").files, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_dockerfile_finds_the_file_that_it_copies() {
+        let tree = Tree::new();
+        tree.folder("/r/.git")
+            .write("/r/docker/gpu.Dockerfile", "FROM python:3.8\nWORKDIR /app\nCOPY app/requirements.txt .\nRUN pip install -r requirements.txt\n")
+            .write("/r/app/requirements.txt", "tensorflow>=2.18\n")
+            .write("/r/Dockerfile", "FROM python:3.8 AS a\nCOPY . /src\nRUN pip install -r /src/app/requirements.txt\nFROM a\nRUN pip install keras\n");
+        let declared = read(&tree, "/r");
+        let stages: Vec<Vec<String>> =
+            declared.sets.iter().filter(|set| set.by == DeclaredBy::Stage).map(names).collect();
+        assert_eq!(stages, [vec!["tensorflow>=2.18"], vec!["tensorflow>=2.18", "keras"], vec!["tensorflow>=2.18"]]);
+        assert!(declared.sets.iter().all(|set| set.by != DeclaredBy::Stage || set.complete));
+        // Two files of that name may stand there: it cannot be told which.
+        tree.write("/r/docker/app/requirements.txt", "keras\n");
+        let declared = read(&tree, "/r");
+        let gpu = declared.sets.iter().find(|set| set.by == DeclaredBy::Stage && set.file.ends_with("gpu.Dockerfile"));
+        assert!(gpu.is_some_and(|set| set.packages.is_empty() && !set.complete));
+    }
+
+    #[test]
+    fn arguments_that_somebody_sets_leave_a_dockerfile_out() {
+        let tree = Tree::new();
+        tree.folder("/r/.git").write("/r/Dockerfile", "ARG V=3.8\nFROM python:$V\nRUN pip install tensorflow\n");
+        let sets = |tree: &Tree| read(tree, "/r").sets.len();
+        assert_eq!(sets(&tree), 2);
+        tree.write("/r/compose.yml", "services: {a: {build: {context: ., args: {W: 1}}}}\n");
+        assert_eq!(sets(&tree), 3);
+        tree.write("/r/compose.yml", "services: {a: {build: {context: ., args: [V=3.11]}}}\n");
+        assert_eq!(sets(&tree), 1);
+        tree.write("/r/compose.yml", "")
+            .write("/r/.github/workflows/ci.yml", "run: docker build --build-arg V=3.12 .\n");
+        assert_eq!(sets(&tree), 0);
+    }
+
+    #[test]
+    fn names_of_files() {
+        for (name, folder, wanted) in [
+            ("requirements-gpu.txt", "r", Some(File::Requirements)),
+            ("dev-requirements.in", "r", Some(File::Requirements)),
+            ("base.txt", "requirements", Some(File::Requirements)),
+            ("notes.txt", "r", None),
+            ("Dockerfile.gpu", "r", Some(File::Dockerfile)),
+            ("gpu.Dockerfile", "r", Some(File::Dockerfile)),
+            ("Containerfile", "r", Some(File::Dockerfile)),
+            ("Dockerfile.dockerignore", "r", None),
+            ("Dockerfile.j2", "r", None),
+            ("dockerfiles", "r", None),
+            ("docker-compose.gpu.yml", "r", Some(File::Compose)),
+            ("environment-gpu.yaml", "r", Some(File::Conda)),
+            ("composer.yml", "r", None),
+            ("uv.lock", "r", Some(File::Lock)),
+        ] {
+            assert_eq!(kind(name, folder), wanted, "{name}");
+        }
+    }
+}

@@ -1,0 +1,781 @@
+//! Reads what a Dockerfile builds on and installs, stage by stage; builds nothing and asks no registry.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::facts::{DeclaredImage, DeclaredVariable, DeclaredVersion, Evidence};
+
+use super::place::Text;
+use super::requirements::{self, Read};
+use super::shell::{self, Command, Word};
+
+/// More stages or instructions than these are not read.
+const MOST_STAGES: usize = 64;
+const MOST_INSTRUCTIONS: usize = 5_000;
+
+/// A stage.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stage {
+    /// Its name or number.
+    pub(super) name: String,
+    /// The image, where that is known.
+    pub(super) image: Option<DeclaredImage>,
+    /// The stage that it continues.
+    pub(super) parent: Option<usize>,
+    /// The Python that its image brings, as a requirement.
+    pub(super) python: Option<DeclaredVersion>,
+    /// Whether something in it may change which Python that is.
+    pub(super) python_open: bool,
+    /// What it installs.
+    pub(super) installs: Vec<Install>,
+    /// Whether everything that it does is understood.
+    pub(super) complete: bool,
+    /// What it sets.
+    pub(super) variables: Vec<DeclaredVariable>,
+    /// Indexes that it sets for all of its commands.
+    pub(super) indexes: Vec<DeclaredVersion>,
+    /// What it copies from the build's folder: sources, in order.
+    pub(super) copies: Vec<String>,
+}
+
+/// A command that installs Python packages.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Install {
+    pub(super) read: Read,
+    /// Whether pip looks at what the packages ask for.
+    pub(super) dependencies: bool,
+    /// Whether it certainly runs, and all of its words are known.
+    pub(super) certain: bool,
+}
+
+/// The stages of a Dockerfile.
+pub(super) fn read(path: &str, text: &str) -> Vec<Stage> {
+    let text = Text::new(path, text);
+    let mut reader = Reader { text: &text, globals: BTreeMap::new(), locals: BTreeMap::new(), stages: Vec::new() };
+    for instruction in instructions(text.all) {
+        reader.take(&instruction);
+    }
+    reader.stages
+}
+
+/// The arguments that a build may set, as far as the Dockerfile has a value for them.
+pub(super) fn arguments(text: &str) -> BTreeSet<String> {
+    let words = |instruction: Instruction| {
+        let words = instruction.rest.split_whitespace().filter_map(|word| word.split_once('='));
+        words.map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
+    };
+    instructions(text).into_iter().filter(|instruction| instruction.keyword == "ARG").flat_map(words).collect()
+}
+
+/// Whether a variable tells pip or uv where packages come from.
+fn names_an_index(name: &str) -> bool {
+    let tool = name.starts_with("PIP_") || name.starts_with("UV_");
+    tool && ["INDEX", "FIND_LINKS", "CONFIG"].iter().any(|word| name.contains(word))
+}
+
+/// An instruction with its continuations joined.
+#[derive(Debug, Default)]
+struct Instruction {
+    keyword: String,
+    /// What follows the keyword.
+    rest: String,
+    /// Pieces of `rest`: where each begins in it, and where that is in the file.
+    pieces: Vec<(usize, usize)>,
+    start: usize,
+}
+
+impl Instruction {
+    /// The byte of the file for a byte of `rest`.
+    fn source(&self, at: usize) -> usize {
+        let index = self.pieces.partition_point(|(begin, _)| *begin <= at).saturating_sub(1);
+        self.pieces.get(index).map_or(self.start, |(begin, source)| source + (at - begin.min(&at)))
+    }
+}
+
+/// The instructions of a Dockerfile, comments taken out, documents between `<<EOF` and `EOF` put in.
+fn instructions(text: &str) -> Vec<Instruction> {
+    let mut all = Vec::new();
+    let mut escape = '\\';
+    let mut directives = true;
+    let mut offset = 0;
+    let mut current: Option<Instruction> = None;
+    let mut lines = text.split_inclusive('\n');
+    while let Some(line) = lines.next() {
+        let start = offset;
+        offset += line.len();
+        let bare = line.trim_end_matches(['\n', '\r']);
+        let trimmed = bare.trim_start_matches(['\u{feff}', ' ', '\t']);
+        if let Some(comment) = trimmed.strip_prefix('#') {
+            if let Some((name, value)) = comment.split_once('=').filter(|_| directives)
+                && name.trim().eq_ignore_ascii_case("escape")
+                && value.trim() == "`"
+            {
+                escape = '`';
+            }
+            continue;
+        }
+        if trimmed.is_empty() {
+            continue;
+        }
+        directives = false;
+        let mut instruction = current.take().unwrap_or_default();
+        let mut begin = start + (bare.len() - trimmed.len());
+        let mut part = trimmed;
+        if instruction.keyword.is_empty() {
+            let end = part.find(char::is_whitespace).unwrap_or(part.len());
+            instruction.keyword = part[..end].to_ascii_uppercase();
+            instruction.start = begin;
+            begin += end;
+            part = &part[end..];
+        }
+        let continued = part.trim_end().strip_suffix(escape);
+        instruction.pieces.push((instruction.rest.len(), begin));
+        instruction.rest.push_str(continued.unwrap_or(part));
+        if continued.is_some() {
+            instruction.rest.push(' ');
+            current = Some(instruction);
+            continue;
+        }
+        let documents = heredocs(&instruction);
+        for (mark, commands) in documents {
+            for line in lines.by_ref() {
+                let start = offset;
+                offset += line.len();
+                let bare = line.trim_end_matches(['\n', '\r']);
+                if bare.trim_start_matches('\t') == mark {
+                    break;
+                }
+                if commands {
+                    instruction.rest.push('\n');
+                    instruction.pieces.push((instruction.rest.len(), start));
+                    instruction.rest.push_str(bare);
+                }
+            }
+        }
+        all.push(instruction);
+        if all.len() >= MOST_INSTRUCTIONS {
+            return all;
+        }
+    }
+    all.extend(current);
+    all
+}
+
+/// The marks of documents that follow an instruction, and whether they hold shell commands.
+fn heredocs(instruction: &Instruction) -> Vec<(String, bool)> {
+    if !matches!(instruction.keyword.as_str(), "RUN" | "COPY" | "ADD") {
+        return Vec::new();
+    }
+    let shell = instruction.keyword == "RUN" && instruction.rest.trim_start().starts_with("<<");
+    instruction
+        .rest
+        .split_whitespace()
+        .filter_map(|word| {
+            let mark = word.strip_prefix("<<")?.trim_start_matches('-').trim_matches(['"', '\'']);
+            let plain = mark.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            (plain && !mark.is_empty()).then(|| (mark.to_owned(), shell))
+        })
+        .collect()
+}
+
+struct Reader<'t> {
+    text: &'t Text<'t>,
+    /// `ARG`s before the first `FROM`.
+    globals: BTreeMap<String, Option<String>>,
+    /// What the current stage knows.
+    locals: BTreeMap<String, Option<String>>,
+    stages: Vec<Stage>,
+}
+
+impl Reader<'_> {
+    fn value(&self, name: &str) -> Option<String> {
+        let values = if self.stages.is_empty() { &self.globals } else { &self.locals };
+        values.get(name).cloned().flatten()
+    }
+
+    /// A text with its variables replaced; `None` where one is not known.
+    fn expand(&self, text: &str, global: bool) -> Option<String> {
+        let value = |name: &str| if global { self.globals.get(name).cloned().flatten() } else { self.value(name) };
+        let mut out = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            out.push_str(&rest[..at]);
+            let after = &rest[at + 1..];
+            let (found, used) = shell::substitute(after, &value);
+            out.push_str(&found?);
+            rest = &after[used..];
+        }
+        out.push_str(rest);
+        Some(out.trim().trim_matches(['"', '\'']).to_owned())
+    }
+
+    fn take(&mut self, instruction: &Instruction) {
+        let rest = instruction.rest.trim();
+        match instruction.keyword.as_str() {
+            "ARG" => {
+                self.arg(rest);
+                let named = rest.split_whitespace().map(|word| word.split('=').next().unwrap_or_default());
+                if named.into_iter().any(names_an_index) {
+                    self.index(instruction);
+                }
+            }
+            "FROM" => self.from(instruction),
+            _ if self.stages.is_empty() => {}
+            "ENV" => self.env(instruction),
+            "COPY" | "ADD" => self.copy(instruction),
+            "RUN" => self.run(instruction),
+            // They change the shell or what other builds do.
+            "SHELL" | "ONBUILD" => self.open(),
+            _ => {}
+        }
+    }
+
+    /// Notes that packages may come from an index that cannot be told.
+    fn index(&mut self, instruction: &Instruction) {
+        let says = format!("{} {}", instruction.keyword, instruction.rest.trim());
+        let evidence = self.text.at(instruction.start, &says);
+        if let Some(stage) = self.stages.last_mut() {
+            stage.indexes.push(DeclaredVersion { value: String::new(), evidence });
+        }
+    }
+
+    fn open(&mut self) {
+        if let Some(stage) = self.stages.last_mut() {
+            stage.complete = false;
+        }
+    }
+
+    fn arg(&mut self, rest: &str) {
+        for word in rest.split_whitespace() {
+            let (name, value) = match word.split_once('=') {
+                Some((name, value)) => (name, self.expand(value, self.stages.is_empty())),
+                None => (word, self.globals.get(word).cloned().flatten()),
+            };
+            let values = if self.stages.is_empty() { &mut self.globals } else { &mut self.locals };
+            values.insert(name.to_owned(), value);
+        }
+    }
+
+    fn from(&mut self, instruction: &Instruction) {
+        if self.stages.len() >= MOST_STAGES {
+            return;
+        }
+        let words: Vec<&str> = instruction.rest.split_whitespace().filter(|word| !word.starts_with("--")).collect();
+        let named = words.iter().position(|word| word.eq_ignore_ascii_case("as")).and_then(|at| words.get(at + 1));
+        let name = named.map_or_else(|| self.stages.len().to_string(), |name| (*name).to_owned());
+        let reference = words.first().and_then(|word| self.expand(word, true));
+        let says = format!("FROM {}", instruction.rest.trim());
+        let evidence = self.text.at(instruction.start, &says);
+        let parent = reference.as_deref().and_then(|reference| {
+            let same = |stage: &Stage| stage.name.eq_ignore_ascii_case(reference);
+            self.stages.iter().rposition(same)
+        });
+        self.locals.clear();
+        let mut stage = match parent {
+            Some(index) => {
+                let below = &self.stages[index];
+                for variable in &below.variables {
+                    self.locals.insert(variable.name.clone(), Some(variable.value.clone()));
+                }
+                Stage { parent: Some(index), installs: Vec::new(), copies: Vec::new(), ..below.clone() }
+            }
+            None => Stage { complete: true, ..Stage::default() },
+        };
+        stage.name = name;
+        if parent.is_none() {
+            stage.image = reference.filter(|text| !text.is_empty()).map(|text| image(&text, evidence));
+            stage.python = stage.image.as_ref().and_then(python_of);
+            stage.complete = stage.image.is_some();
+        }
+        self.stages.push(stage);
+    }
+
+    fn env(&mut self, instruction: &Instruction) {
+        let rest = instruction.rest.trim_start();
+        let skipped = instruction.rest.len() - rest.len();
+        let first = rest.split_whitespace().next().unwrap_or_default();
+        let value = |name: &str| self.value(name);
+        let mut pairs = Vec::new();
+        if first.contains('=') {
+            for word in shell::commands(&instruction.rest, &value).into_iter().flat_map(|command| command.words) {
+                if let Some((name, value)) = word.text.split_once('=') {
+                    pairs.push((name.to_owned(), word.known.then(|| value.to_owned()), word.at));
+                }
+            }
+        } else if let Some((name, text)) = rest.split_once(char::is_whitespace) {
+            pairs.push((name.to_owned(), self.expand(text, false), skipped));
+        }
+        for (name, value, at) in pairs {
+            let says = format!("{name}={}", value.as_deref().unwrap_or("…"));
+            let evidence = self.text.at(instruction.source(at), &says);
+            if let Some(stage) = self.stages.last_mut() {
+                stage.complete &= !matches!(name.as_str(), "LD_LIBRARY_PATH" | "PYTHONPATH" | "LD_PRELOAD");
+                stage.python_open |= matches!(name.as_str(), "PYTHONHOME" | "CONDA_PREFIX");
+                if names_an_index(&name) {
+                    let value = value.clone().unwrap_or_default();
+                    stage.indexes.push(DeclaredVersion { value, evidence: evidence.clone() });
+                }
+                if let Some(value) = &value {
+                    stage.variables.retain(|variable| variable.name != name);
+                    let value = value.clone();
+                    stage.variables.push(DeclaredVariable { name: name.clone(), value, evidence });
+                }
+            }
+            self.locals.insert(name, value);
+        }
+    }
+
+    fn copy(&mut self, instruction: &Instruction) {
+        if ["pip.conf", "pip.ini", "uv.toml", ".netrc"].iter().any(|name| instruction.rest.contains(name)) {
+            self.index(instruction);
+        }
+        let words: Vec<&str> = instruction.rest.split_whitespace().collect();
+        let elsewhere = words.iter().any(|word| word.starts_with("--from"));
+        let listed: Vec<Option<String>> = if let Some(words) = exec(&instruction.rest) {
+            words.iter().map(|word| self.expand(word, false)).collect()
+        } else {
+            let words = words.iter().filter(|word| !word.starts_with("--"));
+            words.map(|word| self.expand(word, false)).collect()
+        };
+        let Some(stage) = self.stages.last_mut() else { return };
+        if elsewhere {
+            // Libraries may come along.
+            stage.complete = false;
+            return;
+        }
+        let sources = listed.split_last().map_or(&[][..], |(_, sources)| sources);
+        for source in sources {
+            match source {
+                Some(source) if !source.contains("://") && !source.contains(".tar") => {
+                    if stage.copies.len() < MOST_INSTRUCTIONS {
+                        stage.copies.push(source.clone());
+                    }
+                }
+                _ => stage.complete = false,
+            }
+        }
+    }
+
+    fn run(&mut self, instruction: &Instruction) {
+        let settings =
+            ["PIP_INDEX", "PIP_EXTRA", "PIP_FIND", "UV_INDEX", "UV_EXTRA", "UV_DEFAULT", "UV_FIND", "pip.conf"];
+        if instruction.rest.contains("config set") || settings.iter().any(|name| instruction.rest.contains(name)) {
+            self.index(instruction);
+        }
+        let value = |name: &str| self.value(name);
+        let mut rest = instruction.rest.as_str();
+        // `--mount=…`, `--network=…`.
+        loop {
+            let trimmed = rest.trim_start();
+            if !trimmed.starts_with("--") {
+                break;
+            }
+            let end = trimmed.find(char::is_whitespace).unwrap_or(trimmed.len());
+            rest = &trimmed[end..];
+        }
+        if rest.trim_start().starts_with("<<") {
+            rest = rest.split_once('\n').map_or("", |(_, body)| body);
+        }
+        let skipped = instruction.rest.len() - rest.len();
+        let commands = match exec(rest) {
+            Some(words) => {
+                let words = words.into_iter().map(|text| Word { text, at: 0, known: true }).collect();
+                vec![Command { words, certain: true }]
+            }
+            None => shell::commands(rest, &value),
+        };
+        let mut done = Vec::new();
+        for command in &commands {
+            let at = |word: &Word| instruction.source(skipped + word.at);
+            done.push(self.command(command, &at));
+        }
+        let Some(stage) = self.stages.last_mut() else { return };
+        stage.python_open |= other_python(rest, stage.python.as_ref());
+        for understood in done {
+            match understood {
+                Understood::Nothing => {}
+                Understood::Install(install) => stage.installs.push(*install),
+                Understood::Not => stage.complete = false,
+            }
+        }
+    }
+
+    fn command(&self, command: &Command, at: &dyn Fn(&Word) -> usize) -> Understood {
+        let mut words = command.words.as_slice();
+        // Variables of this command alone, and words that run another one.
+        while let Some(first) = words.first() {
+            let setting = first.text.split_once('=').is_some_and(|(name, _)| {
+                !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            });
+            if setting
+                || matches!(
+                    first.text.as_str(),
+                    "sudo" | "exec" | "time" | "env" | "command" | "then" | "else" | "do" | "!"
+                )
+            {
+                words = &words[1..];
+            } else {
+                break;
+            }
+        }
+        let Some(first) = words.first() else { return Understood::Nothing };
+        let name = first.text.rsplit('/').next().unwrap_or_default();
+        let arguments: Vec<&str> = words[1..].iter().map(|word| word.text.as_str()).collect();
+        let (tool, skip) = match (name, arguments.as_slice()) {
+            ("pip" | "pip3", _) => (Tool::Pip, 1),
+            ("python" | "python3", ["-m", "pip", ..]) => (Tool::Pip, 3),
+            ("uv", ["pip", ..]) => (Tool::Uv, 2),
+            (
+                "python" | "python3",
+                ["-m", "venv" | "ensurepip" | "compileall", ..] | ["-c" | "--version" | "-V", ..],
+            ) => return Understood::Nothing,
+            ("apt-get" | "apt", _) => {
+                let suspicious = arguments.iter().any(|word| brings_cuda(word));
+                return if suspicious || words.iter().any(|word| !word.known) {
+                    Understood::Not
+                } else {
+                    Understood::Nothing
+                };
+            }
+            (name, _) if HARMLESS.contains(&name) => return Understood::Nothing,
+            _ => return Understood::Not,
+        };
+        let words = words.get(skip..).unwrap_or_default();
+        let Some(place) = words.iter().position(|word| !word.text.starts_with('-')) else { return Understood::Nothing };
+        match words[place].text.as_str() {
+            "install" => {}
+            "cache" | "check" | "list" | "freeze" | "show" | "config" | "--version" => return Understood::Nothing,
+            _ => return Understood::Not,
+        }
+        let words = &words[place + 1..];
+        let mut install = Install {
+            dependencies: true,
+            certain: command.certain && words.iter().all(|word| word.known),
+            ..Install::default()
+        };
+        let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+        let named =
+            |names: &[&str]| texts.iter().any(|text| names.contains(&text.split('=').next().unwrap_or_default()));
+        install.dependencies = !named(&["--no-deps", "--no-dependencies", "--override", "--overrides"]);
+        let elsewhere =
+            named(&["-t", "--target", "--prefix", "--root", "--platform", "--python-version", "-p", "--python"]);
+        let plain = matches!(first.text.as_str(), "pip" | "pip3" | "python" | "python3" | "uv")
+            || first.text.starts_with("/usr/local/bin/")
+            || first.text.starts_with("/usr/bin/");
+        let system = tool == Tool::Pip || named(&["--system"]) || self.value("UV_SYSTEM_PYTHON").is_some();
+        if elsewhere || !plain || !system {
+            install.certain = false;
+        }
+        let mut kept = Vec::new();
+        let mut skip = false;
+        for (index, text) in texts.iter().enumerate() {
+            if std::mem::take(&mut skip) {
+                continue;
+            }
+            skip = VALUED.contains(text);
+            if !skip {
+                kept.push(index);
+            }
+        }
+        let wanted: Vec<&str> = kept.iter().map(|index| texts[*index]).collect();
+        let here = |says: &str| self.text.at(words.first().map_or(0, at), says);
+        let requirements = requirements::options(&wanted, &mut install.read, &here);
+        for text in requirements {
+            let word = words.iter().find(|word| std::ptr::eq(word.text.as_str(), text));
+            // Past a quote: the requirement itself.
+            let offset = word.map_or(0, |word| {
+                let offset = at(word);
+                offset + usize::from(self.text.all[offset..].starts_with(['"', '\'']))
+            });
+            match requirements::package(text, &self.text.at(offset, text)) {
+                Some(package) if word.is_some_and(|word| word.known) => install.read.packages.push(package),
+                _ => install.read.open = true,
+            }
+        }
+        Understood::Install(Box::new(install))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tool {
+    Pip,
+    Uv,
+}
+
+/// What a command does, as far as packages go.
+enum Understood {
+    /// Nothing that matters.
+    Nothing,
+    /// It installs packages.
+    Install(Box<Install>),
+    /// That cannot be told.
+    Not,
+}
+
+/// Options of pip and uv with a value of their own that tells nothing about packages.
+const VALUED: &[&str] = &[
+    "--abi",
+    "--cache-dir",
+    "--cert",
+    "--config-settings",
+    "--default-timeout",
+    "--implementation",
+    "--log",
+    "--no-binary",
+    "--only-binary",
+    "--platform",
+    "--prefix",
+    "--progress-bar",
+    "--proxy",
+    "--python",
+    "--python-version",
+    "--report",
+    "--retries",
+    "--root",
+    "--src",
+    "--target",
+    "--timeout",
+    "--trusted-host",
+    "--upgrade-strategy",
+    "-p",
+    "-t",
+];
+
+/// Programs that install nothing.
+const HARMLESS: &[&str] = &[
+    ":",
+    "[",
+    "addgroup",
+    "adduser",
+    "cat",
+    "cd",
+    "chmod",
+    "chown",
+    "date",
+    "echo",
+    "exit",
+    "export",
+    "find",
+    "getent",
+    "groupadd",
+    "ldconfig",
+    "ln",
+    "locale-gen",
+    "ls",
+    "mkdir",
+    "printf",
+    "pwd",
+    "rm",
+    "rmdir",
+    "sed",
+    "set",
+    "sleep",
+    "test",
+    "touch",
+    "true",
+    "update-ca-certificates",
+    "useradd",
+    "usermod",
+    "which",
+    "xargs",
+];
+
+/// Whether a system package may bring libraries of CUDA.
+fn brings_cuda(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["cuda", "cudnn", "nvidia", "cublas", "cufft", "nvinfer", "tensorrt", "/", ".deb"]
+        .iter()
+        .any(|part| name.contains(part))
+        && !name.starts_with("/var/lib/apt/lists")
+}
+
+/// Whether a command may bring or choose another Python than that of the image.
+fn other_python(text: &str, own: Option<&DeclaredVersion>) -> bool {
+    const WORDS: [&str; 12] = [
+        "conda",
+        "mamba",
+        "micromamba",
+        "pyenv",
+        "uv python",
+        "uv venv",
+        "uv sync",
+        "deadsnakes",
+        "virtualenv",
+        "update-alternatives",
+        "pypy",
+        "pixi",
+    ];
+    let own = own.and_then(|own| own.value.trim_start_matches('=').split('.').nth(1).map(str::to_owned));
+    WORDS.iter().any(|word| text.contains(word))
+        || text.match_indices("python3.").any(|(at, found)| {
+            let rest = &text[at + found.len()..];
+            let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            own.as_deref() != Some(minor.as_str())
+        })
+}
+
+/// The words of a command or copy in JSON form.
+fn exec(rest: &str) -> Option<Vec<String>> {
+    let rest = rest.trim();
+    if rest.starts_with('[') { serde_json::from_str(rest).ok() } else { None }
+}
+
+/// An image by its reference.
+pub(super) fn image(reference: &str, evidence: Evidence) -> DeclaredImage {
+    let reference = reference.split('@').next().unwrap_or_default();
+    let (name, tag) = match reference.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, Some(tag.to_owned())),
+        _ => (reference, None),
+    };
+    let name = name.strip_prefix("docker.io/").or_else(|| name.strip_prefix("index.docker.io/")).unwrap_or(name);
+    let name = name.strip_prefix("library/").unwrap_or(name);
+    DeclaredImage { name: name.to_owned(), tag, evidence }
+}
+
+/// The Python of an image, as a requirement, where its tag says so.
+fn python_of(image: &DeclaredImage) -> Option<DeclaredVersion> {
+    let tag = image.tag.as_deref()?;
+    let version = match image.name.as_str() {
+        "python" => {
+            let version = tag.split('-').next()?;
+            let parts: Vec<&str> = version.split('.').collect();
+            let numbers = parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+            match parts.len() {
+                2 if numbers => format!("=={version}.*"),
+                3 if numbers => format!("=={version}"),
+                _ => return None,
+            }
+        }
+        // The distribution's own python3.
+        "ubuntu" => format!("=={}.*", distribution(tag)?),
+        "debian" => format!("=={}.*", distribution(tag.trim_end_matches("-slim"))?),
+        "nvidia/cuda" | "nvcr.io/nvidia/cuda" => format!("=={}.*", distribution(tag.rsplit('-').next()?)?),
+        _ => return None,
+    };
+    Some(DeclaredVersion { value: version, evidence: image.evidence.clone() })
+}
+
+/// The `python3` of a distribution's release.
+fn distribution(release: &str) -> Option<&'static str> {
+    Some(match release {
+        "ubuntu16.04" | "16.04" | "xenial" => "3.5",
+        "ubuntu18.04" | "18.04" | "bionic" => "3.6",
+        "ubuntu20.04" | "20.04" | "focal" => "3.8",
+        "ubuntu22.04" | "22.04" | "jammy" => "3.10",
+        "ubuntu24.04" | "24.04" | "noble" => "3.12",
+        "buster" | "10" => "3.7",
+        "bullseye" | "11" => "3.9",
+        "bookworm" | "12" => "3.11",
+        "trixie" | "13" => "3.13",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SAMPLE: &str = "\
+# syntax=docker/dockerfile:1
+ARG CUDA=12.2.2
+ARG BASE
+FROM nvidia/cuda:${CUDA}-cudnn8-runtime-ubuntu22.04 AS base
+ENV DEBIAN_FRONTEND=noninteractive KERAS_BACKEND=\"jax\"
+ENV CUDA_VISIBLE_DEVICES 0
+RUN apt-get update && apt-get install -y --no-install-recommends \\
+        python3 python3-pip \\
+    # a comment within
+    && rm -rf /var/lib/apt/lists/*
+ARG TF=2.18.0
+COPY requirements.txt /app/
+RUN --mount=type=cache,target=/root/.cache pip3 install --no-cache-dir \\
+    \"tensorflow==${TF}\" -r /app/requirements.txt
+FROM base AS test
+RUN if [ -n \"$CI\" ]; then pip install pytest; fi
+FROM $BASE
+RUN <<EOF
+pip install a==1
+pip install b==2
+EOF
+COPY <<FILE /x
+pip install c
+FILE
+RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
+";
+
+    #[test]
+    fn stages_and_what_they_install() {
+        let stages = read("/p/Dockerfile", SAMPLE);
+        assert_eq!(stages.len(), 3);
+        let base = &stages[0];
+        let image = base.image.as_ref().unwrap();
+        assert_eq!(
+            (image.name.as_str(), image.tag.as_deref()),
+            ("nvidia/cuda", Some("12.2.2-cudnn8-runtime-ubuntu22.04"))
+        );
+        assert_eq!((image.evidence.line, image.evidence.column), (Some(4), Some(1)));
+        assert_eq!(base.python.as_ref().unwrap().value, "==3.10.*");
+        assert!(base.complete && !base.python_open);
+        assert_eq!(base.copies, ["requirements.txt"]);
+        let variables: Vec<String> = base.variables.iter().map(|it| format!("{}={}", it.name, it.value)).collect();
+        assert_eq!(variables, ["DEBIAN_FRONTEND=noninteractive", "KERAS_BACKEND=jax", "CUDA_VISIBLE_DEVICES=0"]);
+        let install = &base.installs[0];
+        assert!(install.certain && install.dependencies);
+        let package = &install.read.packages[0];
+        assert_eq!((package.name.as_str(), package.specifier.as_str()), ("tensorflow", "==2.18.0"));
+        assert_eq!((package.evidence.line, package.evidence.column), (Some(14), Some(6)));
+        assert_eq!(install.read.includes[0].path, "/app/requirements.txt");
+        assert_eq!(stages[1].parent, Some(0));
+        assert!(!stages[1].installs[0].certain);
+        let last = &stages[2];
+        assert!(last.image.is_none() && !last.complete);
+        let names: Vec<(&str, Option<u32>)> = last
+            .installs
+            .iter()
+            .flat_map(|install| &install.read.packages)
+            .map(|package| (package.name.as_str(), package.evidence.line))
+            .collect();
+        assert_eq!(names, [("a", Some(19)), ("b", Some(20)), ("d", Some(25))]);
+    }
+
+    #[test]
+    fn what_is_not_understood_leaves_things_open() {
+        let stage = |run: &str| read("D", &format!("FROM python:3.8-slim\nRUN {run}\n")).remove(0);
+        for run in ["./install.sh", "apt-get install -y libcudnn8", "curl x | sh", "pip install $(cat x)"] {
+            let stage = stage(run);
+            assert!(!stage.complete || stage.installs.iter().any(|install| !install.certain), "{run}");
+        }
+        assert!(stage("conda install x").python_open && stage("apt-get install python3.11").python_open);
+        assert!(!stage("ls /usr/lib/python3.8").python_open);
+        assert!(!stage("/opt/venv/bin/pip install a").installs[0].certain);
+        assert!(!stage("pip install --no-deps a").installs[0].dependencies);
+        for run in ["pip config set global.index-url x", "PIP_INDEX_URL=x pip install a"] {
+            assert_eq!(stage(run).indexes.len(), 1, "{run}");
+        }
+        assert_eq!(
+            read("D", "FROM a\nENV UV_INDEX_URL=x\nCOPY pip.conf /etc/\nARG PIP_INDEX_URL\n")[0].indexes.len(),
+            3
+        );
+        assert_eq!(arguments("ARG A\nARG B=1 C=2\nFROM x\nARG D=${B}\n").len(), 3);
+        assert_eq!(stage("pip install a").python.unwrap().value, "==3.8.*");
+    }
+
+    #[test]
+    fn tags_tell_the_python() {
+        let python = |reference: &str| python_of(&image(reference, Evidence::default())).map(|it| it.value);
+        assert_eq!(python("docker.io/library/python:3.8.18-slim@sha256:0").as_deref(), Some("==3.8.18"));
+        assert_eq!(python("localhost:5000/python:3.8"), None);
+        assert_eq!(python("python:3"), None);
+        assert_eq!(python("python:3.14-rc").as_deref(), Some("==3.14.*"));
+        assert_eq!(python("ubuntu:focal").as_deref(), Some("==3.8.*"));
+        assert_eq!(python("nvidia/cuda:11.8.0-base-rockylinux8"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(text in "((RUN|FROM|ENV|ARG|COPY|pip install) |[-a-z=$\\\\{}\"'`<|&#é:]|\n| ){0,80}", cut in 0..900usize) {
+            let _ = read("D", &text);
+            let _ = read("D", SAMPLE.get(..cut).unwrap_or(SAMPLE));
+        }
+    }
+}

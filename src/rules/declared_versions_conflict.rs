@@ -1,0 +1,843 @@
+//! Rule `declared-versions-conflict`: whether what the repository declares can work together at all, before it is installed.
+//!
+//! Only what is certain is told: no release in the database, and none that may come, meets all that one set asks for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pep440_rs::Version;
+
+use super::{Cx, Family, Rule, layer};
+use crate::db::{Database, TensorflowRow};
+use crate::facts::{DeclaredBy, DeclaredImage, DeclaredPackage, DeclaredSet, Evidence};
+use crate::finding::{Finding, Judgment, Level, RowRef, Subject};
+use crate::options::GpuWish;
+use crate::policy::Require;
+use crate::ranges::common;
+use crate::version::Dotted;
+use crate::view::lower_bound;
+
+/// The rule.
+pub(super) static RULE: Rule = Rule {
+    id: "declared-versions-conflict",
+    family: Family::Project,
+    level: Level::Deny,
+    layer: layer::PROJECT + 5,
+    summary: "what the repository declares cannot work together",
+    docs: "\
+### What it means
+
+A requirements file, `pyproject.toml`, an environment file or a Dockerfile of this repository asks for versions of \
+TensorFlow, Keras, Python, CUDA or cuDNN of which no release goes with the others, or none that `[requires]` of the \
+policy allows. Files, extras, groups and stages \
+that are alternatives are never held against each other, and what cannot be told for certain is passed over.
+
+### Why it matters
+
+The installation fails after minutes of downloads, or succeeds and TensorFlow then has no GPU or no Keras.
+
+### How to fix it
+
+Change one of the lines that are named. `cargo gpu-doctor db query tensorflow VERSION` shows the Python, Keras, CUDA \
+and cuDNN of a release.
+",
+    check,
+};
+
+/// Indexes that hold no TensorFlow, Keras or NumPy of their own.
+const USUAL_INDEXES: [&str; 4] = [
+    "https://pypi.org/",
+    "https://pypi.python.org/",
+    "https://download.pytorch.org/",
+    "https://storage.googleapis.com/jax-releases/",
+];
+
+/// More packages of one set than this are not compared.
+const MOST: usize = 1_000;
+
+/// Distributions of TensorFlow whose releases the database knows.
+const TENSORFLOWS: [&str; 4] = ["tensorflow", "tensorflow-cpu", "tensorflow-gpu", "tensorflow-intel"];
+
+fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    let Some(declared) = &cx.facts.declared else { return };
+    let mut told: BTreeSet<Vec<Evidence>> = BTreeSet::new();
+    for set in &declared.sets {
+        let asked = Asked::new(set);
+        for (key, require) in cx.requires {
+            if let Some(finding) = asked.policy(key, require)
+                && told.insert(finding.evidence.clone())
+            {
+                out.find(finding);
+            }
+        }
+        // Conda has builds of its own, and a lock file is what a resolver found.
+        if matches!(set.by, DeclaredBy::Conda | DeclaredBy::Lock | DeclaredBy::Service) {
+            continue;
+        }
+        // Some other index may have builds that nobody knows of.
+        if set.indexes.iter().any(|index| !USUAL_INDEXES.iter().any(|usual| index.value.starts_with(usual))) {
+            continue;
+        }
+        if !asked.packages.is_empty() {
+            out.applies();
+        }
+        let mut findings = Vec::new();
+        if set.together {
+            findings.extend(asked.twice());
+        }
+        findings.extend(TENSORFLOWS.iter().filter_map(|name| asked.tensorflow(cx.db, name)));
+        if cx.gpu != GpuWish::None {
+            findings.extend(asked.image(cx.db));
+        }
+        findings.extend(["keras", "tf-keras"].iter().filter_map(|name| asked.keras(cx.db, name)));
+        for finding in findings {
+            // One line may stand in several sets: in a requirements file and in the Dockerfile that installs it.
+            if told.insert(finding.evidence.clone()) {
+                out.find(finding);
+            }
+        }
+    }
+}
+
+/// Whether versions of a package are held against others.
+fn matters(name: &str) -> bool {
+    TENSORFLOWS.contains(&name) || matches!(name, "keras" | "tf-keras" | "numpy") || name.starts_with("nvidia-")
+}
+
+/// What one set asks for, as far as it certainly holds.
+struct Asked<'a> {
+    set: &'a DeclaredSet,
+    packages: Vec<&'a DeclaredPackage>,
+}
+
+/// A release that a package may have, or what is known of releases to come.
+struct Candidate<'a> {
+    name: String,
+    /// The Pythons that it has wheels for, by platform; none where nothing is known.
+    python: Vec<String>,
+    /// The Keras that it asks for, by platform.
+    keras: Vec<String>,
+    row: Option<&'a TensorflowRow>,
+    source: Option<RowRef>,
+}
+
+/// Something that a set asks for, and which candidates it rules out.
+struct Demand<'a> {
+    /// What it is about, in words: `keras>=3`.
+    what: String,
+    /// What the candidates need of it, for the title.
+    needs: String,
+    evidence: Vec<Evidence>,
+    rules_out: Box<dyn Fn(&Candidate<'_>) -> bool + 'a>,
+}
+
+impl<'a> Asked<'a> {
+    fn new(set: &'a DeclaredSet) -> Self {
+        let certain = set.packages.iter().filter(|package| package.holds == Some(true) && matters(&package.name));
+        let packages = certain.take(MOST).collect();
+        Self { set, packages }
+    }
+
+    /// What is asked of a package; none where it comes from an address.
+    fn of(&self, name: &str) -> Vec<&'a DeclaredPackage> {
+        let named: Vec<_> = self.packages.iter().filter(|package| package.name == name).copied().collect();
+        if named.iter().any(|package| package.address) { Vec::new() } else { named }
+    }
+
+    /// Two lines that ask for different versions of one package.
+    fn twice(&self) -> Option<Finding> {
+        let names: BTreeSet<&str> = self.packages.iter().map(|package| package.name.as_str()).collect();
+        let name = names.into_iter().find(|name| contradictory(&self.of(name)))?;
+        // The lines that alone contradict each other, where two of them do.
+        let all = self.of(name);
+        let pair = all.iter().enumerate().find_map(|(index, first)| {
+            let second = all[index + 1..].iter().find(|second| contradictory(&[first, second]))?;
+            Some(vec![*first, *second])
+        });
+        let lines = pair.unwrap_or(all);
+        let wanted: Vec<String> = lines.iter().map(|package| format!("{name}{}", package.specifier)).collect();
+        Some(
+            Finding::new(Subject::Declared, format!("no version of {name} is both {}", wanted.join(" and ")))
+                .because_all(lines.iter().map(|package| package.evidence.clone()))
+                .help("ask for one of the two")
+                .so("pip and uv refuse to install them together"),
+        )
+    }
+
+    /// What the set asks of a TensorFlow, held against its releases.
+    fn tensorflow(&self, db: &'a Database, name: &str) -> Option<Finding> {
+        let asked = self.of(name);
+        if !asked.iter().any(|package| !package.constraint) || contradictory(&asked) {
+            return None;
+        }
+        let rows: Vec<&TensorflowRow> = db.tensorflow_rows().iter().filter(|row| row.package == name).collect();
+        let candidates = tensorflow_candidates(&asked, &rows)?;
+        let mut demands = Vec::new();
+        if self.set.together {
+            demands.extend(self.keras_demand());
+            if name == "tensorflow" {
+                demands.extend(self.legacy_demand(db));
+                demands.extend(self.cuda_demands(&asked));
+            }
+        }
+        demands.extend(self.python_demand());
+        conflict(name, &asked, &candidates, &demands)
+    }
+
+    fn keras_demand(&self) -> Option<Demand<'a>> {
+        let keras = self.of("keras");
+        if keras.is_empty() || contradictory(&keras) {
+            return None;
+        }
+        let evidence = keras.iter().map(|package| package.evidence.clone()).collect();
+        let specifiers = specifiers(&keras);
+        Some(Demand {
+            what: format!("keras{}", specifiers.join(",")),
+            needs: "keras".to_owned(),
+            evidence,
+            rules_out: Box::new(move |candidate| none_meets(&candidate.keras, &specifiers)),
+        })
+    }
+
+    /// `tf-keras` goes with one minor of TensorFlow.
+    fn legacy_demand(&self, db: &'a Database) -> Option<Demand<'a>> {
+        let legacy = self.of("tf-keras");
+        if !legacy.iter().any(|package| !package.constraint) || contradictory(&legacy) {
+            return None;
+        }
+        let specifiers = specifiers(&legacy);
+        let rows: Vec<_> = db.keras_rows().iter().filter(|row| row.package == "tf-keras").collect();
+        let fits = |version: &str| common(specifiers.iter().copied().chain([version])) != Some(false);
+        let wanted: Vec<&str> = rows
+            .iter()
+            .filter(|row| fits(&format!("=={}", row.version)))
+            .map(|row| row.tensorflow.as_deref().unwrap_or_default())
+            .collect();
+        let newest = rows.last()?.version.clone();
+        // A release that nobody knows yet, or one between those that are known.
+        if wanted.is_empty()
+            || wanted.contains(&"")
+            || fits(&format!(">{newest}"))
+            || fits(&format!("<{}", rows.first()?.version))
+        {
+            return None;
+        }
+        let evidence = legacy.iter().map(|package| package.evidence.clone()).collect();
+        let what = format!("tf-keras{}", specifiers.join(","));
+        Some(Demand {
+            what,
+            needs: "tf-keras".to_owned(),
+            evidence,
+            rules_out: Box::new(move |candidate| match candidate.row {
+                Some(row) => {
+                    let version = format!("=={}", row.version);
+                    wanted.iter().all(|wanted| common([*wanted, version.as_str()]) == Some(false))
+                }
+                // Newer than all that is known, and `tf-keras` is not.
+                None => true,
+            }),
+        })
+    }
+
+    /// Pins of NVIDIA's packages against what the extra `and-cuda` asks for.
+    fn cuda_demands(&self, asked: &[&'a DeclaredPackage]) -> Vec<Demand<'a>> {
+        if !asked.iter().any(|package| package.extras.iter().any(|extra| extra == "and-cuda")) {
+            return Vec::new();
+        }
+        let names: BTreeSet<&str> =
+            self.packages.iter().map(|it| it.name.as_str()).filter(|name| name.starts_with("nvidia-")).collect();
+        let demand = |name: &'a str| {
+            let pinned = self.of(name);
+            if pinned.is_empty() || contradictory(&pinned) {
+                return None;
+            }
+            let specifiers = specifiers(&pinned);
+            Some(Demand {
+                what: format!("{name}{}", specifiers.join(",")),
+                needs: name.to_owned(),
+                evidence: pinned.iter().map(|package| package.evidence.clone()).collect(),
+                rules_out: Box::new(move |candidate| {
+                    let needs = candidate.row.and_then(|row| row.and_cuda.get(name));
+                    needs.is_some_and(|needs| common(specifiers.iter().copied().chain([needs.as_str()])) == Some(false))
+                }),
+            })
+        };
+        names.into_iter().filter_map(demand).collect()
+    }
+
+    fn python_demand(&self) -> Option<Demand<'a>> {
+        let pythons = &self.set.python;
+        let specifiers: Vec<&str> = pythons.iter().map(|python| python.value.as_str()).collect();
+        if pythons.is_empty() || common(specifiers.iter().copied()) != Some(true) {
+            return None;
+        }
+        Some(Demand {
+            what: format!("Python {}", specifiers.join(",").trim_start_matches("==").trim_end_matches(".*")),
+            needs: "Python".to_owned(),
+            evidence: pythons.iter().map(|python| python.evidence.clone()).collect(),
+            rules_out: Box::new(move |candidate| none_meets(&candidate.python, &specifiers)),
+        })
+    }
+
+    /// What the set asks of something, held against what the policy requires of it.
+    fn policy(&self, key: &str, require: &Require) -> Option<Finding> {
+        let wanted = require.requirement.pep440();
+        let framework = |name: &&str| self.of(name).iter().any(|package| !package.constraint);
+        let versions = |versions: &[(&'a str, &Evidence)], name: &str| {
+            let values: Vec<&str> =
+                versions.iter().map(|(value, _)| *value).filter(|value| !value.is_empty()).collect();
+            // What contradicts itself is told of elsewhere.
+            if common(values.iter().copied()) != Some(true)
+                || common(values.iter().copied().chain([wanted.as_str()])) != Some(false)
+            {
+                return None;
+            }
+            let title =
+                format!("{name}{} is declared, and the policy requires {}", values.join(","), require.requirement);
+            Some(
+                Finding::new(Subject::Declared, title)
+                    .because_all(versions.iter().map(|(_, evidence)| (*evidence).clone()))
+                    .because(require.evidence.clone())
+                    .help("change one of the two lines"),
+            )
+        };
+        let package = |name: &str| {
+            let asked = self.of(name);
+            let asked: Vec<_> = asked.iter().map(|it| (it.specifier.as_str(), &it.evidence)).collect();
+            versions(&asked, name)
+        };
+        match key {
+            "tensorflow" => TENSORFLOWS.iter().filter(|name| framework(name)).find_map(|name| package(name)),
+            "keras" if framework(&"keras") => package("keras"),
+            // The Python of something else is none of the policy's business.
+            "python" if framework(&"keras") || TENSORFLOWS.iter().any(framework) => {
+                let pythons = self.set.python.iter().map(|python| (python.value.as_str(), &python.evidence));
+                versions(&pythons.collect::<Vec<_>>(), "Python ")
+            }
+            _ => None,
+        }
+    }
+
+    /// The one TensorFlow of a stage that has no CUDA libraries of its own.
+    ///
+    /// Only where the stage is understood to its last command, and nothing else in it may bring these libraries.
+    fn alone(&self) -> Option<&'a DeclaredPackage> {
+        if !self.set.complete || self.set.by != DeclaredBy::Stage {
+            return None;
+        }
+        let mine = |package: &&DeclaredPackage| TENSORFLOWS.contains(&package.name.as_str());
+        let plain = |package: &DeclaredPackage| {
+            !package.address && (WITHOUT_CUDA.binary_search(&package.name.as_str()).is_ok() || mine(&package))
+        };
+        let asked: Vec<&DeclaredPackage> = self.set.packages.iter().filter(mine).collect();
+        let [one] = asked.as_slice() else { return None };
+        let certain = one.name == "tensorflow" && !one.constraint && one.holds == Some(true) && one.extras.is_empty();
+        (certain && self.set.packages.iter().all(plain)).then_some(*one)
+    }
+
+    /// A TensorFlow held against the CUDA and cuDNN of the image that it is put into, or against their absence
+    /// where a service asks for a GPU.
+    fn image(&self, db: &'a Database) -> Option<Finding> {
+        let image = self.set.image.as_ref()?;
+        let one = self.alone()?;
+        let cuda = ImageCuda::of(image);
+        let without = matches!(image.name.as_str(), "debian" | "python" | "ubuntu");
+        let gpu = self.set.gpu.as_ref().filter(|_| without);
+        if cuda.is_none() && gpu.is_none() {
+            return None;
+        }
+        let rows: Vec<&TensorflowRow> = db
+            .tensorflow_rows()
+            .iter()
+            .filter(|row| row.package == "tensorflow" && row.platform == "linux-x86_64")
+            .collect();
+        let mut candidates = tensorflow_candidates(&[one], &rows)?;
+        if let Some(python) = self.python_demand() {
+            candidates.retain(|candidate| !(python.rules_out)(candidate));
+        }
+        let newest = candidates.iter().rev().find_map(|candidate| candidate.row)?;
+        let major = |version: &Option<Dotted>| version.as_ref().map(Dotted::major);
+        let wrong = |row: &TensorflowRow| match &cuda {
+            Some(cuda) => {
+                row.cuda_build
+                    && (major(&row.cuda).is_some_and(|major| major != cuda.cuda)
+                        || major(&row.cudnn).is_some_and(|major| major != cuda.cudnn))
+            }
+            // No release so far brings them without being asked; of later ones nothing is known.
+            None => true,
+        };
+        if !candidates.iter().all(|candidate| candidate.row.is_some_and(wrong)) {
+            return None;
+        }
+        let of = |what: &str, version: Option<&Dotted>| version.map(|it| format!("{what} {}", it.major()));
+        let needs: Vec<String> =
+            [of("CUDA", newest.cuda.as_ref()), of("cuDNN", newest.cudnn.as_ref())].into_iter().flatten().collect();
+        let wanted = format!("tensorflow{}", one.specifier);
+        let title = match &cuda {
+            Some(cuda) => format!("no {wanted} uses the CUDA {} and cuDNN {} of its image", cuda.cuda, cuda.cudnn),
+            None => format!("{wanted} is to use a GPU, and its image has no CUDA libraries"),
+        };
+        let finding = Finding::new(Subject::Declared, title)
+            .because(one.evidence.clone())
+            .because(image.evidence.clone())
+            .because_all(gpu.cloned())
+            .row(Some(newest.row_ref()))
+            .so("TensorFlow finds no library that it can open, and sees no GPU in the container");
+        // `and-cuda` exists since 2.14.
+        let with = format!("let the wheels bring the libraries: tensorflow[and-cuda]{}", one.specifier);
+        let finding = if newest.and_cuda.is_empty() { finding } else { finding.help(with) };
+        Some(if needs.is_empty() {
+            finding
+        } else {
+            finding.help(format!(
+                "or take an image with {}, which tensorflow {} opens",
+                needs.join(" and "),
+                newest.version
+            ))
+        })
+    }
+
+    /// What the set asks of a Keras, held against its releases: the Python alone.
+    fn keras(&self, db: &'a Database, name: &str) -> Option<Finding> {
+        let asked = self.of(name);
+        if !asked.iter().any(|package| !package.constraint) || contradictory(&asked) {
+            return None;
+        }
+        let rows: Vec<_> = db.keras_rows().iter().filter(|row| row.package == name).collect();
+        let known = rows.iter().map(|row| Candidate {
+            name: format!("{name} {}", row.version),
+            python: row.python.iter().cloned().collect(),
+            keras: Vec::new(),
+            row: None,
+            source: Some(row.row_ref()),
+        });
+        let versions: Vec<String> = rows.iter().map(|row| row.version.to_string()).collect();
+        let candidates = candidates(&asked, known.collect(), &versions, name)?;
+        conflict(name, &asked, &candidates, &[self.python_demand()?])
+    }
+}
+
+/// The majors of CUDA and cuDNN in one of NVIDIA's images.
+struct ImageCuda {
+    cuda: u32,
+    cudnn: u32,
+}
+
+impl ImageCuda {
+    /// Of an image with cuDNN whose tag tells both: those without it are not made for TensorFlow.
+    fn of(image: &DeclaredImage) -> Option<Self> {
+        if !matches!(image.name.as_str(), "nvidia/cuda" | "nvcr.io/nvidia/cuda") {
+            return None;
+        }
+        let mut parts = image.tag.as_deref()?.split('-');
+        let cuda: Dotted = parts.next()?.parse().ok()?;
+        let cudnn = match parts.find_map(|part| part.strip_prefix("cudnn"))? {
+            // Without a number since CUDA 12.4.1, which has cuDNN 9 as all of 12 after it.
+            "" if cuda.major() == 12 && cuda >= Dotted::new(&[12, 4]) => 9,
+            number => number.parse().ok()?,
+        };
+        Some(Self { cuda: cuda.major(), cudnn })
+    }
+}
+
+/// Packages that bring no CUDA library, nor does anything that they ask for; sorted.
+const WITHOUT_CUDA: &[&str] = &[
+    "absl-py",
+    "aiohttp",
+    "black",
+    "boto3",
+    "click",
+    "fastapi",
+    "flask",
+    "gunicorn",
+    "h5py",
+    "httpx",
+    "imageio",
+    "ipykernel",
+    "ipython",
+    "jinja2",
+    "joblib",
+    "jupyter",
+    "jupyterlab",
+    "keras",
+    "loguru",
+    "matplotlib",
+    "mypy",
+    "notebook",
+    "numpy",
+    "opencv-python",
+    "opencv-python-headless",
+    "pandas",
+    "pillow",
+    "pip",
+    "protobuf",
+    "pyarrow",
+    "pydantic",
+    "pytest",
+    "python-dotenv",
+    "pyyaml",
+    "redis",
+    "requests",
+    "rich",
+    "ruff",
+    "scikit-image",
+    "scikit-learn",
+    "scipy",
+    "seaborn",
+    "setuptools",
+    "sqlalchemy",
+    "tensorboard",
+    "tensorflow-datasets",
+    "tf-keras",
+    "tqdm",
+    "typer",
+    "uvicorn",
+    "wheel",
+];
+
+fn specifiers<'a>(packages: &[&'a DeclaredPackage]) -> Vec<&'a str> {
+    packages.iter().map(|package| package.specifier.as_str()).filter(|text| !text.is_empty()).collect()
+}
+
+/// Whether what is asked for leaves nothing of any of several needs; no where nothing is needed.
+fn none_meets(needs: &[String], specifiers: &[&str]) -> bool {
+    let missed = |needs: &String| common(specifiers.iter().copied().chain([needs.as_str()])) == Some(false);
+    !needs.is_empty() && needs.iter().all(missed)
+}
+
+fn contradictory(packages: &[&DeclaredPackage]) -> bool {
+    common(packages.iter().map(|package| package.specifier.as_str())) == Some(false)
+}
+
+/// The releases of a TensorFlow that may be meant; `None` where others may be meant that are not known.
+fn tensorflow_candidates<'a>(asked: &[&DeclaredPackage], rows: &[&'a TensorflowRow]) -> Option<Vec<Candidate<'a>>> {
+    // By release, over all platforms: what works on one of them is no conflict. On Windows the package itself asks for
+    // nothing and leaves that to another one.
+    let mut releases: BTreeMap<&Version, Vec<&'a TensorflowRow>> = BTreeMap::new();
+    for row in rows {
+        releases.entry(&row.version).or_default().push(row);
+    }
+    let versions: Vec<String> = releases.keys().map(ToString::to_string).collect();
+    let known = releases.into_values().filter_map(|rows| {
+        let first = rows.iter().find(|row| row.platform == "linux-x86_64").or(rows.first())?;
+        Some(Candidate {
+            name: format!("{} {}", first.package, first.version),
+            python: rows.iter().filter_map(|row| row.python.clone()).collect(),
+            keras: rows.iter().filter_map(|row| row.keras.clone()).collect(),
+            row: Some(first),
+            source: Some(first.row_ref()),
+        })
+    });
+    candidates(asked, known.collect(), &versions, &rows.first()?.package)
+}
+
+/// The known releases that fit what is asked, and one that stands for those to come.
+///
+/// `versions` are those of the database in their order.
+fn candidates<'a>(
+    asked: &[&DeclaredPackage],
+    mut known: Vec<Candidate<'a>>,
+    versions: &[String],
+    name: &str,
+) -> Option<Vec<Candidate<'a>>> {
+    let wanted = specifiers(asked);
+    let fits = |more: &str| common(wanted.iter().copied().chain([more]));
+    // Releases before the first row: nothing is known of them.
+    if fits(&format!("<{}", versions.first()?)) != Some(false) {
+        return None;
+    }
+    let newest = versions.last()?;
+    let newer = fits(&format!(">{}", newest.split(['r', 'a', 'b']).next().unwrap_or(newest)))?;
+    // Floors rise and never fall: what the newest needs at least, later ones need too.
+    let floor = |of: &dyn Fn(&Candidate<'_>) -> Vec<String>| -> Vec<String> {
+        let stated = known.iter().rev().map(of).find(|stated| !stated.is_empty()).unwrap_or_default();
+        let bounds: Vec<Option<Dotted>> = stated.iter().map(|stated| lower_bound(stated)).collect();
+        // One without a floor allows everything.
+        if bounds.contains(&None) { Vec::new() } else { bounds.iter().flatten().map(|it| format!(">={it}")).collect() }
+    };
+    let (python, keras) = (floor(&|candidate| candidate.python.clone()), floor(&|candidate| candidate.keras.clone()));
+    // The newest may be pre-releases that ask for nightly builds of the other.
+    for candidate in known.iter_mut().rev().take_while(|candidate| candidate.keras.is_empty()) {
+        candidate.keras.clone_from(&keras);
+    }
+    let to_come = newer.then(|| Candidate {
+        name: format!("a {name} newer than {newest}"),
+        python,
+        keras,
+        row: None,
+        source: None,
+    });
+    let version_of =
+        |candidate: &Candidate<'_>| candidate.name.rsplit(' ').next().map(|version| fits(&format!("=={version}")));
+    let mut all = Vec::new();
+    for candidate in known {
+        match version_of(&candidate)? {
+            Some(true) => all.push(candidate),
+            Some(false) => {}
+            None => return None,
+        }
+    }
+    all.extend(to_come);
+    // A release that the database lacks is no conflict.
+    (!all.is_empty()).then_some(all)
+}
+
+/// The finding, where demands rule out every candidate.
+fn conflict(
+    name: &str,
+    asked: &[&DeclaredPackage],
+    candidates: &[Candidate<'_>],
+    demands: &[Demand<'_>],
+) -> Option<Finding> {
+    let kills_all = |demand: &&Demand<'_>| candidates.iter().all(|candidate| (demand.rules_out)(candidate));
+    let decisive: Vec<&Demand<'_>> = if let Some(one) = demands.iter().find(kills_all) {
+        vec![one]
+    } else {
+        if !candidates.iter().all(|candidate| demands.iter().any(|demand| (demand.rules_out)(candidate))) {
+            return None;
+        }
+        demands.iter().filter(|demand| candidates.iter().any(|candidate| (demand.rules_out)(candidate))).collect()
+    };
+    let wanted = format!("{name}{}", specifiers(asked).join(","));
+    let what: Vec<&str> = decisive.iter().map(|demand| demand.what.as_str()).collect();
+    // The release that pip would take is the one to speak of.
+    let newest = candidates
+        .iter()
+        .rev()
+        .find(|it| it.row.is_none_or(|row| !row.version.any_prerelease()) && it.source.is_some())
+        .or(candidates.last())?;
+    let mut finding = Finding::new(Subject::Declared, format!("no {wanted} goes with {}", what.join(" and ")))
+        .because_all(asked.iter().map(|package| package.evidence.clone()))
+        .because_all(decisive.iter().flat_map(|demand| demand.evidence.iter().cloned()))
+        .row(newest.source.clone());
+    for demand in &decisive {
+        let needs = match demand.needs.as_str() {
+            "Python" => newest.python.first().map(|python| format!("Python {python}")),
+            "keras" => newest.keras.first().map(|keras| format!("keras{keras}")),
+            "tf-keras" => None,
+            other => newest.row.and_then(|row| row.and_cuda.get(other)).map(|needs| format!("{other}{needs}")),
+        };
+        finding = match needs {
+            Some(needs) => finding.help(format!("{} needs {needs}: change one of the two lines", newest.name)),
+            None => {
+                finding.help(format!("{} goes with another {name}: give both the same minor version", demand.needs))
+            }
+        };
+    }
+    Some(finding)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::{Declared, DeclaredVersion, Facts};
+    use crate::rules::testing::{bare, silent, titles};
+
+    /// A set of packages as a requirements file would have them; `python …` is the Python.
+    pub(super) fn set(lines: &[&str]) -> DeclaredSet {
+        let mut set = DeclaredSet { file: "/r/requirements.txt".to_owned(), together: true, ..DeclaredSet::default() };
+        for (number, line) in (1..).zip(lines) {
+            let evidence = Evidence::file("/r/requirements.txt", line).line(number).column(1);
+            if let Some(python) = line.strip_prefix("python ") {
+                set.python.push(DeclaredVersion { value: python.to_owned(), evidence });
+                continue;
+            }
+            let parsed = crate::probe::python::requirement::parse(line).unwrap();
+            set.packages.push(DeclaredPackage {
+                name: parsed.name,
+                extras: parsed.extras,
+                specifier: parsed.specifier,
+                holds: Some(true),
+                evidence,
+                ..DeclaredPackage::default()
+            });
+        }
+        set
+    }
+
+    fn said(sets: Vec<DeclaredSet>) -> Vec<String> {
+        let mut facts = bare();
+        facts.declared = Some(Declared { root: "/r".to_owned(), sets, ..Declared::default() });
+        titles(&RULE, &facts)
+    }
+
+    #[test]
+    fn versions_without_a_common_release() {
+        for (lines, wanted) in [
+            (&["tensorflow==2.15.*", "keras>=3"][..], "no tensorflow==2.15.* goes with keras>=3"),
+            (&["tensorflow>=2.18", "keras<3"], "no tensorflow>=2.18 goes with keras<3"),
+            (&["tensorflow>=2.18", "python ==3.8.*"], "no tensorflow>=2.18 goes with Python 3.8"),
+            (&["tensorflow~=2.15.0", "python >=3.12"], "no tensorflow~=2.15.0 goes with Python >=3.12"),
+            (&["tensorflow-cpu==2.16.1", "keras~=2.15"], "no tensorflow-cpu==2.16.1 goes with keras~=2.15"),
+            (&["tensorflow==2.18.0", "tf-keras==2.16.0"], "no tensorflow==2.18.0 goes with tf-keras==2.16.0"),
+            (
+                &["tensorflow[and-cuda]==2.18.0", "nvidia-cudnn-cu12==8.9.7.29"],
+                "no tensorflow==2.18.0 goes with nvidia-cudnn-cu12==8.9.7.29",
+            ),
+            (
+                &["tensorflow==2.15.0", "tensorflow==2.16.1"],
+                "no version of tensorflow is both tensorflow==2.15.0 and tensorflow==2.16.1",
+            ),
+            (&["keras==3.13.0", "python ==3.10.*"], "no keras==3.13.0 goes with Python 3.10"),
+            // Each alone would leave a release, both together leave none.
+            (
+                &["tensorflow>=2.13", "keras<3", "python >=3.12"],
+                "no tensorflow>=2.13 goes with keras<3 and Python >=3.12",
+            ),
+        ] {
+            assert_eq!(said(vec![set(lines)]), [wanted], "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_work_is_let_alone() {
+        for lines in [
+            &["tensorflow==2.15.*", "keras>=2.15"][..],
+            &["tensorflow>=2.15", "keras>=3"],
+            &["tensorflow", "keras"],
+            &["tensorflow", "keras<3"],
+            &["tensorflow<2", "keras>=3"],
+            &["tensorflow>=2.18", "python >=3.8"],
+            &["tensorflow>=2.18", "python >=3.14"],
+            // Releases that the database lacks.
+            &["tensorflow==2.15.9", "keras>=3"],
+            &["tensorflow==2.99.0", "keras==3.99.0", "python ==3.19.*"],
+            &["tensorflow===2.15.0", "keras>=3"],
+            &["tensorflow[and-cuda]==2.18.0", "nvidia-cudnn-cu12==9.3.0.75"],
+            &["tensorflow==2.18.0", "nvidia-cudnn-cu12==8.9.7.29"],
+            &["tensorflow==2.18.0", "tf-keras~=2.18.0"],
+            &["tensorflow-cpu==2.18.0", "tf-keras~=2.16.0"],
+            &["keras==3.13.0", "python >=3.8"],
+            &["numpy<2", "numpy>=1.26"],
+        ] {
+            assert_eq!(said(vec![set(lines)]), Vec::<String>::new(), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn alternatives_and_what_is_not_resolved_together_are_let_alone() {
+        assert!(said(vec![set(&["tensorflow==2.15.*"]), set(&["keras>=3"])]).is_empty());
+        let lines = &["tensorflow==2.15.*", "keras>=3"];
+        assert!(said(vec![DeclaredSet { together: false, ..set(lines) }]).is_empty());
+        assert!(said(vec![DeclaredSet { by: DeclaredBy::Conda, ..set(lines) }]).is_empty());
+        let mut other = set(lines);
+        other.packages[1].holds = None;
+        assert!(said(vec![other]).is_empty());
+        let mut other = set(lines);
+        other.packages[0].address = true;
+        assert!(said(vec![other]).is_empty());
+        let mut other = set(lines);
+        other.indexes.push(DeclaredVersion {
+            value: "https://pypi.example.org/simple".to_owned(),
+            ..DeclaredVersion::default()
+        });
+        assert!(said(vec![other]).is_empty());
+        // A constraint counts only where something asks for the package.
+        let mut other = set(&["tensorflow==2.15.*", "python ==3.8.*"]);
+        other.packages[0].constraint = true;
+        assert!(said(vec![other]).is_empty());
+        let mut other = set(lines);
+        other.packages[1].constraint = true;
+        assert_eq!(said(vec![other]).len(), 1);
+    }
+
+    /// A stage on an image with packages.
+    fn stage(image: &str, lines: &[&str]) -> DeclaredSet {
+        let (name, tag) = image.split_once(':').unwrap();
+        let evidence = Evidence::file("/r/Dockerfile", format!("FROM {image}")).line(1).column(1);
+        let image = Some(DeclaredImage { name: name.to_owned(), tag: Some(tag.to_owned()), evidence });
+        DeclaredSet { by: DeclaredBy::Stage, image, together: false, complete: true, ..set(lines) }
+    }
+
+    #[test]
+    fn images_without_the_right_libraries() {
+        let cudnn8 = "nvidia/cuda:12.2.2-cudnn8-runtime-ubuntu22.04";
+        let cudnn9 = "nvidia/cuda:12.6.3-cudnn-runtime-ubuntu22.04";
+        assert_eq!(
+            said(vec![stage(cudnn8, &["tensorflow==2.18.*", "pandas"])]),
+            ["no tensorflow==2.18.* uses the CUDA 12 and cuDNN 8 of its image"]
+        );
+        assert_eq!(said(vec![stage("nvidia/cuda:11.8.0-cudnn8-devel-ubuntu22.04", &["tensorflow~=2.15.0"])]).len(), 1);
+        for (image, lines) in [
+            (cudnn8, &["tensorflow==2.15.1"][..]),
+            (cudnn8, &["tensorflow[and-cuda]==2.18.*"]),
+            (cudnn8, &["tensorflow"]),
+            (cudnn8, &["tensorflow>=2.15"]),
+            // PyTorch brings cuDNN, and an unknown package may bring PyTorch.
+            (cudnn8, &["tensorflow==2.18.*", "torch"]),
+            (cudnn8, &["tensorflow==2.18.*", "some-models"]),
+            (cudnn8, &["tensorflow-cpu==2.18.*"]),
+            (cudnn9, &["tensorflow==2.18.*"]),
+            // Without cuDNN it is not made for TensorFlow.
+            ("nvidia/cuda:11.8.0-devel-ubuntu22.04", &["tensorflow==2.18.*"]),
+            ("example/cuda:11.8.0-cudnn8-devel-ubuntu22.04", &["tensorflow==2.18.*"]),
+            ("python:3.11-slim", &["tensorflow==2.18.*"]),
+        ] {
+            assert_eq!(said(vec![stage(image, lines)]), Vec::<String>::new(), "{image} {lines:?}");
+        }
+        assert!(said(vec![DeclaredSet { complete: false, ..stage(cudnn8, &["tensorflow==2.18.*"]) }]).is_empty());
+    }
+
+    #[test]
+    fn a_service_that_asks_for_a_gpu() {
+        let gpu = Some(Evidence::file("/r/compose.yaml", "gpus: all").line(4).column(5));
+        let wanted = |lines: &[&str]| said(vec![DeclaredSet { gpu: gpu.clone(), ..stage("python:3.11-slim", lines) }]);
+        assert_eq!(
+            wanted(&["tensorflow==2.18.*", "numpy<2"]),
+            ["tensorflow==2.18.* is to use a GPU, and its image has no CUDA libraries"]
+        );
+        assert!(wanted(&["tensorflow[and-cuda]==2.18.*"]).is_empty());
+        assert!(wanted(&["tensorflow==2.18.*", "torch"]).is_empty());
+        // What comes may bring them.
+        assert!(wanted(&["tensorflow"]).is_empty());
+    }
+
+    #[test]
+    fn what_the_policy_does_not_allow() {
+        let required = |sets: Vec<DeclaredSet>, key: &str, text: &str| -> Vec<String> {
+            let require = Require {
+                requirement: text.parse().unwrap(),
+                evidence: Evidence::file("/r/gpu-doctor.toml", format!("{key} = \"{text}\"")).line(3),
+            };
+            let requires = std::iter::once((key.to_owned(), require)).collect();
+            let facts = Facts { declared: Some(Declared { sets, ..Declared::default() }), ..bare() };
+            let db = Database::embedded();
+            let view = crate::view::View::new(&facts, db);
+            let mut out = Judgment::default();
+            let gpu = GpuWish::Optional;
+            check(
+                &Cx { facts: &facts, db, view: &view, gpu, requires: &requires, today: "2026-11-23", predicted: None },
+                &mut out,
+            );
+            out.findings.into_iter().map(|finding| finding.title).collect()
+        };
+        let lock = DeclaredSet { by: DeclaredBy::Lock, ..set(&["tensorflow==2.15.0"]) };
+        assert_eq!(
+            required(vec![lock], "tensorflow", ">=2.18"),
+            ["tensorflow==2.15.0 is declared, and the policy requires >=2.18"]
+        );
+        let old = || set(&["tensorflow-cpu", "python ==3.8.*"]);
+        assert_eq!(
+            required(vec![old()], "python", ">=3.10"),
+            ["Python ==3.8.* is declared, and the policy requires >=3.10"]
+        );
+        assert_eq!(required(vec![set(&["keras<3"])], "keras", "3"), ["keras<3 is declared, and the policy requires 3"]);
+        assert!(required(vec![set(&["tensorflow>=2.15"])], "tensorflow", ">=2.18").is_empty());
+        assert!(required(vec![set(&["flask", "python ==3.8.*"])], "python", ">=3.10").is_empty());
+        assert!(required(vec![old()], "driver", ">=550").is_empty());
+        // Two releases of one lock file are for different machines.
+        let lock = DeclaredSet { by: DeclaredBy::Lock, ..set(&["tensorflow==2.15.0", "tensorflow==2.16.1"]) };
+        assert!(required(vec![lock], "tensorflow", ">=2.18").is_empty());
+    }
+
+    #[test]
+    fn the_list_of_packages_is_sorted() {
+        assert!(WITHOUT_CUDA.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn the_same_lines_are_told_once() {
+        let lines = &["tensorflow==2.15.*", "keras>=3"];
+        assert_eq!(said(vec![set(lines), DeclaredSet { by: DeclaredBy::Install, ..set(lines) }]).len(), 1);
+        assert!(silent(&RULE, &bare()));
+    }
+}
