@@ -805,7 +805,16 @@ mod tests {
             let mut out = Judgment::default();
             let gpu = GpuWish::Optional;
             check(
-                &Cx { facts: &facts, db, view: &view, gpu, requires: &requires, today: "2026-11-23", predicted: None },
+                &Cx {
+                    facts: &facts,
+                    db,
+                    view: &view,
+                    gpu,
+                    requires: &requires,
+                    today: "2026-11-23",
+                    predicted: None,
+                    launch: crate::options::Launch::Never,
+                },
                 &mut out,
             );
             out.findings.into_iter().map(|finding| finding.title).collect()
