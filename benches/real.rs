@@ -3,7 +3,8 @@
 //! `BENCH_ENV=/path/to/venv cargo bench` measures the check of that environment (made with
 //! `tensorflow[and-cuda]` and Keras) against importing TensorFlow and Keras with its own Python, and `--deep`
 //! against a bare loop of `stat` over the same files on two threads. Without `BENCH_ENV` only the start-up is
-//! measured. Times are wall time; CPU seconds are the kernel's account of the finished children, in its ticks.
+//! measured. `BENCH_PROJECT=/path/to/Cargo.toml` measures the check of that project, which asks `cargo metadata`,
+//! against that program alone. Times are wall time; CPU seconds are the kernel's account of the finished children, in its ticks.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark starts programs and walks folders itself")]
@@ -57,9 +58,26 @@ fn files(folder: &Path, into: &mut Vec<PathBuf>) {
     }
 }
 
+/// The check of a Cargo project beside the `cargo metadata` that it asks.
+fn project(manifest: &str) {
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let metadata = ["metadata", "--format-version", "1", "--offline", "--locked", "--filter-platform", &triple];
+    let cargo = measure(40, env!("CARGO"), &[&metadata[..], &["--manifest-path", manifest]].concat());
+    let ours = measure(40, PROGRAM, &["check", "--gpu", "none", "--manifest-path", manifest]);
+    println!(
+        "cargo metadata: {:.1} ms; check of that project: {:.1} ms; {:.1} ms more",
+        cargo.wall_ms,
+        ours.wall_ms,
+        ours.wall_ms - cargo.wall_ms
+    );
+}
+
 fn main() {
     let start_up = measure(100, PROGRAM, &["explain", "--list"]);
     println!("explain --list: {:.2} ms wall, {:.4} s CPU", start_up.wall_ms, start_up.cpu_s);
+    if let Some(manifest) = std::env::var_os("BENCH_PROJECT").map(PathBuf::from) {
+        project(manifest.to_str().unwrap());
+    }
     let Some(env) = std::env::var_os("BENCH_ENV").map(PathBuf::from) else {
         println!("BENCH_ENV is not set: the check of a real environment is not measured");
         return;

@@ -39,8 +39,8 @@ Colour: only on a terminal; NO_COLOR, CLICOLOR_FORCE and CARGO_TERM_COLOR are ho
 ///
 /// Without a command it checks: it reads the files of this machine, holds them against a database, and
 /// answers for every Python environment whether TensorFlow sees the GPU and computes on it, and whether
-/// Keras does. Where a driver is loaded, a child process asks it and launches a test kernel; --static reads files
-/// only. No network is used.
+/// Keras does. Where a CUDA crate is in the project's lock file, `cargo metadata` is asked; where a driver is loaded, a
+/// child process asks it and launches a test kernel. --static reads files only. No network is used.
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo-gpu-doctor",
@@ -343,7 +343,21 @@ struct InspectArgs {
     /// The package of the workspace
     #[arg(long, short, value_name = "NAME")]
     package: Option<String>,
+    /// Features of the project to build with, as for `cargo build`
+    #[arg(long, short = 'F', value_name = "FEATURES", action = clap::ArgAction::Append)]
+    features: Vec<String>,
+    /// Build the project with all of its features
+    #[arg(long)]
+    all_features: bool,
+    /// Build the project without its default features
+    #[arg(long)]
+    no_default_features: bool,
+    /// The platform that the project is built for
+    #[arg(long, value_name = "TRIPLE")]
+    target: Option<String>,
     /// Run no program and load no library: read files only
+    ///
+    /// Without it, `cargo metadata` is asked where a CUDA crate is in the lock file, and the driver where one is loaded.
     #[arg(long = "static")]
     only_static: bool,
     /// Whether to ask the driver and launch the test kernel, in child processes
@@ -578,6 +592,12 @@ fn prepare(args: &InspectArgs, here: Result<Host, host::HostError>) -> Result<(O
     let options = Options {
         python,
         manifest,
+        package: args.package.clone(),
+        features: args.features.clone(),
+        all_features: args.all_features,
+        no_default_features: args.no_default_features,
+        target: args.target.clone(),
+        only_static: args.only_static,
         assume: assume(&args.assume),
         deep: args.deep,
         hashes: args.hashes,

@@ -2,7 +2,7 @@
 //!
 //! Everything that is read goes through [`Host`]; nothing else may touch `std::fs` or `std::env`
 //! (clippy's `disallowed-methods` holds the fence). With a root no link leads out of it and no program
-//! is run; without one, programs are run by `exec` alone, and only where an option asks for it. Reads are bounded and never block on pipes or
+//! is run; without one, programs are run by `exec` alone. Reads are bounded and never block on pipes or
 //! devices.
 
 #![expect(clippy::disallowed_methods, reason = "this is the seam that the fence protects")]

@@ -13,6 +13,18 @@ pub struct Options {
     pub python: Vec<String>,
     /// The Cargo manifest, where named.
     pub manifest: Option<String>,
+    /// The package of the workspace, where one was named; `manifest` is then its manifest.
+    pub package: Option<String>,
+    /// Features of the project to build with.
+    pub features: Vec<String>,
+    /// Whether it is built with all of its features.
+    pub all_features: bool,
+    /// Whether it is built without its default features.
+    pub no_default_features: bool,
+    /// The platform to build for, where it is not this one.
+    pub target: Option<String>,
+    /// Whether no program may be run.
+    pub only_static: bool,
     /// What a machine without a usable GPU means.
     pub gpu: Option<GpuWish>,
     /// What is pretended.

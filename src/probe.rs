@@ -65,17 +65,20 @@ pub fn probe_timed(host: &Host, options: &Options) -> (Facts, Times) {
             let cudnn = times.part("probe.cudnn", || cudnn::probe(host, &found.toolkits));
             (found, cudnn, times)
         });
+        let project = Aside::start(scope, "Cargo project", move || {
+            let mut times = Times::default();
+            (times.part("probe.project", || project::probe(host, options, project::CUDA_CRATES)), times)
+        });
         let rest = Aside::start(scope, "machine", move || {
             let mut times = Times::default();
             let machine = times.part("probe.machine", || machine::probe(host));
             let loader = times.part("probe.loader", || search.facts());
-            let project = times.part("probe.project", || project::probe(host, options, project::CUDA_CRATES));
             let declared = times.part("probe.declared", || declared::probe(host, options));
-            (machine, loader, project, declared, times)
+            (machine, loader, declared, times)
         });
 
         let part;
-        (facts.machine, facts.loader, facts.project, facts.declared, part) = rest.finish(troubles);
+        (facts.machine, facts.loader, facts.declared, part) = rest.finish(troubles);
         times.add(part);
         let (found, cudnn, part) = toolkits.finish(troubles);
         (facts.toolkits, facts.selectors, facts.compilers) = (found.toolkits, found.selectors, found.compilers);
@@ -87,6 +90,9 @@ pub fn probe_timed(host: &Host, options: &Options) -> (Facts, Times) {
         let ((pythons, kernels, more), part) = pythons.finish(troubles);
         times.add(part);
         (facts.pythons, facts.kernels) = (pythons, kernels);
+        let (project, part) = project.finish(troubles);
+        facts.project = project;
+        times.add(part);
         troubles.extend(more);
     });
     #[cfg(feature = "cli")]

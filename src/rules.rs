@@ -10,12 +10,19 @@ use crate::policy::Requires;
 use crate::verdict::EnvVerdict;
 use crate::view::View;
 
+mod build;
 mod compat_package_misused;
 mod compute_capability_needs_jit;
 mod compute_capability_unsupported;
 mod conda_cpu_variant;
 mod container_without_gpu;
 mod cpu_without_avx;
+mod crate_cudnn_mismatch;
+mod crate_driver_too_old;
+mod crate_ignores_variable;
+mod crate_libtorch_mismatch;
+mod crate_needs_gpu_at_build;
+mod crate_toolkit_unsupported;
 mod cuda_compiler_parts_missing;
 mod cuda_library_missing;
 mod cuda_library_shadowed;
@@ -243,6 +250,12 @@ static RULES: &[&Rule] = &[
     &keras_config_invalid::RULE,
     &legacy_keras_missing::RULE,
     &legacy_keras_mismatch::RULE,
+    &crate_toolkit_unsupported::RULE,
+    &crate_driver_too_old::RULE,
+    &crate_needs_gpu_at_build::RULE,
+    &crate_ignores_variable::RULE,
+    &crate_cudnn_mismatch::RULE,
+    &crate_libtorch_mismatch::RULE,
     &requirement_unmet::RULE,
     &declared_versions_conflict::RULE,
     &kernel_compile_failed::RULE,

@@ -399,11 +399,11 @@ fn project_verdict(
     let project = facts.project.as_ref()?;
     // A project without CUDA asks nothing of the machine.
     project.crates.iter().find(|locked| db.crates().iter().any(|row| row.name == locked.name))?;
-    let asked = |wanted: &[Break]| verdict_on(&[Subject::Project], wanted, findings, unknown);
-    let (builds, because) = asked(&[Break::Builds]);
-    let (runs, runs_because) = asked(&[Break::Builds, Break::Runs]);
-    // What the crates themselves ask for is judged in a later step; until then only a "no" is certain.
-    let certain = |answer| if answer == Answer::No { Answer::No } else { Answer::Unknown };
+    let (builds, because) = verdict_on(&[Subject::Project], &[Break::Builds], findings, unknown);
+    // A lock file that could not be read leaves all open.
+    let certain = |answer| if project.trouble.is_some() && answer == Answer::Yes { Answer::Unknown } else { answer };
+    let subjects = [Subject::Project, Subject::Machine];
+    let (runs, runs_because) = verdict_on(&subjects, &[Break::Builds, Break::Runs, Break::Cuda], findings, unknown);
     Some(ProjectVerdict {
         builds: certain(builds),
         runs: certain(runs),

@@ -1,4 +1,5 @@
-//! The Cargo project around the working folder, from its manifest and lock file; asks no Cargo.
+//! The Cargo project around the working folder: from its manifest and lock file, and from `cargo metadata` where a
+//! crate of CUDA's is in that lock file and programs may be run.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,13 @@ use crate::facts::{Evidence, LockedCrate, Project};
 use crate::host::{Host, HostError};
 use crate::options::Options;
 
+#[cfg(feature = "cli")]
+mod graph;
+mod manifest;
+#[cfg(feature = "cli")]
+mod metadata;
+mod places;
+
 /// Crates that deal with CUDA, `TensorFlow` or `LibTorch`, for callers without a longer list.
 pub const CUDA_CRATES: &[&str] = &[
     "bindgen_cuda",
@@ -17,6 +25,8 @@ pub const CUDA_CRATES: &[&str] = &[
     "candle-flash-attn",
     "candle-kernels",
     "cubecl-cuda",
+    "cuda-config",
+    "cuda-driver-sys",
     "cuda-sys",
     "cudaforge",
     "cudarc",
@@ -48,6 +58,8 @@ struct Lock {
 struct Package {
     name: Spanned<String>,
     version: Option<String>,
+    #[serde(default)]
+    dependencies: Vec<String>,
 }
 
 /// The part of a manifest that is read.
@@ -95,6 +107,10 @@ pub fn probe(host: &Host, options: &Options, names: &[&str]) -> Option<Project> 
         Ok(crates) => {
             found.lock = Some(text(&lock));
             found.crates = crates;
+            if !found.crates.is_empty() {
+                resolve(host, &manifest, options, names, &mut found);
+                found.build = (!found.crates.is_empty()).then(|| places::probe(host));
+            }
         }
         Err(LockError::Read(error)) if error.is_absent() => {}
         Err(error) => {
@@ -103,6 +119,119 @@ pub fn probe(host: &Host, options: &Options, names: &[&str]) -> Option<Project> 
         }
     }
     Some(found)
+}
+
+/// Lets Cargo resolve the graph where it may be asked; else tells what the manifest makes certain.
+fn resolve(host: &Host, manifest: &Path, options: &Options, names: &[&str], found: &mut Project) {
+    match ask(host, manifest, options, names, found.lock.as_deref().unwrap_or_default()) {
+        Ok(crates) => {
+            found.resolved = true;
+            found.crates = crates;
+        }
+        Err(why) => {
+            found.unresolved = Some(why);
+            certain(host, manifest, options, &mut found.crates);
+        }
+    }
+}
+
+#[cfg(feature = "cli")]
+fn ask(
+    host: &Host,
+    manifest: &Path,
+    options: &Options,
+    names: &[&str],
+    lock: &str,
+) -> Result<Vec<LockedCrate>, String> {
+    if options.only_static || host.is_rooted() {
+        return Err("only files are read (--static)".to_owned());
+    }
+    let answer = metadata::ask(host, manifest, options)?;
+    Ok(answer.crates(host, lock, manifest, options, names))
+}
+
+#[cfg(not(feature = "cli"))]
+fn ask(_: &Host, _: &Path, _: &Options, _: &[&str], _: &str) -> Result<Vec<LockedCrate>, String> {
+    Err("this build asks no Cargo".to_owned())
+}
+
+/// Marks the crates that the manifest itself asks for, with the features that it names.
+fn certain(host: &Host, path: &Path, options: &Options, crates: &mut [LockedCrate]) {
+    let Some((manifest, content)) = manifest::read(host, path) else { return };
+    // Features of the package switch others on, in ways that are not resolved here.
+    let plain = options.features.is_empty() && !options.all_features;
+    for direct in manifest.certain(&text(path), &content) {
+        let mut same = crates.iter_mut().filter(|locked| locked.name == direct.name);
+        // Of several versions it is not known here which is meant.
+        let (Some(locked), None) = (same.next(), same.next()) else { continue };
+        let only = locked.via.len() <= 1;
+        locked.built = true;
+        locked.features = direct.features;
+        locked.all_features = plain && only;
+        locked.declared = Some(direct.evidence);
+        locked.via = manifest.title().into_iter().collect();
+    }
+    for locked in crates.iter_mut().filter(|locked| !locked.built) {
+        locked.via.truncate(1);
+    }
+    // Some crates never come without others.
+    for _ in 0..ALWAYS.len() {
+        for (parent, child) in ALWAYS {
+            let Some(above) = crates.iter().find(|it| it.name == *parent && it.built).cloned() else { continue };
+            let mut same = crates.iter_mut().filter(|it| it.name == *child);
+            let (Some(below), None) = (same.next(), same.next()) else { continue };
+            if !below.built {
+                below.built = true;
+                below.declared.clone_from(&above.declared);
+                below.via = above.via.iter().cloned().chain([format!("{} {}", above.name, above.version)]).collect();
+            }
+        }
+    }
+}
+
+/// Crates that depend on another one in every build, whatever their features.
+const ALWAYS: &[(&str, &str)] = &[
+    ("candle-kernels", "bindgen_cuda"),
+    ("candle-kernels", "cudaforge"),
+    ("cubecl-cuda", "cudarc"),
+    ("burn-cuda", "cubecl-cuda"),
+    ("cust", "cust_raw"),
+    ("cust", "find_cuda_helper"),
+    ("cust_raw", "find_cuda_helper"),
+    ("ort", "ort-sys"),
+    ("tch", "torch-sys"),
+    ("tensorflow", "tensorflow-sys"),
+];
+
+/// The platform that Cargo's configuration builds for.
+#[cfg(feature = "cli")]
+fn configured_target(host: &Host) -> Option<String> {
+    places::target(host)
+}
+
+/// A package of a lock file with its line.
+#[cfg(feature = "cli")]
+struct LockLine {
+    name: String,
+    version: Option<String>,
+    line: u32,
+}
+
+/// The packages of a lock file with their lines; without the file none.
+#[cfg(feature = "cli")]
+fn lock_lines(host: &Host, path: &Path) -> Vec<LockLine> {
+    let Ok(bytes) = host.read(path, LOCK_LIMIT) else { return Vec::new() };
+    let content = String::from_utf8_lossy(&bytes);
+    let Ok(lock) = toml::from_str::<Lock>(&content) else { return Vec::new() };
+    let line = |at: usize| line_of(&content, at);
+    lock.package
+        .into_iter()
+        .map(|package| LockLine {
+            line: line(package.name.span().start),
+            version: package.version,
+            name: package.name.into_inner(),
+        })
+        .collect()
 }
 
 fn text(path: &Path) -> String {
@@ -152,14 +281,28 @@ fn read_lock(host: &Host, path: &Path, names: &[&str]) -> Result<Vec<LockedCrate
 /// The wanted packages of a lock file, in its order.
 fn parse_lock(content: &str, path: &str, names: &[&str]) -> Result<Vec<LockedCrate>, String> {
     let lock: Lock = toml::from_str(content).map_err(|error| error.message().to_owned())?;
-    let wanted = lock.package.into_iter().filter(|package| names.contains(&package.name.get_ref().as_str()));
-    Ok(wanted
+    // `cudarc`, or `cudarc 0.17.3` where several versions are there.
+    let asks = |package: &Package, name: &str, version: &str| {
+        package.dependencies.iter().any(|entry| {
+            let mut words = entry.split(' ');
+            words.next() == Some(name) && words.next().is_none_or(|one| one == version)
+        })
+    };
+    let titles = |name: &str, version: &str| {
+        let above = lock.package.iter().filter(|package| asks(package, name, version));
+        above.map(|it| format!("{} {}", it.name.get_ref(), it.version.as_deref().unwrap_or_default())).collect()
+    };
+    Ok(lock
+        .package
+        .iter()
+        .filter(|package| names.contains(&package.name.get_ref().as_str()))
         .filter_map(|package| {
             let line = line_of(content, package.name.span().start);
-            let name = package.name.into_inner();
-            let version = package.version?;
+            let name = package.name.get_ref().clone();
+            let version = package.version.clone()?;
             let evidence = Evidence::file(path, format!("{name} {version}")).line(line);
-            Some(LockedCrate { name, version, evidence })
+            let via = titles(&name, &version);
+            Some(LockedCrate { name, version, evidence, via, ..LockedCrate::default() })
         })
         .collect())
 }

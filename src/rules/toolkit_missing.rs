@@ -2,7 +2,7 @@
 //!
 //! What the rules about toolkits share is here too: which crates compile CUDA, and which toolkit is chosen.
 
-use super::{Cx, Family, Rule, layer};
+use super::{Cx, Family, Rule, build, layer};
 use crate::db::CrateRow;
 use crate::facts::{Evidence, LockedCrate, Toolkit, ToolkitKind};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
@@ -38,12 +38,16 @@ the driver.
 /// The crates of this project that the database knows, with their rows.
 pub(super) fn crates<'c>(cx: &'c Cx<'_>) -> Vec<(&'c LockedCrate, &'c CrateRow)> {
     let locked = cx.facts.project.iter().flat_map(|project| &project.crates);
+    // What nothing switches on for certain is no reason for a finding; that it stays open is said by the crates' own rules.
+    let locked = locked.filter(|locked| locked.built);
     locked.filter_map(|locked| Some((locked, cx.db.crate_row(&locked.name, &locked.version)?))).collect()
 }
 
 /// The crates of this project that compile CUDA.
 pub(super) fn compiling<'c>(cx: &'c Cx<'_>) -> Vec<(&'c LockedCrate, &'c CrateRow)> {
-    crates(cx).into_iter().filter(|(_, row)| row.compiles_cuda).collect()
+    // These read headers or look for libraries; none of them runs nvcc.
+    let only_look = |name: &str| matches!(name, "cudarc" | "cust" | "cust_raw" | "find_cuda_helper");
+    crates(cx).into_iter().filter(|(locked, row)| row.compiles_cuda && !only_look(&locked.name)).collect()
 }
 
 /// Evidence that a crate is in the lock file.
@@ -68,7 +72,10 @@ pub(super) fn version(toolkit: &Toolkit) -> Option<&Dotted> {
 }
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
-    judge(cx, &compiling(cx), out);
+    build::say(cx, RULE.id, out);
+    // Crates whose build scripts are not followed one by one.
+    let rest: Vec<_> = compiling(cx).into_iter().filter(|(locked, _)| !build::follows(&locked.name)).collect();
+    judge(cx, &rest, out);
 }
 
 fn judge(cx: &Cx<'_>, compiling: &[(&LockedCrate, &CrateRow)], out: &mut Judgment) {
@@ -109,6 +116,8 @@ pub(super) mod tests {
             name: "kernels".to_owned(),
             version: "0.1.0".to_owned(),
             evidence: Evidence::file("/project/Cargo.lock", "kernels 0.1.0").line(7),
+            built: true,
+            ..LockedCrate::default()
         };
         let row = CrateRow {
             name: "kernels".to_owned(),

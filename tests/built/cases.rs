@@ -1,0 +1,61 @@
+// The builds. Each crate has releases and settings that must fail and such that must pass.
+
+const PLAIN: &[(&str, &str)] = &[];
+
+/// All builds.
+const CASES: &[Case] = &[
+    // cudarc: the version by nvcc, by a variable, by a feature, by the newest bindings, or by nothing.
+    case("cudarc-0.16.6-asks-13.0", r#"cudarc = { version = "=0.16.6", features = ["cuda-version-from-build-system"] }"#, "13.0", PLAIN),
+    case("cudarc-0.17.8-asks-13.0", r#"cudarc = { version = "=0.17.8", features = ["cuda-version-from-build-system"] }"#, "13.0", PLAIN),
+    case("cudarc-0.19.10-asks-13.0", r#"cudarc = { version = "=0.19.10", features = ["cuda-version-from-build-system"] }"#, "13.0", PLAIN),
+    case("cudarc-0.19.10-asks-13.5", r#"cudarc = { version = "=0.19.10", features = ["cuda-version-from-build-system"] }"#, "13.5", PLAIN),
+    case("cudarc-0.19.10-told-13.5", r#"cudarc = { version = "=0.19.10", features = ["cuda-version-from-build-system"] }"#, "13.5", &[("CUDARC_CUDA_VERSION", "13040")]),
+    case("cudarc-0.16.6-told-13.0", r#"cudarc = { version = "=0.16.6", features = ["cuda-version-from-build-system"] }"#, "13.0", &[("CUDARC_CUDA_VERSION", "12090")]),
+    case("cudarc-0.16.4-told-13.0", r#"cudarc = { version = "=0.16.4", features = ["cuda-version-from-build-system"] }"#, "13.0", &[("CUDARC_CUDA_VERSION", "12090")]),
+    case("cudarc-0.19.10-told-wrong", r#"cudarc = { version = "=0.19.10", features = ["cuda-version-from-build-system"] }"#, "13.0", &[("CUDARC_CUDA_VERSION", "12.8")]),
+    case("cudarc-0.19.10-no-nvcc", r#"cudarc = { version = "=0.19.10", features = ["cuda-version-from-build-system"] }"#, "", PLAIN),
+    case("cudarc-0.19.10-home-only", r#"cudarc = { version = "=0.19.10", features = ["cuda-version-from-build-system"] }"#, "", &[("CUDA_HOME", "{13.0}")]),
+    case("cudarc-0.19.10-latest", r#"cudarc = { version = "=0.19.10", features = ["cuda-version-from-build-system", "fallback-latest"] }"#, "", PLAIN),
+    case("cudarc-0.19.10-latest-13.5", r#"cudarc = { version = "=0.19.10", features = ["cuda-version-from-build-system", "fallback-latest"] }"#, "13.5", PLAIN),
+    case("cudarc-0.17.5-no-nvcc", r#"cudarc = { version = "=0.17.5", features = ["cuda-version-from-build-system"] }"#, "", PLAIN),
+    case("cudarc-0.19.10-bare", r#"cudarc = "=0.19.10""#, "13.0", PLAIN),
+    case("cudarc-0.13.9-bare", r#"cudarc = "=0.13.9""#, "13.0", PLAIN),
+    case("cudarc-0.13.9-feature", r#"cudarc = { version = "=0.13.9", features = ["cuda-12080"] }"#, "", PLAIN),
+    case("cudarc-0.17.8-both", r#"cudarc = { version = "=0.17.8", features = ["dynamic-linking", "cuda-12080"] }"#, "", PLAIN),
+    case("cudarc-0.17.8-neither", r#"cudarc = { version = "=0.17.8", default-features = false, features = ["driver", "cuda-12080"] }"#, "", PLAIN),
+    case("cudarc-0.19.10-cudnn", r#"cudarc = { version = "=0.19.10", features = ["cuda-12080", "cudnn-version-from-build-system"] }"#, "", PLAIN),
+    case("cudarc-0.11.0-asks-13.0", r#"cudarc = { version = "=0.11.0", default-features = false, features = ["driver", "cuda-version-from-build-system"] }"#, "13.0", &[("CUDA_PATH", "{13.0}")]),
+    case("cudarc-0.10.0-no-header", r#"cudarc = { version = "=0.10.0", default-features = false, features = ["driver"] }"#, "", PLAIN),
+    // cust and find_cuda_helper: a folder of libraries.
+    case("cust-0.3.2-none", r#"cust = "=0.3.2""#, "13.0", PLAIN),
+    case("cust-raw-0.11.3-none", r#"cust_raw = "=0.11.3""#, "13.0", PLAIN),
+    case("cust-raw-0.11.3-home", r#"cust_raw = "=0.11.3""#, "13.0", &[("CUDA_HOME", "{13.0}")]),
+    case("cust-raw-0.11.3-path", r#"cust_raw = "=0.11.3""#, "13.0", &[("CUDA_LIBRARY_PATH", "{13.0}")]),
+    case("cust-raw-0.11.2-path", r#"cust_raw = "=0.11.2""#, "", &[("CUDA_LIBRARY_PATH", "{13.0}")]),
+    // torch-sys: its one LibTorch, and the offline failure.
+    case("torch-sys-0.26-none", r#"torch-sys = { version = "=0.26.0", default-features = false }"#, "", PLAIN),
+    case("torch-sys-0.17-none", r#"torch-sys = { version = "=0.17.0", default-features = false }"#, "", PLAIN),
+    case("torch-sys-0.26-other", r#"torch-sys = { version = "=0.26.0", default-features = false }"#, "", &[("LIBTORCH", "{work}/libtorch-2.4.0")]),
+    case("torch-sys-0.17-doc", r#"torch-sys = { version = "=0.17.0", default-features = false, features = ["doc-only"] }"#, "", PLAIN),
+    case("torch-sys-0.26-doc", r#"torch-sys = { version = "=0.26.0", default-features = false, features = ["doc-only"] }"#, "", PLAIN),
+    // nvml-wrapper opens its library at run time.
+    case("nvml-wrapper-0.13", r#"nvml-wrapper = "=0.13.0""#, "", PLAIN),
+    case("nvml-wrapper-0.10", r#"nvml-wrapper = "=0.10.0""#, "", PLAIN),
+    // ort-sys and tensorflow-sys take prebuilt libraries from the network, which is not there.
+    case("ort-sys-rc.15-off", r#"ort-sys = { version = "=2.0.0-rc.15", default-features = false, features = ["std", "disable-linking"] }"#, "", PLAIN),
+    case("ort-sys-rc.10-skip", r#"ort-sys = { version = "=2.0.0-rc.10", default-features = false, features = ["std"] }"#, "", PLAIN),
+    case("tensorflow-sys-0.24", r#"tensorflow-sys = "=0.24.0""#, "", PLAIN),
+    // candle's kernels: nvidia-smi or CUDA_COMPUTE_CAP, nvcc, and the headers.
+    case("candle-kernels-0.9.2-no-cap", r#"candle-kernels = "=0.9.2""#, "13.0", PLAIN),
+    case("candle-kernels-0.9.2-dot", r#"candle-kernels = "=0.9.2""#, "13.0", &[("CUDA_COMPUTE_CAP", "8.6")]),
+    case("candle-kernels-0.9.2-no-header", r#"candle-kernels = "=0.9.2""#, "13.0", &[("CUDA_COMPUTE_CAP", "86"), ("CUDA_HOME", "{13.0}")]),
+    case("candle-kernels-0.9.2-no-nvcc", r#"candle-kernels = "=0.9.2""#, "", &[("CUDA_COMPUTE_CAP", "86")]),
+    case("candle-kernels-0.11.1-no-cap", r#"candle-kernels = "=0.11.1""#, "13.0", PLAIN),
+    case("candle-kernels-0.11.1-no-nvcc", r#"candle-kernels = "=0.11.1""#, "", &[("CUDA_COMPUTE_CAP", "86")]),
+    // cubecl and burn: cudarc beneath them.
+    case("cubecl-cuda-0.8.0-asks-13.5", r#"cubecl-cuda = { version = "=0.8.0", default-features = false, features = ["std"] }"#, "13.5", PLAIN),
+    case("cubecl-cuda-0.9.0-asks-13.5", r#"cubecl-cuda = { version = "=0.9.0", default-features = false, features = ["std"] }"#, "13.5", PLAIN),
+    // Those that compile all of candle's kernels take minutes, so they come last.
+    case("candle-kernels-0.8.4-path", r#"candle-kernels = "=0.8.4""#, "13.0", &[("CUDA_COMPUTE_CAP", "86"), ("CUDA_PATH", "{13.0}")]),
+    case("candle-kernels-0.11.1-cap", r#"candle-kernels = "=0.11.1""#, "13.0", &[("CUDA_COMPUTE_CAP", "86")]),
+];
