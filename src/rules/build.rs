@@ -413,7 +413,7 @@ mod tests {
         assert!(found(&old("0.16.4", "cuda-12020")).0.is_empty());
         // CUDA 12.6 brought no function, so a driver of 12.5 does.
         let at = |cuda: &str| {
-            let mut facts = old("0.16.4", "cuda-12060");
+            let mut facts = with(bare(), "cudarc", "0.16.4", &["driver", "dynamic-loading", "cuda-12060"]);
             let evidence = Evidence::default();
             facts.assumed = vec![Assumption { key: "cuda".to_owned(), value: v(cuda), evidence }];
             found(&facts).0
