@@ -47,6 +47,8 @@ fn workspace() -> TempDir {
 }
 
 fn run(folder: &Path, args: &[&str]) -> Output {
+    // Cargo looks for rustc on PATH; of nvcc there is none.
+    let cargo = Path::new(env!("CARGO")).parent().unwrap().display();
     Command::new(env!("CARGO_BIN_EXE_cargo-gpu-doctor"))
         .args(args)
         .current_dir(folder)
@@ -54,7 +56,7 @@ fn run(folder: &Path, args: &[&str]) -> Output {
         .env("CARGO", env!("CARGO"))
         .env("HOME", std::env::var_os("HOME").unwrap_or_default())
         .envs(["RUSTUP_HOME", "CARGO_HOME"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
-        .env("PATH", "/usr/bin:/bin")
+        .env("PATH", format!("{cargo}:/usr/bin:/bin"))
         .output()
         .unwrap()
 }
