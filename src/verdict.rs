@@ -407,6 +407,7 @@ fn project_verdict(
     Some(ProjectVerdict {
         builds: certain(builds),
         runs: certain(runs),
-        because: if because.is_empty() { runs_because } else { because },
+        // What is certain is told before what is open.
+        because: if because.is_empty() || builds != Answer::No && runs == Answer::No { runs_because } else { because },
     })
 }

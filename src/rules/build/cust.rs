@@ -9,7 +9,7 @@ const OLD_FOLDERS: &[&str] = &["CUDA_PATH", "CUDA_ROOT", "CUDA_TOOLKIT_ROOT_DIR"
 
 /// cust and `cust_raw` call `find_cuda_helper` and do nothing else.
 pub(super) fn follow(script: &Script<'_>, said: &mut Said) {
-    if script.it.name != "find_cuda_helper" {
+    if script.it.name != "find_cuda_helper" || script.env("DOCS_RS").is_some() {
         return;
     }
     for rule in [MISSING, UNSUPPORTED] {
