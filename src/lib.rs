@@ -1,8 +1,9 @@
 //! Reads a machine's files and says whether TensorFlow, Keras and CUDA code will use its NVIDIA GPU.
 //!
 //! The library does the reading (`host`, `probe`), holds it against a database (`db`), judges
-//! (`rules`, `verdict`) and writes reports (`report`). It runs no program but the Python interpreters
-//! that it is told to ask, and opens foreign libraries in child processes only, where it is told to.
+//! (`rules`, `verdict`) and writes reports (`report`). It runs no program but `cargo metadata` and
+//! the Python interpreters that it is told to ask, and opens foreign libraries in child processes
+//! only, where it is told to.
 //! ARCHITECTURE.md has the map.
 
 pub mod db;
