@@ -339,7 +339,15 @@ mod tests {
     fn said(facts: &Facts) -> Said {
         let db = Database::embedded();
         let view = View::new(facts, db);
-        judge(&Cx { facts, db, view: &view, gpu: GpuWish::Optional, today: "2026-11-23", predicted: None })
+        judge(&Cx {
+            facts,
+            db,
+            view: &view,
+            gpu: GpuWish::Optional,
+            requires: &crate::policy::NOTHING_REQUIRED,
+            today: "2026-11-23",
+            predicted: None,
+        })
     }
 
     /// The rules that found something, and all that they said.
