@@ -345,6 +345,7 @@ mod tests {
             view: &view,
             gpu: GpuWish::Optional,
             requires: &crate::policy::NOTHING_REQUIRED,
+            launch: crate::options::Launch::Never,
             today: "2026-11-23",
             predicted: None,
         })
