@@ -53,8 +53,7 @@ fn embed() -> Result<(), Box<dyn Error>> {
     if !faults.is_empty() {
         let mut report = format!("faults in the database: {}\n", faults.len());
         for fault in &faults {
-            let text = fault.file.strip_prefix("data/").and_then(|name| files.get(name)).map_or("", String::as_str);
-            writeln!(report, "\n{fault}\n{}", fault.render(text))?;
+            writeln!(report, "{fault}")?;
         }
         return Err(report.into());
     }

@@ -9,16 +9,24 @@ use std::sync::OnceLock;
 
 use pep440_rs::Version;
 use serde::de::DeserializeOwned;
+#[cfg(any(test, feature = "cli", feature = "update"))]
 use serde_json::{Map, Value, json};
 
 use crate::finding::RowRef;
 use crate::version::Dotted;
 
+// Whole databases are read, written and linted by the commands alone.
+#[cfg(any(test, feature = "cli", feature = "update"))]
 pub mod document;
+#[cfg(any(test, feature = "cli", feature = "update"))]
 pub mod lint;
+#[cfg(any(test, feature = "cli", feature = "update"))]
 pub mod load;
+#[cfg(any(test, feature = "cli", feature = "update"))]
 pub mod overlay;
 pub mod schema;
+#[cfg(feature = "cli")]
+mod shown;
 
 pub use schema::{
     ChipRow, CompatRow, CrateRow, CudaRow, CudnnRow, Day, DriverKind, DriverRow, GpuRow, KerasRow, MetaRow, Release,
@@ -69,6 +77,7 @@ impl<Row: DeserializeOwned + Clone> Table<Row> {
         Self { json, rows: OnceLock::new() }
     }
 
+    #[cfg(any(test, feature = "cli", feature = "update"))]
     fn read(rows: Vec<Row>) -> Self {
         Self { json: "[]", rows: OnceLock::from(rows) }
     }
@@ -78,6 +87,7 @@ impl<Row: DeserializeOwned + Clone> Table<Row> {
         self.rows.get_or_init(|| serde_json::from_str(self.json).unwrap_or_default())
     }
 
+    #[cfg(any(test, feature = "cli", feature = "update"))]
     /// The same table with more rows; a row that is there already stays as it is.
     fn with(self, more: Vec<Row>, order: impl Fn(&Row, &Row) -> Ordering) -> Self {
         if more.is_empty() {
@@ -148,6 +158,7 @@ impl Database {
         EMBEDDED.get_or_init(Self::default)
     }
 
+    #[cfg(any(test, feature = "cli", feature = "update"))]
     /// A database from data files that the linter has read; none where meta.toml could not be read.
     pub fn from_tables(tables: lint::Tables, origin: &str) -> Option<Self> {
         let meta = tables.meta?;
@@ -170,6 +181,7 @@ impl Database {
         })
     }
 
+    #[cfg(any(test, feature = "cli", feature = "update"))]
     /// The same data with derived rows; they are added and never take the place of another row.
     #[must_use]
     pub fn overlaid(mut self, derived: document::Rows, date: &Day) -> Self {
@@ -373,6 +385,7 @@ impl Database {
         self.compat.rows()
     }
 
+    #[cfg(any(test, feature = "cli", feature = "update"))]
     /// Every table with its rows.
     pub fn rows(&self) -> document::Rows {
         document::Rows {
@@ -388,6 +401,7 @@ impl Database {
         }
     }
 
+    #[cfg(any(test, feature = "cli", feature = "update"))]
     /// Every table with its rows, as `db export` prints them.
     pub fn export(&self) -> Value {
         let mut tables = Map::new();
@@ -403,6 +417,7 @@ impl Database {
         })
     }
 
+    #[cfg(any(test, feature = "cli", feature = "update"))]
     /// One table as a JSON array; none where there is no table of that name.
     pub fn table(&self, name: &str) -> Option<Value> {
         match name {

@@ -88,6 +88,12 @@ pub const OWN: &[Variable] = &[
     var("CLICOLOR_FORCE", "set and not 0: colour even where the output is no terminal"),
 ];
 
+/// The variables that the check in a build script reads beside those of the machine and Cargo's own.
+pub const BUILD_SCRIPT: &[Variable] = &[
+    var("GPU_DOCTOR_SKIP", "set, and neither empty nor `0`: a build script's check is left out"),
+    var("DOCS_RS", "set: docs.rs builds, and a build script's check is left out"),
+];
+
 /// The variables that `db` reads, those of the machine that it runs on; `check` reads none of them but the first.
 pub const DATABASE: &[Variable] = &[
     var("XDG_DATA_HOME", "where the renewed database lies, in `cargo-gpu-doctor`"),

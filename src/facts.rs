@@ -17,6 +17,7 @@ pub mod machine;
 pub mod observed;
 pub mod project;
 pub mod python;
+#[cfg(any(test, feature = "cli"))]
 pub mod redact;
 
 pub use cuda::*;

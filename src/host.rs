@@ -38,6 +38,8 @@ pub struct Host {
     user: User,
     today: String,
     folders: Mutex<HashMap<PathBuf, Option<PathBuf>>>,
+    /// Files whose content lies elsewhere; `None` for those that count as not there.
+    laid_over: BTreeMap<PathBuf, Option<PathBuf>>,
 }
 
 /// Why something could not be read.
@@ -265,7 +267,15 @@ impl Host {
     }
 
     fn bare(root: Option<PathBuf>, env: BTreeMap<String, String>, cwd: PathBuf) -> Self {
-        Self { root, env, cwd, user: User::default(), today: today(), folders: Mutex::default() }
+        Self {
+            root,
+            env,
+            cwd,
+            user: User::default(),
+            today: today(),
+            folders: Mutex::default(),
+            laid_over: BTreeMap::new(),
+        }
     }
 
     /// The same machine on another day, `YYYY-MM-DD`; for tests.
@@ -273,6 +283,28 @@ impl Host {
     pub fn on(mut self, day: &str) -> Self {
         day.clone_into(&mut self.today);
         self
+    }
+
+    /// The same machine with other files in some places: the content lies at the second path, or the file counts as
+    /// not there. Programs that are run see none of it.
+    ///
+    /// The first paths are absolute and free of links. Only for a machine that is no folder.
+    #[must_use]
+    pub fn laid_over(mut self, files: BTreeMap<PathBuf, Option<PathBuf>>) -> Self {
+        self.laid_over = files;
+        self
+    }
+
+    /// What is laid over a path: nothing, or where its content lies.
+    fn over(&self, path: &Path) -> Option<&Option<PathBuf>> {
+        if self.laid_over.is_empty() {
+            return None;
+        }
+        self.laid_over.get(path).or_else(|| {
+            // Named by a way around.
+            let real = fs::canonicalize(path.parent()?).ok()?.join(path.file_name()?);
+            self.laid_over.get(&real)
+        })
     }
 
     /// The day, `YYYY-MM-DD`, in UTC.
@@ -334,7 +366,13 @@ impl Host {
     /// The path that the operating system is given, links in the root resolved.
     fn outside(&self, path: &Path, follow: Follow) -> Result<PathBuf, HostError> {
         let path = self.absolute(path);
-        let Some(root) = &self.root else { return Ok(path) };
+        let Some(root) = &self.root else {
+            return match self.over(&path) {
+                None => Ok(path),
+                Some(Some(elsewhere)) => Ok(elsewhere.clone()),
+                Some(None) => Err(HostError::because(&path, Why::NotFound)),
+            };
+        };
         let inside = self.resolve(&path, follow)?;
         Ok(root.join(inside.strip_prefix("/").unwrap_or(&inside)))
     }
@@ -394,7 +432,12 @@ impl Host {
     pub fn real(&self, path: impl AsRef<Path>) -> Result<PathBuf, HostError> {
         let path = path.as_ref();
         if self.root.is_none() {
-            fs::canonicalize(self.absolute(path)).map_err(|error| HostError::new(path, &error))
+            let path = self.absolute(path);
+            match self.over(&path) {
+                None => fs::canonicalize(&path).map_err(|error| HostError::new(&path, &error)),
+                Some(Some(_)) => Ok(path),
+                Some(None) => Err(HostError::because(&path, Why::NotFound)),
+            }
         } else {
             let inside = self.resolve(&self.absolute(path), Follow::Yes)?;
             self.stat(&inside)?;
@@ -477,6 +520,17 @@ impl Host {
                 inode: entry.ino(),
             })
             .collect();
+        if !self.laid_over.is_empty()
+            && let Ok(folder) = fs::canonicalize(self.absolute(path))
+        {
+            for (file, elsewhere) in self.laid_over.iter().filter(|(file, _)| file.parent() == Some(&folder)) {
+                let name = file.file_name().unwrap_or_default().to_string_lossy();
+                entries.retain(|entry| entry.name != name);
+                if elsewhere.is_some() {
+                    entries.push(Entry { name: name.into_owned(), kind: Kind::File, inode: 0 });
+                }
+            }
+        }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
     }
@@ -681,6 +735,44 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
 /// Writes a file of the program's own, outside of any machine that is inspected.
 pub fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::write(path, bytes)
+}
+
+/// Makes a folder of the program's own with those above it.
+pub fn make_folders(path: &Path) -> Result<(), HostError> {
+    fs::create_dir_all(path).map_err(|error| HostError::new(path, &error))
+}
+
+/// Gives a file another name; what had that name is gone.
+pub fn rename(from: &Path, to: &Path) -> Result<(), HostError> {
+    fs::rename(from, to).map_err(|error| HostError::new(from, &error))
+}
+
+/// Takes a file of the program's own away.
+pub fn remove_file(path: &Path) -> Result<(), HostError> {
+    fs::remove_file(path).map_err(|error| HostError::new(path, &error))
+}
+
+/// Takes an empty folder away.
+pub fn remove_folder(path: &Path) -> Result<(), HostError> {
+    fs::remove_dir(path).map_err(|error| HostError::new(path, &error))
+}
+
+/// Writes a program that everyone may run; it is there as a whole or not at all.
+pub fn write_program(path: &Path, bytes: &[u8]) -> Result<(), HostError> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}", std::process::id()));
+    let beside = PathBuf::from(beside);
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o755)
+        .open(&beside)
+        .and_then(|mut file| io::Write::write_all(&mut file, bytes))
+        .and_then(|()| fs::rename(&beside, path));
+    written.map_err(|error| {
+        let _ = fs::remove_file(&beside);
+        HostError::new(path, &error)
+    })
 }
 
 /// Reads `KEY=VALUE` lines; empty lines and a byte-order mark at the start are left out.

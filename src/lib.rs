@@ -4,8 +4,9 @@
 //! (`rules`, `verdict`) and writes reports (`report`). It runs no program but `cargo metadata` and
 //! the Python interpreters that it is told to ask, and opens foreign libraries in child processes
 //! only, where it is told to.
-//! ARCHITECTURE.md has the map.
+//! Other crates' build scripts want [`build_script`]. ARCHITECTURE.md has the map.
 
+pub mod build_script;
 pub mod db;
 pub mod env;
 pub mod exit;
@@ -19,6 +20,7 @@ pub mod probe;
 mod ranges;
 pub mod report;
 pub mod rules;
+#[cfg(any(test, feature = "cli"))]
 pub mod run;
 mod shell;
 pub mod verdict;

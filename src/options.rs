@@ -11,6 +11,8 @@ use crate::version::Dotted;
 pub struct Options {
     /// Only these interpreters or environment folders; empty for all.
     pub python: Vec<String>,
+    /// Whether only that is read on which a Cargo build rests: of Python environments those of `python` alone.
+    pub building: bool,
     /// The Cargo manifest, where named.
     pub manifest: Option<String>,
     /// The package of the workspace, where one was named; `manifest` is then its manifest.

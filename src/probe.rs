@@ -51,6 +51,10 @@ pub fn probe_timed(host: &Host, options: &Options) -> (Facts, Times) {
     std::thread::scope(|scope| {
         let pythons = Aside::start(scope, "Python environments", move || {
             let mut times = Times::default();
+            // A build has no business with the environments that it did not name.
+            if options.building && options.python.is_empty() {
+                return Default::default();
+            }
             (times.part("probe.python", || python::probe(host, search, options)), times)
         });
         let driver = Aside::start(scope, "driver", move || {

@@ -120,6 +120,8 @@ fn man_page() -> String {
     text.extend(variables(gpu_doctor::env::VARIABLES).into_bytes());
     text.extend(b".PP\nThese belong to the commands of \\fBdb\\fR:\n");
     text.extend(variables(gpu_doctor::env::DATABASE).into_bytes());
+    text.extend(b".PP\nThese are read where a build script calls gpu_doctor::build_script:\n");
+    text.extend(variables(gpu_doctor::env::BUILD_SCRIPT).into_bytes());
     text.extend(
         b".SH FILES\nThe policy is read from gpu\\-doctor.toml in the working folder or above it up to the root of the \
           Cargo workspace, and from [package.metadata.gpu\\-doctor] and [workspace.metadata.gpu\\-doctor] of Cargo.toml.\n",
@@ -425,7 +427,7 @@ fn the_table_of_variables_is_that_of_the_program() {
         .filter(|table| !table.starts_with("that `db` reads"))
         .flat_map(|table| table.lines().filter(|line| line.starts_with("| `")))
         .collect();
-    let variables = gpu_doctor::env::VARIABLES.iter().chain(gpu_doctor::env::OWN);
+    let variables = gpu_doctor::env::VARIABLES.iter().chain(gpu_doctor::env::OWN).chain(gpu_doctor::env::BUILD_SCRIPT);
     let wanted: Vec<String> = variables.map(|it| format!("| `{}` | {} |", it.name, it.doc)).collect();
     assert_eq!(rows, wanted);
 }

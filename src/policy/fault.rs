@@ -1,8 +1,11 @@
-//! Faults of a policy file, shown as rustc shows an error: file, line, column and the text itself.
+//! Faults of a policy file: file, line, column, and for the command line the text itself, as rustc shows an error.
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use std::fmt;
+
+#[cfg(feature = "cli")]
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 /// One thing that is wrong in a policy file.
@@ -31,11 +34,26 @@ impl Fault {
     }
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some((line, column)) = self.position() {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": {}", self.message)?;
+        match &self.help {
+            Some(help) => write!(f, " ({help})"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Everything that is wrong in the policy files.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", self.render(false))]
+#[error("{}", self.0.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Faults(pub Vec<Fault>);
 
+#[cfg(feature = "cli")]
 impl Faults {
     /// The faults as text for a terminal, with colour where `styled`.
     pub fn render(&self, styled: bool) -> String {
@@ -51,6 +69,7 @@ impl Faults {
     }
 }
 
+#[cfg(feature = "cli")]
 fn render(renderer: &Renderer, fault: &Fault) -> String {
     // A span that does not lie in the text would make the renderer panic.
     let span = fault
@@ -86,7 +105,10 @@ mod tests {
                 message: "wrong".to_owned(),
                 help: Some("right".to_owned()),
             };
+            #[cfg(feature = "cli")]
             let shown = Faults(vec![fault]).render(false);
+            #[cfg(not(feature = "cli"))]
+            let shown = Faults(vec![fault]).to_string();
             prop_assert!(shown.contains("gpu-doctor.toml"));
         }
     }
