@@ -2,8 +2,8 @@
 //!
 //! `BENCH_ENV=/path/to/venv cargo bench` measures the check of that environment (made with
 //! `tensorflow[and-cuda]` and Keras) against importing TensorFlow and Keras with its own Python, and `--deep`
-//! against a bare loop of `stat` over the same files on two threads. Without `BENCH_ENV` only the start-up is
-//! measured. `BENCH_PROJECT=/path/to/Cargo.toml` measures the check of that project, which asks `cargo metadata`,
+//! against a bare loop of `stat` over the same files on two threads. Without `BENCH_ENV` only the start-up
+//! and the git hook are measured. `BENCH_PROJECT=/path/to/Cargo.toml` measures the check of that project, which asks `cargo metadata`,
 //! against that program alone. Times are wall time; CPU seconds are the kernel's account of the finished children, in its ticks.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -32,9 +32,15 @@ fn children_cpu() -> f64 {
 }
 
 fn measure(runs: u32, program: &str, args: &[&str]) -> Figure {
+    measure_in(Path::new("."), runs, program, args)
+}
+
+fn measure_in(folder: &Path, runs: u32, program: &str, args: &[&str]) -> Figure {
     let once = || {
         let start = Instant::now();
-        let status = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        let mut command = Command::new(program);
+        let status =
+            command.args(args).current_dir(folder).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
         assert!(status.code().is_some_and(|code| code != 101), "{program} {args:?} did not finish");
         start.elapsed().as_secs_f64() * 1e3
     };
@@ -72,12 +78,36 @@ fn project(manifest: &str) {
     );
 }
 
+/// The hook on a commit that touches nothing relevant, in a repository of 2,000 files.
+fn hook() {
+    let folder = tempfile::tempdir().unwrap();
+    let git = |args: &[&str]| {
+        let who = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
+        assert!(Command::new("git").args(who).args(args).current_dir(&folder).status().unwrap().success());
+    };
+    git(&["init", "--quiet"]);
+    for number in 0..2000 {
+        let below = folder.path().join(format!("src/{}", number % 40));
+        std::fs::create_dir_all(&below).unwrap();
+        std::fs::write(below.join(format!("{number}.rs")), "").unwrap();
+    }
+    std::fs::write(folder.path().join("Cargo.toml"), "[package]\nname = \"a\"\n").unwrap();
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "-m", "first"]);
+    std::fs::write(folder.path().join("src/0/0.rs"), "fn f() {}").unwrap();
+    git(&["add", "."]);
+    let alone = measure_in(folder.path(), 100, "git", &["diff", "--cached", "--name-only"]);
+    let ours = measure_in(folder.path(), 100, PROGRAM, &["hook", "run"]);
+    println!("hook run, nothing relevant: {:.2} ms wall, of which git alone: {:.2} ms", ours.wall_ms, alone.wall_ms);
+}
+
 fn main() {
     let start_up = measure(100, PROGRAM, &["explain", "--list"]);
     println!("explain --list: {:.2} ms wall, {:.4} s CPU", start_up.wall_ms, start_up.cpu_s);
     if let Some(manifest) = std::env::var_os("BENCH_PROJECT").map(PathBuf::from) {
         project(manifest.to_str().unwrap());
     }
+    hook();
     let Some(env) = std::env::var_os("BENCH_ENV").map(PathBuf::from) else {
         println!("BENCH_ENV is not set: the check of a real environment is not measured");
         return;

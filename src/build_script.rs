@@ -53,11 +53,12 @@ use serde::Deserialize;
 
 use crate::db::Database;
 use crate::facts::{Facts, PythonEnv, Source};
-use crate::finding::{Break, Finding, Level, Subject};
+use crate::finding::{Finding, Level};
+use crate::gate;
 use crate::host::Host;
 use crate::options::{GpuWish, Options};
 use crate::policy;
-use crate::rules::{self, Family, Rule, layer};
+use crate::rules::{self, Rule};
 use crate::verdict::judge;
 use crate::version::Dotted;
 
@@ -228,14 +229,7 @@ impl Check {
 
         let db = Database::embedded();
         let mut outcomes = judge(&facts, db, wish, host.today());
-        outcomes.findings.retain(|(rule, finding)| concerns(rule, finding, wish));
-        if wish != GpuWish::Required {
-            for (rule, finding) in outcomes.findings.iter_mut().filter(|(_, finding)| only_runs(finding)) {
-                finding.level = Some(finding.level.unwrap_or(rule.level).min(Level::Warn));
-            }
-        }
-        // Most of what a policy ignores is no business of a build.
-        policy.ignores.retain(|ignore| outcomes.findings.iter().any(|(rule, _)| rule.id == ignore.rule));
+        gate::narrow(&mut outcomes, &mut policy, wish, wish == GpuWish::Required, true);
         let met = outcomes.findings.iter().map(|(rule, _)| rule.id).collect();
         let ruling = policy.apply(&outcomes, &options, host.today(), &met);
         for (rule, level, finding) in &ruling.findings {
@@ -248,23 +242,6 @@ impl Check {
         }
         script
     }
-}
-
-/// Whether a finding is a build's business.
-fn concerns(rule: &Rule, finding: &Finding, wish: GpuWish) -> bool {
-    match finding.subject {
-        _ if rule.family == Family::Tool => false,
-        Subject::Project => wish != GpuWish::None || !only_runs(finding),
-        Subject::Machine => wish == GpuWish::Required || rule.layer == layer::PROJECT,
-        // Only those that were named were read.
-        Subject::Env(_) => true,
-    }
-}
-
-/// Whether a finding on the project says only how it would run.
-fn only_runs(finding: &Finding) -> bool {
-    let breaks = |wanted: Break| finding.breaks.iter().any(|(_, what)| *what == wanted);
-    finding.subject == Subject::Project && breaks(Break::Runs) && !breaks(Break::Builds)
 }
 
 /// The manifest of the project that is being built: this package's own where its workspace has the lock file in use,

@@ -18,6 +18,7 @@ use crate::version::Dotted;
 
 mod db;
 mod explain;
+mod hook;
 mod output;
 
 use output::{Failure, Paint, Sink};
@@ -76,6 +77,8 @@ enum Command {
     Explain(ExplainArgs),
     /// Show, query, export, lint, verify and renew the database of what goes with what
     Db(DbArgs),
+    /// Put a git hook in that judges what is staged, take it out, or run it
+    Hook(HookArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -290,6 +293,58 @@ struct DbUpdateArgs {
     print: PrintArgs,
 }
 
+#[derive(Debug, Args)]
+struct HookArgs {
+    #[command(subcommand)]
+    command: HookCommand,
+}
+
+impl HookArgs {
+    fn color(&self) -> clap::ColorChoice {
+        match &self.command {
+            HookCommand::Run(args) => args.print.color,
+            HookCommand::Install | HookCommand::Uninstall => clap::ColorChoice::Auto,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum HookCommand {
+    /// Put the hook into this repository, beside the hooks that are there
+    ///
+    /// It becomes pre-commit and pre-merge-commit. A hook that is there is renamed in its folder, its content
+    /// untouched, and called first; core.hooksPath, worktrees and husky are honoured. Where it is in already,
+    /// nothing changes.
+    Install,
+    /// Take the hook out again and put back what was there
+    Uninstall,
+    /// Judge what is staged; this is what the hook calls
+    ///
+    /// Judged is what the repository asks for, as it is in the index: its Cargo project and what its files declare.
+    /// The driver, the GPU and the Python environments of this machine are no reason to refuse a commit. Where
+    /// nothing is staged that matters, it ends at once and says nothing.
+    #[command(after_long_help = AFTER)]
+    Run(Box<HookRunArgs>),
+}
+
+#[derive(Debug, Args)]
+struct HookRunArgs {
+    /// What goes to standard output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    #[command(flatten)]
+    print: PrintArgs,
+    /// Judge the projects of these files of the index, in place of those whose files are staged
+    #[arg(value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Whether how the project would run counts as well: only a warning (optional), a denied finding, or not looked at
+    #[arg(long, value_enum, value_name = "WISH")]
+    gpu: Option<Wish>,
+    /// Pretend: driver=550.54.14, gpu=9.0, python=3.12, cuda=12.4
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1.., value_parser = assumption)]
+    assume: Vec<(String, Dotted)>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ExportFormat {
     /// One object with every table
@@ -483,6 +538,10 @@ pub fn main() -> Exit {
             let paint = paint(args.print().color);
             (paint, db::run(&args, here, paint))
         }
+        Some(Command::Hook(args)) => {
+            let paint = paint(args.color());
+            (paint, hook::run(&args, here, paint))
+        }
         Some(Command::Completions(args)) => {
             let paint = paint(clap::ColorChoice::Never);
             (paint, completions(&args, paint))
@@ -512,7 +571,7 @@ fn check(
     kernel: bool,
 ) -> Result<Exit, Failure> {
     let mut clock = Clock::start();
-    let db = clock.stage("database", || database(&here));
+    let db = clock.stage("database", || database(here.as_ref().ok()));
     let (options, host) = prepare(&args.inspect, here)?;
     let policy = policy::read(&host, options.manifest.as_deref()).map_err(Failure::policy)?;
     let launch =
@@ -541,7 +600,7 @@ fn check(
 }
 
 fn facts(args: &FactsArgs, here: Result<Host, host::HostError>, paint: Paint) -> Result<Exit, Failure> {
-    let db = database(&here);
+    let db = database(here.as_ref().ok());
     let (options, host) = prepare(&args.inspect, here)?;
     let mut facts = crate::probe::probe(&host, &options);
     if !args.no_redact {
@@ -562,11 +621,8 @@ fn completions(args: &CompletionsArgs, paint: Paint) -> Result<Exit, Failure> {
 }
 
 /// The database of the user who asks, whatever machine is inspected.
-fn database(here: &Result<Host, host::HostError>) -> Installed {
-    let installed = match here {
-        Ok(here) => overlay::installed(here),
-        Err(_) => Installed::default(),
-    };
+fn database(here: Option<&Host>) -> Installed {
+    let installed = here.map_or_else(Installed::default, overlay::installed);
     for trouble in &installed.troubles {
         output::warn(&format!("{trouble}; going on without it"));
     }

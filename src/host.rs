@@ -295,6 +295,13 @@ impl Host {
         self
     }
 
+    /// The same machine from another working folder, an absolute one.
+    #[must_use]
+    pub fn standing_in(mut self, folder: &Path) -> Self {
+        self.cwd = folder.to_path_buf();
+        self
+    }
+
     /// What is laid over a path: nothing, or where its content lies.
     fn over(&self, path: &Path) -> Option<&Option<PathBuf>> {
         if self.laid_over.is_empty() {

@@ -12,6 +12,9 @@ pub mod env;
 pub mod exit;
 pub mod facts;
 pub mod finding;
+mod gate;
+#[cfg(feature = "cli")]
+pub mod hook;
 pub mod host;
 pub mod kernel;
 pub mod options;

@@ -11,7 +11,7 @@ use std::path::Path;
 use snapbox::cmd::{Command, cargo_bin};
 use snapbox::{Assert, Data, str};
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 17] = [
     "",
     "check",
     "facts",
@@ -24,6 +24,10 @@ const COMMANDS: [&str; 13] = [
     "db lint",
     "db verify",
     "db update",
+    "hook",
+    "hook install",
+    "hook uninstall",
+    "hook run",
     "completions",
 ];
 

@@ -61,6 +61,15 @@ pub fn kernel(report: &Report<'_>, db: &Database, width: Option<usize>) -> Strin
     page.close(report)
 }
 
+/// What is wrong, for places that have room for nothing else; empty where only notes are left.
+pub fn findings(report: &Report<'_>, width: Option<usize>) -> String {
+    let mut page = Page { out: String::new(), width };
+    for finding in report.findings.iter().filter(|finding| finding.level != Level::Note) {
+        page.finding(finding);
+    }
+    page.out
+}
+
 /// What was found, without any judgment.
 pub fn facts(facts: &Facts, db: &Database, width: Option<usize>) -> String {
     let mut page = Page { out: String::new(), width };

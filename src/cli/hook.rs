@@ -1,0 +1,126 @@
+//! The commands of `hook`: put in, take out, judge what is staged.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::output::{Failure, Paint, Sink};
+use super::{Format, HookArgs, HookCommand, HookRunArgs, assume, database, json};
+use crate::db::Database;
+use crate::exit::Exit;
+use crate::finding::Level;
+use crate::gate;
+use crate::hook::install::{self, Done, Refused};
+use crate::hook::{GitError, staged};
+use crate::host::{self, Host};
+use crate::options::{GpuWish, Options};
+use crate::policy;
+use crate::report::Report;
+use crate::run::Checked;
+
+pub(super) fn run(args: &HookArgs, here: Result<Host, host::HostError>, paint: Paint) -> Result<Exit, Failure> {
+    let here = here.map_err(|error| Failure::incomplete(format!("the working folder cannot be read: {error}")))?;
+    match &args.command {
+        HookCommand::Install => {
+            // Where the program's own file cannot be told, the shell finds it.
+            let program = std::env::current_exe().ok();
+            done(install::install(&here, program.as_deref()), paint)
+        }
+        HookCommand::Uninstall => done(install::uninstall(&here), paint),
+        HookCommand::Run(args) => judge(args, here, paint),
+    }
+}
+
+fn done(done: Result<Done, Refused>, paint: Paint) -> Result<Exit, Failure> {
+    let done = done.map_err(|refused| match refused {
+        Refused::File(_) => Failure::incomplete(refused.to_string()),
+        Refused::Git(_) | Refused::Name(_) | Refused::InTheWay(_) => Failure::usage(refused.to_string()),
+    })?;
+    let mut text = format!("{}\n", crate::report::wrap::clean(&done.folder.to_string_lossy()));
+    for line in &done.lines {
+        let _ = writeln!(text, "  {line}");
+    }
+    Sink { paint, output: None }.write(&text, Exit::Ok)
+}
+
+fn judge(args: &HookRunArgs, here: Host, paint: Paint) -> Result<Exit, Failure> {
+    let git = |error: GitError| Failure::incomplete(error.to_string());
+    let sink = Sink { paint, output: args.print.output.as_deref() };
+    // Most commits end here.
+    let staged =
+        if args.files.is_empty() { staged::staged(&here) } else { staged::named(&here, &args.files) }.map_err(git)?;
+    if staged.files.is_empty() {
+        return Ok(Exit::Ok);
+    }
+    let index = staged::index(&here, &staged.top).map_err(git)?;
+    // Cargo reads the working tree: where that is another one, it cannot be asked.
+    let only_static = index.files.keys().any(|file| staged::is_cargo(file));
+    let db = database(Some(&here));
+    let host = here.standing_in(&staged.top).laid_over(index.files.clone());
+    let manifests = staged::manifests(&host, &staged);
+    let projects: Vec<Option<&Path>> =
+        if manifests.is_empty() { vec![None] } else { manifests.iter().map(|path| Some(path.as_path())).collect() };
+    let mut checked: Vec<Checked> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for manifest in projects {
+        let options = Options {
+            manifest: manifest.map(|path| path.to_string_lossy().into_owned()),
+            gpu: args.gpu.map(GpuWish::from),
+            assume: assume(&args.assume),
+            building: true,
+            ..Options::default()
+        };
+        let _ = only_static;
+        let policy = policy::read(&host, options.manifest.as_deref()).map_err(Failure::policy)?;
+        let one = one(&host, &db, policy, &options);
+        // Two members of a workspace share its lock file, and what is wrong with it.
+        let lock = one.facts.project.as_ref().and_then(|project| project.lock.clone());
+        let titles: Vec<&str> = one.ruling.findings.iter().map(|(_, _, finding)| finding.title.as_str()).collect();
+        if seen.insert(format!("{lock:?} {titles:?}")) {
+            checked.push(one);
+        }
+    }
+    let exit = checked.iter().map(Checked::exit).max_by_key(|exit| exit.code()).unwrap_or(Exit::Ok);
+    let options = Options::default();
+    let text = match args.format {
+        Format::Json => {
+            let mut text = String::new();
+            for one in &checked {
+                text.push_str(&json(&one.report(&db, &options), checked.len() == 1)?);
+            }
+            text
+        }
+        _ => told(&checked, &db, &staged.top, paint),
+    };
+    sink.write(&text, exit)
+}
+
+/// Judges one project of the index.
+fn one(host: &Host, db: &Database, mut policy: policy::Policy, options: &Options) -> Checked {
+    let facts = crate::probe::probe(host, options);
+    let wish = policy.gpu(options);
+    let mut outcomes = crate::verdict::judge(&facts, db, wish, host.today());
+    gate::narrow(&mut outcomes, &mut policy, wish, false, false);
+    let met = outcomes.findings.iter().map(|(rule, _)| rule.id).collect();
+    let ruling = policy.apply(&outcomes, options, host.today(), &met);
+    Checked { name: None, facts, outcomes, ruling, timings: BTreeMap::new() }
+}
+
+/// A short report: the findings, and the way past them.
+fn told(checked: &[Checked], db: &Database, top: &Path, paint: Paint) -> String {
+    let mut text = String::new();
+    let mut denied = 0;
+    for one in checked {
+        let report: Report<'_> = one.report(db, &Options::default());
+        denied += report.findings.iter().filter(|finding| finding.level == Level::Deny).count();
+        text.push_str(&crate::report::human::findings(&report, paint.width));
+    }
+    if denied > 0 {
+        let _ = writeln!(
+            text,
+            "\ngpu-doctor: {denied} denied in what is staged in {}; `git commit --no-verify` commits all the same",
+            crate::report::wrap::clean(&PathBuf::from(top).to_string_lossy())
+        );
+    }
+    text
+}
