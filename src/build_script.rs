@@ -52,37 +52,21 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::db::Database;
-use crate::facts::{Facts, PythonEnv, Source};
-use crate::finding::{Finding, Level};
+use crate::env;
+use crate::facts::{Facts, LockedCrate, PythonEnv, Source};
+use crate::finding::{Finding, Level, Subject};
 use crate::gate;
 use crate::host::Host;
 use crate::options::{GpuWish, Options};
 use crate::policy;
-use crate::rules::{self, Rule};
-use crate::verdict::judge;
+use crate::rules::{self, Rule, layer};
+use crate::verdict::judge_with;
 use crate::version::Dotted;
 
 /// The variable that leaves the check out.
 const SKIP: &str = "GPU_DOCTOR_SKIP";
 /// Set where docs.rs builds.
 const DOCS_RS: &str = "DOCS_RS";
-/// The variables that choose the toolkit, the compilers and the libraries of a CUDA build.
-const VARIABLES: [&str; 14] = [
-    "CC",
-    "CUDARC_CUDA_VERSION",
-    "CUDA_COMPUTE_CAP",
-    "CUDA_HOME",
-    "CUDA_LIBRARY_PATH",
-    "CUDA_PATH",
-    "CUDA_ROOT",
-    "CUDA_TOOLKIT_ROOT_DIR",
-    "CUDNN_LIB",
-    "CXX",
-    "LIBTORCH",
-    "NVCC",
-    "NVCC_CCBIN",
-    "UV_CUDA_DRIVER_VERSION",
-];
 /// Lock files are read up to this many bytes; the largest known have two.
 const LOCK_LIMIT: u64 = 32 << 20;
 
@@ -221,6 +205,7 @@ impl Check {
             gpu: Some(wish),
             levels,
             building: true,
+            only_static: true,
             ..Options::default()
         };
         let facts = crate::probe::probe(host, &options);
@@ -228,8 +213,23 @@ impl Check {
         script.facts(&facts);
 
         let db = Database::embedded();
-        let mut outcomes = judge(&facts, db, wish, host.today());
-        gate::narrow(&mut outcomes, &mut policy, wish, wish == GpuWish::Required, true);
+        let compiles = facts.project.as_ref().is_some_and(|project| {
+            let row = |locked: &LockedCrate| db.crate_row(&locked.name, &locked.version);
+            project.crates.iter().any(|locked| row(locked).is_some_and(|row| row.compiles_cuda))
+        });
+        policy.requires.retain(|key, _| match key.as_str() {
+            // A thing that was not looked at is not absent.
+            "driver" | "compute-capability" => wish == GpuWish::Required,
+            "cuda" => compiles && self.python.is_empty(),
+            _ => !self.python.is_empty(),
+        });
+        let mut outcomes = judge_with(&facts, db, wish, &policy.requires, host.today());
+        gate::narrow(&mut outcomes, &mut policy, wish, |rule, finding| match finding.subject {
+            // Of environments only those that were named were read.
+            Subject::Project | Subject::Env(_) => true,
+            Subject::Machine => wish == GpuWish::Required || rule.layer == layer::PROJECT,
+            Subject::Declared => false,
+        });
         let met = outcomes.findings.iter().map(|(rule, _)| rule.id).collect();
         let ruling = policy.apply(&outcomes, &options, host.today(), &met);
         for (rule, level, finding) in &ruling.findings {
@@ -242,6 +242,15 @@ impl Check {
         }
         script
     }
+}
+
+/// Whether a variable chooses the toolkit, the compilers or the libraries of a CUDA build.
+fn chooses(name: &str) -> bool {
+    let families = ["CUDA", "CUDNN", "CUTENSOR", "LIBTORCH", "NVCC", "ORT_"];
+    // These choose devices, and only when the program runs.
+    let runs = ["CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES"];
+    (families.iter().any(|family| name.starts_with(family)) && !runs.contains(&name))
+        || ["CC", "CXX", "UV_CUDA_DRIVER_VERSION"].contains(&name)
 }
 
 /// The manifest of the project that is being built: this package's own where its workspace has the lock file in use,
@@ -371,8 +380,8 @@ impl<'h> Script<'h> {
         if facts.project.as_ref().is_none_or(|project| project.crates.is_empty()) {
             return;
         }
-        for name in VARIABLES {
-            self.variable(name);
+        for variable in env::VARIABLES.iter().filter(|variable| chooses(variable.name)) {
+            self.variable(variable.name);
         }
         // PATH differs between shells and editors: it counts only where it chooses.
         if facts.selectors.iter().any(|selector| selector.name == "PATH") {
@@ -468,6 +477,7 @@ mod tests {
                 "[package]\nname = 'app'\nversion = '0.1.0'\n[dependencies]\nbindgen_cuda = '0.1'\n",
             )
             .write("/w/app/src/lib.rs", "")
+            .write("/usr/bin/true", "")
             .write(
                 "/w/Cargo.lock",
                 "version = 4\n[[package]]\nname = \"app\"\nversion = \"0.1.0\"\ndependencies = [\"bindgen_cuda\"]\n\
@@ -485,6 +495,9 @@ mod tests {
             ("OUT_DIR", "/w/target/debug/build/app-1/out"),
             ("CARGO_CFG_TARGET_OS", "linux"),
             ("PWD", "/w/app"),
+            // No GPU has to be asked.
+            ("CUDA_COMPUTE_CAP", "90"),
+            ("PATH", "/usr/bin"),
         ];
         // Later ones win.
         tree.host(&[&env[..], more].concat())
@@ -500,9 +513,7 @@ mod tests {
         let tree = project();
         let (outcome, text) = said(&Check::new(), &host(&tree, &[]));
         assert_eq!(outcome, Outcome::Denied, "{text}");
-        assert!(
-            text.contains("cargo::error=bindgen_cuda 0.1.5 compiles CUDA, and there is no nvcc [toolkit-missing]\n")
-        );
+        assert!(text.contains("cargo::error=bindgen_cuda 0.1.5 ") && text.contains(" [toolkit-missing]\n"), "{text}");
         for line in [
             "env-changed=GPU_DOCTOR_SKIP",
             "env-changed=CUDA_HOME",
@@ -549,11 +560,14 @@ mod tests {
     fn the_gpu_is_looked_at_by_wish_only() {
         let tree = project();
         tree.write("/w/Cargo.lock", "version = 4\n[[package]]\nname = \"app\"\nversion = \"0.1.0\"\n");
-        assert_eq!(said(&Check::new(), &host(&tree, &[])).0, Outcome::Passed);
-        let (outcome, text) = said(&Check::new().gpu(GpuWish::Required), &host(&tree, &[]));
+        assert_eq!(said(&Check::new(), &host(&tree, &[("CUDA_COMPUTE_CAP", "")])).0, Outcome::Passed);
+        let (outcome, text) = said(&Check::new().gpu(GpuWish::Required), &host(&tree, &[("CUDA_COMPUTE_CAP", "")]));
         assert!(outcome == Outcome::Denied && text.contains("[gpu-absent]"), "{text}");
         tree.write("/w/gpu-doctor.toml", "gpu = 'none'\n");
-        assert_eq!(said(&Check::new().gpu(GpuWish::Required), &host(&tree, &[])).0, Outcome::Passed);
+        assert_eq!(
+            said(&Check::new().gpu(GpuWish::Required), &host(&tree, &[("CUDA_COMPUTE_CAP", "")])).0,
+            Outcome::Passed
+        );
     }
 
     #[test]
@@ -583,8 +597,10 @@ mod tests {
         assert!(matches!(said(&Check::new(), &host(&tree, &own)).0, Outcome::Skipped(_)), "that lock does not hold it");
         let lock = host(&tree, &[]).read_text("/w/Cargo.lock").unwrap();
         tree.write("/w/Cargo.lock", &format!("{lock}[[package]]\nname = \"dep\"\nversion = \"2.0.0\"\n"));
+        // Which of the lock file's crates are built can be told of direct dependencies only.
         let (outcome, text) = said(&Check::new(), &host(&tree, &own));
-        assert!(outcome == Outcome::Denied && text.contains("/w/Cargo.lock"), "{text}");
+        assert!(outcome != Outcome::Skipped("the lock file of this build was not found"), "{text}");
+        assert!(text.contains("rerun-if-changed=/w/Cargo.lock\n") && text.contains("=/w/Cargo.toml\n"), "{text}");
     }
 
     #[test]

@@ -327,11 +327,19 @@ enum HookCommand {
     Run(Box<HookRunArgs>),
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum HookFormat {
+    /// The findings, for people
+    Human,
+    /// The whole report, one document a project
+    Json,
+}
+
 #[derive(Debug, Args)]
 struct HookRunArgs {
     /// What goes to standard output
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = HookFormat::Human)]
+    format: HookFormat,
     #[command(flatten)]
     print: PrintArgs,
     /// Judge the projects of these files of the index, in place of those whose files are staged

@@ -3,6 +3,7 @@
 //! The data lies in data/*.toml. The build script lints it and turns each table into compact JSON,
 //! which is embedded and read on first use, table by table.
 
+#[cfg(any(test, feature = "cli", feature = "update"))]
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::OnceLock;

@@ -2,22 +2,24 @@
 //!
 //! Whether TensorFlow has a GPU on this machine is no reason to refuse either; what the project asks for is.
 
-use crate::finding::{Break, Finding, Level, Subject};
+use crate::finding::{Break, Finding, Level};
 use crate::options::GpuWish;
 use crate::policy::Policy;
-use crate::rules::{Family, Rule, layer};
+use crate::rules::{Family, Rule};
 use crate::verdict::Outcomes;
 
 /// Leaves the findings that are a gate's business, and what the policy says of them.
 ///
-/// A finding that says only how the project would run is at most a warning, unless a GPU is required. The machine's
-/// own findings stay where `machine` says so, those of Python environments where `python` does.
-pub(crate) fn narrow(outcomes: &mut Outcomes, policy: &mut Policy, wish: GpuWish, machine: bool, python: bool) {
-    outcomes.findings.retain(|(rule, finding)| match finding.subject {
-        _ if rule.family == Family::Tool => false,
-        Subject::Project => wish != GpuWish::None || !only_runs(finding),
-        Subject::Machine => machine || rule.layer == layer::PROJECT,
-        Subject::Env(_) => python,
+/// A finding that says only how the project would run is at most a warning, unless a GPU is required; where none is
+/// wanted it is left out.
+pub(crate) fn narrow(
+    outcomes: &mut Outcomes,
+    policy: &mut Policy,
+    wish: GpuWish,
+    counts: impl Fn(&Rule, &Finding) -> bool,
+) {
+    outcomes.findings.retain(|(rule, finding)| {
+        rule.family != Family::Tool && (wish != GpuWish::None || !only_runs(finding)) && counts(rule, finding)
     });
     if wish != GpuWish::Required {
         for (rule, finding) in outcomes.findings.iter_mut().filter(|(_, finding)| only_runs(finding)) {
@@ -31,18 +33,13 @@ pub(crate) fn narrow(outcomes: &mut Outcomes, policy: &mut Policy, wish: GpuWish
 /// Whether a finding on the project says only how it would run.
 fn only_runs(finding: &Finding) -> bool {
     let breaks = |wanted: Break| finding.breaks.iter().any(|(_, what)| *what == wanted);
-    finding.subject == Subject::Project && breaks(Break::Runs) && !breaks(Break::Builds)
-}
-
-/// Takes out of `[requires]` what nothing was read about: an absent thing does not meet a requirement, and a thing that
-/// was not looked at is not absent.
-pub(crate) fn require_only(policy: &mut Policy, looked_at: &[&str]) {
-    policy.requires.retain(|key, _| looked_at.contains(&key.as_str()));
+    breaks(Break::Runs) && !breaks(Break::Builds)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finding::Subject;
     use crate::rules;
     use crate::verdict::Verdicts;
 
@@ -64,15 +61,16 @@ mod tests {
 
     #[test]
     fn the_machine_counts_where_it_is_asked_for() {
-        let left = |wish, machine, python| {
+        let left = |wish, all: bool| {
             let mut outcomes = outcomes();
-            narrow(&mut outcomes, &mut Policy::default(), wish, machine, python);
+            let counts = |_: &Rule, finding: &Finding| all || finding.subject == Subject::Project;
+            narrow(&mut outcomes, &mut Policy::default(), wish, counts);
             outcomes.findings.iter().map(|(rule, it)| (rule.id, it.level)).collect::<Vec<_>>()
         };
         let runs = "gpu-not-targeted-by-toolkit";
-        assert_eq!(left(GpuWish::Optional, false, false), [("toolkit-missing", None), (runs, Some(Level::Warn))]);
-        assert_eq!(left(GpuWish::None, false, false), [("toolkit-missing", None)]);
-        assert_eq!(left(GpuWish::Required, true, true).len(), 4);
-        assert_eq!(left(GpuWish::Required, false, false), [("toolkit-missing", None), (runs, None)]);
+        assert_eq!(left(GpuWish::Optional, false), [("toolkit-missing", None), (runs, Some(Level::Warn))]);
+        assert_eq!(left(GpuWish::None, false), [("toolkit-missing", None)]);
+        assert_eq!(left(GpuWish::Required, true).len(), 4);
+        assert_eq!(left(GpuWish::Required, false), [("toolkit-missing", None), (runs, None)]);
     }
 }

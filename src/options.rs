@@ -13,6 +13,8 @@ pub struct Options {
     pub python: Vec<String>,
     /// Whether only that is read on which a Cargo build rests: of Python environments those of `python` alone.
     pub building: bool,
+    /// Whether, where `building`, what the repository declares is read as well.
+    pub declared: bool,
     /// The Cargo manifest, where named.
     pub manifest: Option<String>,
     /// The package of the workspace, where one was named; `manifest` is then its manifest.

@@ -77,7 +77,8 @@ pub fn probe_timed(host: &Host, options: &Options) -> (Facts, Times) {
             let mut times = Times::default();
             let machine = times.part("probe.machine", || machine::probe(host));
             let loader = times.part("probe.loader", || search.facts());
-            let declared = times.part("probe.declared", || declared::probe(host, options));
+            let wanted = options.declared || !options.building;
+            let declared = times.part("probe.declared", || wanted.then(|| declared::probe(host, options)).flatten());
             (machine, loader, declared, times)
         });
 

@@ -95,7 +95,11 @@ impl Downstream {
             command.envs(std::env::var_os(name).map(|value| (name, value)));
         }
         command.env("CARGO_TARGET_DIR", self.folder.join("target"));
-        command.env("CUDA_HOME", self.folder.join(toolkit)).envs(more.iter().copied());
+        // The toolkit is the one that every build script finds, and no GPU has to be asked.
+        let toolkit = self.folder.join(toolkit);
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}/bin:{path}", toolkit.display())).env("CUDA_COMPUTE_CAP", "90");
+        command.env("CUDA_PATH", toolkit).envs(more.iter().copied());
         let output = command.output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         Built { passed: output.status.success(), said, ran: count() > before }

@@ -5,18 +5,20 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::output::{Failure, Paint, Sink};
-use super::{Format, HookArgs, HookCommand, HookRunArgs, assume, database, json};
+use super::{HookArgs, HookCommand, HookFormat, HookRunArgs, assume, database, json};
 use crate::db::Database;
 use crate::exit::Exit;
-use crate::finding::Level;
+use crate::finding::{Finding, Level, Subject};
 use crate::gate;
 use crate::hook::install::{self, Done, Refused};
+use crate::hook::staged::Staged;
 use crate::hook::{GitError, staged};
 use crate::host::{self, Host};
 use crate::options::{GpuWish, Options};
-use crate::policy;
+use crate::policy::{self, Policy};
 use crate::report::Report;
 use crate::run::Checked;
+use crate::verdict::judge_with;
 
 pub(super) fn run(args: &HookArgs, here: Result<Host, host::HostError>, paint: Paint) -> Result<Exit, Failure> {
     let here = here.map_err(|error| Failure::incomplete(format!("the working folder cannot be read: {error}")))?;
@@ -27,7 +29,7 @@ pub(super) fn run(args: &HookArgs, here: Result<Host, host::HostError>, paint: P
             done(install::install(&here, program.as_deref()), paint)
         }
         HookCommand::Uninstall => done(install::uninstall(&here), paint),
-        HookCommand::Run(args) => judge(args, here, paint),
+        HookCommand::Run(args) => run_hook(args, here, paint),
     }
 }
 
@@ -43,7 +45,7 @@ fn done(done: Result<Done, Refused>, paint: Paint) -> Result<Exit, Failure> {
     Sink { paint, output: None }.write(&text, Exit::Ok)
 }
 
-fn judge(args: &HookRunArgs, here: Host, paint: Paint) -> Result<Exit, Failure> {
+fn run_hook(args: &HookRunArgs, here: Host, paint: Paint) -> Result<Exit, Failure> {
     let git = |error: GitError| Failure::incomplete(error.to_string());
     let sink = Sink { paint, output: args.print.output.as_deref() };
     // Most commits end here.
@@ -62,17 +64,19 @@ fn judge(args: &HookRunArgs, here: Host, paint: Paint) -> Result<Exit, Failure> 
         if manifests.is_empty() { vec![None] } else { manifests.iter().map(|path| Some(path.as_path())).collect() };
     let mut checked: Vec<Checked> = Vec::new();
     let mut seen = BTreeSet::new();
-    for manifest in projects {
+    for (number, manifest) in projects.into_iter().enumerate() {
         let options = Options {
             manifest: manifest.map(|path| path.to_string_lossy().into_owned()),
             gpu: args.gpu.map(GpuWish::from),
             assume: assume(&args.assume),
             building: true,
+            // The repository declares the same for all of its projects.
+            declared: number == 0,
+            only_static,
             ..Options::default()
         };
-        let _ = only_static;
         let policy = policy::read(&host, options.manifest.as_deref()).map_err(Failure::policy)?;
-        let one = one(&host, &db, policy, &options);
+        let one = one(&host, &db, policy, &options, &staged);
         // Two members of a workspace share its lock file, and what is wrong with it.
         let lock = one.facts.project.as_ref().and_then(|project| project.lock.clone());
         let titles: Vec<&str> = one.ruling.findings.iter().map(|(_, _, finding)| finding.title.as_str()).collect();
@@ -83,24 +87,34 @@ fn judge(args: &HookRunArgs, here: Host, paint: Paint) -> Result<Exit, Failure> 
     let exit = checked.iter().map(Checked::exit).max_by_key(|exit| exit.code()).unwrap_or(Exit::Ok);
     let options = Options::default();
     let text = match args.format {
-        Format::Json => {
+        HookFormat::Json => {
             let mut text = String::new();
             for one in &checked {
                 text.push_str(&json(&one.report(&db, &options), checked.len() == 1)?);
             }
             text
         }
-        _ => told(&checked, &db, &staged.top, paint),
+        HookFormat::Human => told(&checked, &db, &staged.top, paint),
     };
     sink.write(&text, exit)
 }
 
 /// Judges one project of the index.
-fn one(host: &Host, db: &Database, mut policy: policy::Policy, options: &Options) -> Checked {
+fn one(host: &Host, db: &Database, mut policy: Policy, options: &Options, staged: &Staged) -> Checked {
     let facts = crate::probe::probe(host, options);
     let wish = policy.gpu(options);
-    let mut outcomes = crate::verdict::judge(&facts, db, wish, host.today());
-    gate::narrow(&mut outcomes, &mut policy, wish, false, false);
+    let mut outcomes = judge_with(&facts, db, wish, &policy.requires, host.today());
+    // What was wrong before is no reason to refuse this commit.
+    let touches = |finding: &Finding| {
+        let mut places = finding.evidence.iter().map(|evidence| Path::new(&evidence.at));
+        places.any(|at| staged.files.iter().any(|file| at.ends_with(file)))
+    };
+    let policy_changes = staged.files.iter().any(|file| staged::is_policy(file));
+    gate::narrow(&mut outcomes, &mut policy, wish, |_, finding| match finding.subject {
+        Subject::Project => options.manifest.is_some(),
+        Subject::Declared => policy_changes || touches(finding),
+        Subject::Machine | Subject::Env(_) => false,
+    });
     let met = outcomes.findings.iter().map(|(rule, _)| rule.id).collect();
     let ruling = policy.apply(&outcomes, options, host.today(), &met);
     Checked { name: None, facts, outcomes, ruling, timings: BTreeMap::new() }

@@ -41,12 +41,6 @@ pub fn matters(path: &Path) -> bool {
         || lower.starts_with("containerfile")
         || ends(&[".dockerfile"])
         || ((lower.starts_with("docker-compose") || lower.starts_with("compose")) && ends(&[".yml", ".yaml"]))
-        || is_python(path)
-}
-
-/// Whether it is a Python source.
-pub fn is_python(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "py")
 }
 
 /// Whether Cargo itself reads it.
@@ -142,19 +136,21 @@ pub fn index(host: &Host, top: &Path) -> Result<Index, GitError> {
     }
     // Files that are in no commit yet are not part of this one; what is ignored is nobody's to commit.
     let others = git.paths(["ls-files", "--others", "--exclude-standard", "-z"])?;
-    for file in others.into_iter().filter(|file| matters(file) && !is_python(file)) {
+    for file in others.into_iter().filter(|file| matters(file)) {
         files.insert(top.join(file), None);
     }
     Ok(Index { _folder: folder, files })
 }
 
-/// The manifests of the Cargo projects that staged files are part of, the outermost first.
-///
-/// Members of a workspace are judged with it: of nested manifests the outermost stands for all, where it is a
-/// workspace that does not leave them out.
+/// Whether it is the policy's own file.
+pub fn is_policy(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == crate::policy::read::FILE)
+}
+
+/// The manifests of the Cargo projects that staged files can change, the outermost first.
 pub fn manifests(host: &Host, staged: &Staged) -> Vec<PathBuf> {
     let mut found = BTreeSet::new();
-    for file in &staged.files {
+    for file in staged.files.iter().filter(|file| is_cargo(file) || is_policy(file)) {
         let path = staged.top.join(file);
         let mut folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(&staged.top));
         found.extend(
@@ -184,11 +180,12 @@ mod tests {
             "docker/train.Dockerfile",
             "compose.yaml",
             "uv.lock",
-            "src/train.py",
         ] {
             assert!(matters(Path::new(name)), "{name}");
         }
-        for name in ["src/main.rs", "README.md", "config.toml", "notes.txt", "a/config", "settings.yml", ""] {
+        for name in
+            ["src/main.rs", "src/train.py", "README.md", "config.toml", "notes.txt", "a/config", "settings.yml", ""]
+        {
             assert!(!matters(Path::new(name)), "{name}");
         }
     }
