@@ -95,7 +95,6 @@ pub(super) fn run(program: &Program<'_>) -> std::io::Result<Ran> {
         }
         let stdout = scope.spawn(|| head(stdout, program.cap, hear));
         let stderr = scope.spawn(|| tail(stderr, program.cap));
-        let (mut pause, longest) = LOOK;
         let mut status = None;
         while status.is_none() && Instant::now() < deadline() {
             status = child.try_wait()?;
