@@ -7,8 +7,9 @@
 //! cargo test --test built -- --work /tmp/built --toolkit 13.0=/path --toolkit 13.5=/path [--only NAME] [--write]
 //! ```
 //!
-//! `--write` puts the table into `docs/crates.md`. The projects share one target folder, and `cargo check` is run: it
-//! runs the build scripts and compiles Rust, and links nothing.
+//! `--write` puts the table into `docs/crates.md`. Each project has a target folder of its own, since Cargo does not run
+//! a build script again because another nvcc is on PATH. `cargo check` is run: it runs the build scripts and compiles
+//! Rust, and links nothing.
 
 #![expect(clippy::unwrap_used, reason = "a harness that cannot lay its projects out has to stop")]
 #![expect(clippy::print_stdout, reason = "it reports what it saw")]
@@ -150,9 +151,11 @@ fn look(case: &Case, work: &Path, toolkits: &BTreeMap<String, String>) -> Line {
         }
         env.insert((*name).to_owned(), value);
     }
+    let target = folder.join("target");
+    let _ = std::fs::remove_dir_all(&target);
     let run = |program: &str, args: &[&str]| {
         let mut command = Command::new(program);
-        command.args(args).current_dir(&folder).env_clear().envs(&env).env("CARGO_TARGET_DIR", work.join("target"));
+        command.args(args).current_dir(&folder).env_clear().envs(&env).env("CARGO_TARGET_DIR", &target);
         command.output().unwrap()
     };
     let report = run(env!("CARGO_BIN_EXE_cargo-gpu-doctor"), &["check", "--format", "json", "--gpu", "none"]);
@@ -167,6 +170,7 @@ fn look(case: &Case, work: &Path, toolkits: &BTreeMap<String, String>) -> Line {
     if let Ok(log) = std::env::var("BUILT_LOG") {
         let _ = std::fs::write(Path::new(&log).join(format!("{}.log", case.name)), &*stderr);
     }
+    let _ = std::fs::remove_dir_all(&target);
     Line { predicted, because, observed: built.status.success(), said: decisive(&stderr) }
 }
 
