@@ -100,7 +100,7 @@ fn main() {
     let work = || {
         while let Some(environment) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
             let start = Instant::now();
-            let digest = build::digest(&format!("{environment:?}{program}"));
+            let digest = compare::digest(environment, &program);
             let before = compare::kept(&places, environment);
             let before = before.filter(|outcome| resume && outcome.digest == digest && outcome.agrees());
             let taken = before.is_some();
@@ -147,7 +147,7 @@ fn main() {
         }
     }
     if write {
-        page::write(&places, &all);
+        page::write(&places, &all, &program);
     }
     println!(
         "{} environments: {} agree, {} disagree, {} could not be built",

@@ -13,6 +13,9 @@ use super::roots;
 /// What a base's interpreter runs once, so that the bytecode is there for all that begin with it.
 pub(crate) const FIRST_IMPORT: &str = "import keras\nimport tensorflow as tf\ntf.keras";
 
+/// The CUDA that the stand-in driver reports: that of the driver which the list assumes.
+pub(crate) const STANDIN_CUDA: &str = "13000";
+
 /// An environment on disk.
 #[derive(Clone)]
 pub(crate) struct Built {
@@ -62,7 +65,7 @@ impl Built {
             ("LANG", "C.UTF-8".to_owned()),
             // The stand-in is the GPU that is assumed, and reports the CUDA that such a driver does.
             ("STANDIN_CC", environment.gpu.clone()),
-            ("STANDIN_CUDA", "13000".to_owned()),
+            ("STANDIN_CUDA", STANDIN_CUDA.to_owned()),
             ("VIRTUAL_ENV", self.env.to_string_lossy().into_owned()),
         ]
         .into_iter()
@@ -122,7 +125,8 @@ fn touches(step: &Step) -> bool {
     match step {
         Step::Install { target, .. } => target.as_deref().is_none_or(within),
         Step::Pip { .. } | Step::Uninstall { .. } => true,
-        Step::Write { write: path, .. }
+        Step::Venv { venv: path, .. }
+        | Step::Write { write: path, .. }
         | Step::Remove { remove: path }
         | Step::Link { link: path, .. }
         | Step::Copy { to: path, .. }
@@ -324,6 +328,15 @@ pub(crate) fn take(built: &Built, step: &Step) -> Result<(), String> {
             if *no_deps {
                 command.arg("--no-deps");
             }
+            run(command.args(install), long)?;
+        }
+        Step::Venv { venv, install } => {
+            let folder = at(venv);
+            let mut command = Command::new("uv");
+            command.args(["venv", "--quiet", "--no-project", "--python-preference", "only-system", "--python"]);
+            run(command.arg(interpreter(&built.python)?).arg(&folder), Duration::from_mins(1))?;
+            let mut command = Command::new("uv");
+            command.args(["pip", "install", "--quiet", "--python"]).arg(folder.join("bin/python"));
             run(command.args(install), long)?;
         }
         Step::Pip { pip, args } => {

@@ -96,6 +96,11 @@ fn today() -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
+/// What an outcome holds for: the description and the program.
+pub(crate) fn digest(environment: &Environment, program: &str) -> String {
+    super::build::digest(&format!("{environment:?}{program}"))
+}
+
 /// The outcome that was kept.
 pub(crate) fn kept(places: &Places, environment: &Environment) -> Option<Outcome> {
     let path = places.results.join(format!("{}.outcome.json", environment.name));
@@ -167,6 +172,7 @@ pub(crate) fn compare(environment: &Environment, built: &Built, observed: &Obser
     paths(&mut outcome, &mut wrong, facts, observed, built);
     origins(&mut outcome, &mut wrong, facts, &observed.tensorflow.origins, built);
     libraries(&mut outcome, &mut wrong, facts, observed, built);
+    kernels(&mut wrong, report, &observed.tensorflow, built);
 
     for part in ["tensorflow", "keras"] {
         for rule in rules(&verdict[part]["because"]) {
@@ -209,8 +215,9 @@ fn tensorflow(outcome: &mut Outcome, wrong: &mut Vec<String>, verdict: &Value, s
         ));
     }
     let version = text(&verdict["version"]);
+    // The module writes `2.22.0-rc0` where the distribution's metadata has the normal form.
     if let Some(real) = &seen.tensorflow_version
-        && *real != version
+        && real.replace("-rc", "rc").replace("-dev", ".dev") != version
     {
         wrong.push(format!("TensorFlow's version: {version} predicted, {real} observed"));
     }
@@ -388,6 +395,41 @@ fn libraries(outcome: &mut Outcome, wrong: &mut Vec<String>, facts: &Value, obse
                 wrong.push(format!("{name}: {real} predicted, {mapped} mapped"));
             }
         }
+    }
+}
+
+/// Which environment each of Jupyter's kernels runs, and whether the one or other without TensorFlow is told.
+fn kernels(wrong: &mut Vec<String>, report: &Value, seen: &Seen, built: &Built) {
+    let Some(kernels) = &seen.kernels else { return };
+    let predicted: Vec<&Value> = report["facts"]["kernels"].as_array().into_iter().flatten().collect();
+    let named = |name: &str| predicted.iter().find(|kernel| kernel["name"] == name);
+    for (name, kernel) in kernels {
+        let env = named(name).and_then(|foretold| {
+            report["facts"]["pythons"].get(usize::try_from(foretold["env"].as_u64()?).ok()?)?["path"].as_str()
+        });
+        let agree = match (env, &kernel.prefix) {
+            (Some(path), Some(prefix)) => same(built, path, prefix),
+            (None, None) => named(name).is_some(),
+            _ => false,
+        };
+        if !agree {
+            wrong.push(format!(
+                "the kernel {name}: {} predicted, {} of {} observed",
+                env.unwrap_or("nothing"),
+                kernel.interpreter,
+                kernel.prefix.as_ref().or(kernel.error.as_ref()).map_or("nothing", String::as_str)
+            ));
+        }
+    }
+    for name in predicted.iter().map(|kernel| text(&kernel["name"])).filter(|name| !kernels.contains_key(name)) {
+        wrong.push(format!("the kernel {name}: predicted, and Jupyter does not find it"));
+    }
+    let elsewhere = kernels.values().any(|kernel| !kernel.tensorflow);
+    let told = report["findings"]
+        .as_array()
+        .is_some_and(|findings| findings.iter().any(|finding| finding["rule"] == "jupyter-kernel-elsewhere"));
+    if elsewhere != told {
+        wrong.push(format!("a kernel without TensorFlow: {told} predicted, {elsewhere} observed"));
     }
 }
 

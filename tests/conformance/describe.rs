@@ -98,7 +98,14 @@ pub(crate) enum Step {
         #[serde(default)]
         for_python: Option<String>,
     },
-    /// The same by pip.
+    /// Another virtual environment of the same Python, with these requirements.
+    Venv {
+        /// Its folder.
+        venv: String,
+        /// The requirements.
+        install: Vec<String>,
+    },
+    /// The same as the first, by pip.
     Pip {
         /// The requirements.
         pip: Vec<String>,

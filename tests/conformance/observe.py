@@ -57,6 +57,53 @@ def device_node():
         pass
 
 
+def cupti():
+    """CUPTI 13 tells its version only after it got private tables of the driver, which the stand-in has not.
+
+    JAX gives its plugin up over that. Where the library is loaded, the version that JAX was built with stands in;
+    where it is not, the error stays.
+    """
+    try:
+        from jax_cuda13_plugin import _versions
+    except Exception:
+        return
+    ask = _versions.cupti_get_version
+
+    def told():
+        try:
+            return ask()
+        except RuntimeError:
+            if any(os.path.basename(f).startswith("libcupti") for f in mapped()):
+                return _versions.cupti_build_version()
+            raise
+
+    _versions.cupti_get_version = told
+
+
+def kernels():
+    """Which interpreter Jupyter would start for each kernel, and what that one says of itself."""
+    try:
+        from jupyter_client.kernelspec import KernelSpecManager
+        from jupyter_client.manager import KernelManager
+    except ImportError:
+        return None
+    import subprocess
+
+    ask = (
+        "import json, sys, importlib.util as u;"
+        "print(json.dumps({'prefix': sys.prefix, 'tensorflow': u.find_spec('tensorflow') is not None}))"
+    )
+    found = {}
+    for name in KernelSpecManager().find_kernel_specs():
+        argv = KernelManager(kernel_name=name).format_kernel_cmd()
+        try:
+            found[name] = json.loads(subprocess.check_output([argv[0], "-c", ask], timeout=120))
+        except Exception as e:
+            found[name] = {"error": error(e)}
+        found[name]["interpreter"] = argv[0]
+    return found
+
+
 try:
     seen["origins"] = {name: origin(name) for name in ("keras", "tensorflow", "tf_keras")}
     if question == "tensorflow":
@@ -72,6 +119,7 @@ try:
         try:
             if os.environ.get("KERAS_BACKEND") == "jax":
                 device_node()
+                cupti()
             import keras
 
             seen["file"] = getattr(keras, "__file__", None)
@@ -120,6 +168,7 @@ try:
         except BaseException as e:
             seen["error"] = error(e)
     seen["mapped"] = mapped()
+    seen["kernels"] = kernels()
 finally:
     with open(out, "w") as f:
         json.dump(seen, f)

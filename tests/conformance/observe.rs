@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Places;
-use super::build::{Built, run};
+use super::build::{Built, STANDIN_CUDA, run};
 use super::describe::Environment;
 
 /// What real packages did.
@@ -49,11 +49,24 @@ pub(crate) struct Seen {
     pub(crate) trained: Option<bool>,
     pub(crate) train_error: Option<String>,
     pub(crate) mapped: Vec<String>,
+    /// The kernels that Jupyter finds, by name; nothing where Jupyter is not installed.
+    pub(crate) kernels: Option<BTreeMap<String, Kernel>>,
+}
+
+/// What a kernel's interpreter says of itself, as Jupyter would start it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Kernel {
+    pub(crate) interpreter: String,
+    pub(crate) prefix: Option<String>,
+    pub(crate) tensorflow: bool,
+    pub(crate) error: Option<String>,
 }
 
 fn digest(environment: &Environment, built: &Built) -> String {
     let sources = [include_str!("observe.py"), include_str!("../standin/cuda.c"), include_str!("../standin/nvml.c")];
-    let text = format!("{environment:?}{:?}{}{sources:?}", built.installed, built.python);
+    // What the stand-in reports is part of what was observed: JAX decides by it whether to use a device.
+    let text = format!("{environment:?}{:?}{}{STANDIN_CUDA}{sources:?}", built.installed, built.python);
     super::build::digest(&text)
 }
 

@@ -8,25 +8,26 @@ use std::time::Duration;
 
 use super::Places;
 use super::build::run;
-use super::compare::{Outcome, kept};
+use super::compare::{Outcome, digest, kept};
 use super::describe::Environment;
 
 /// What was found on the way; written by people.
 const LESSONS: &str = include_str!("lessons.md");
 
-/// The page over all environments of the list.
-pub(crate) fn write(places: &Places, all: &[Environment]) {
+/// The page over all environments of the list; `program` is the digest of the program that is asked now.
+pub(crate) fn write(places: &Places, all: &[Environment], program: &str) {
     let outcomes: Vec<(&Environment, Option<Outcome>)> =
         all.iter().map(|environment| (environment, kept(places, environment))).collect();
     let mut rows = String::new();
     let mut missing = String::new();
-    let (mut agree, mut healthy, mut differ) = (0, 0, 0);
+    let (mut agree, mut healthy, mut differ, mut earlier) = (0, 0, 0, 0);
     for (environment, outcome) in &outcomes {
         match outcome {
             Some(outcome) if outcome.fault.is_none() => {
                 let agrees = outcome.agrees();
                 *(if agrees { &mut agree } else { &mut differ }) += 1;
                 healthy += usize::from(environment.healthy && agrees);
+                earlier += usize::from(outcome.digest != digest(environment, program));
                 rows.push_str(&row(environment, outcome));
             }
             other => {
@@ -56,7 +57,8 @@ pub(crate) fn write(places: &Places, all: &[Environment]) {
         happens on the device. Where only a GPU would show a fault, the prediction is `no` beside an observed `yes`.\n\n\
         - {total} environments: {agree} agree, {differ} disagree, {} not built or not run. {healthy} of those that agree\n  \
         are healthy: no finding at deny or warn there.\n\
-        - Days: {}. Program: {} with its database's {}.\n\
+        - Days: {}. Program: {} with its database's {}. {earlier} rows are from an earlier build of it, or of an\n  \
+        earlier description: `--resume` compares those again.\n\
         - Machine: {}, {}. Assumed for the predictions: a GPU and a driver, as the list says.\n\
         - `paths`, `modules` and `libraries` are how many entries of `sys.path`, how many modules' files (`keras`,\n  \
         `tensorflow`, `tf_keras`) and how many of the loader's choices (`LD_DEBUG=libs`) were compared, besides the\n  \
