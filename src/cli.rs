@@ -1,30 +1,31 @@
 //! The command line: turns arguments into options and results into text and an exit code; judges nothing.
 
-use std::fmt::Write as _;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
-use crate::db::Database;
 use crate::db::overlay::{self, Installed};
 use crate::exit::Exit;
 use crate::finding::Level;
 use crate::host::{self, Host};
 use crate::options::{self, Assume, GpuWish, Options};
 use crate::policy;
-use crate::run::{self, Checked, Clock, Recorded};
+use crate::report::item::Scene;
+use crate::run::{self, Checked, Clock};
 use crate::version::Dotted;
 
 mod db;
 mod explain;
 mod hook;
+mod init;
 mod output;
+mod write;
 
 use output::{Failure, Paint, Sink};
+use write::{Each, Page, Recordings};
 
 /// Facts documents are read up to this many bytes.
-const DOCUMENT_LIMIT: u64 = 256 << 20;
+const DOCUMENT_LIMIT: usize = 256 << 20;
 
 const AFTER: &str = "\
 Exit codes, the same for every format:
@@ -79,23 +80,30 @@ enum Command {
     Db(DbArgs),
     /// Put a git hook in that judges what is staged, take it out, or run it
     Hook(HookArgs),
+    /// Write the policy section, a CI step and a build script, where they are not there yet
+    ///
+    /// Nothing that exists is overwritten or changed but by lines at the end of Cargo.toml. What was written, and what
+    /// was left as it is, is said. A second run writes nothing.
+    Init(InitArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one switch of the command line")]
 struct CheckArgs {
-    /// What goes to standard output
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
+    /// What goes to standard output; the exit code is the same for all
+    #[arg(long, value_enum, default_value_t = CheckFormat::Human)]
+    format: CheckFormat,
     #[command(flatten)]
     print: PrintArgs,
     #[command(flatten)]
     inspect: InspectArgs,
     /// Judge recorded facts instead of this machine; `-` reads documents from standard input
     ///
-    /// Several documents may follow each other, as one a line does. With several machines each gets its
-    /// own report, and the exit code is the worst. What --assume pretends is laid over all of them.
+    /// Several documents may follow each other, as one a line does. Several machines are summed up by cause;
+    /// up to five get a report of their own too. The exit code is the worst. What --assume pretends is laid over
+    /// all of them.
     #[arg(
         long,
         value_name = "FILE",
@@ -103,6 +111,15 @@ struct CheckArgs {
         conflicts_with_all = ["root", "env_file", "python", "deep", "hashes"]
     )]
     facts: Vec<PathBuf>,
+    /// Of several machines, print each report, however many they are
+    #[arg(long, requires = "facts", conflicts_with = "summary")]
+    details: bool,
+    /// Of several machines, print the causes and who has them only; as JSON one document in place of one a machine
+    #[arg(long, requires = "facts")]
+    summary: bool,
+    /// Keep the names of users and hosts and the GPU ids in Markdown, which takes them out otherwise
+    #[arg(long)]
+    no_redact: bool,
     /// What a machine without a usable GPU means: a denied finding, a note, or not looked at [default: optional]
     #[arg(long, value_enum, value_name = "WISH")]
     gpu: Option<Wish>,
@@ -135,6 +152,21 @@ struct FactsArgs {
     /// Keep the names of users and hosts and the GPU ids
     #[arg(long)]
     no_redact: bool,
+}
+
+#[derive(Debug, Args)]
+struct InitArgs {
+    /// Say what would be written, and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// The Cargo.toml of the project; the nearest from the working folder upward unless told
+    #[arg(long, value_name = "PATH")]
+    manifest_path: Option<String>,
+    /// Write no build script and no build-dependency
+    #[arg(long)]
+    no_build_script: bool,
+    #[command(flatten)]
+    print: PrintArgs,
 }
 
 #[derive(Debug, Args)]
@@ -461,6 +493,22 @@ enum Format {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum CheckFormat {
+    /// For people
+    Human,
+    /// For programs; of several machines one report a line
+    Json,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// JUnit XML, for CI servers
+    Junit,
+    /// Annotations for GitHub Actions, and the job summary
+    Github,
+    /// Markdown, for pasting into an issue
+    Markdown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Launch {
     /// Where a driver is loaded
     Auto,
@@ -550,6 +598,10 @@ pub fn main() -> Exit {
             let paint = paint(args.color());
             (paint, hook::run(&args, here, paint))
         }
+        Some(Command::Init(args)) => {
+            let paint = paint(args.print.color);
+            (paint, init::run(&args, here, paint))
+        }
         Some(Command::Completions(args)) => {
             let paint = paint(clap::ColorChoice::Never);
             (paint, completions(&args, paint))
@@ -580,6 +632,7 @@ fn check(
 ) -> Result<Exit, Failure> {
     let mut clock = Clock::start();
     let db = clock.stage("database", || database(here.as_ref().ok()));
+    let step_summary = here.as_ref().ok().and_then(|here| here.env_nonempty("GITHUB_STEP_SUMMARY")).map(str::to_owned);
     let (options, host) = prepare(&args.inspect, here)?;
     let policy = policy::read(&host, options.manifest.as_deref()).map_err(Failure::policy)?;
     let launch =
@@ -592,19 +645,60 @@ fn check(
         timings: args.timings,
         ..options
     };
-    let machines = if args.facts.is_empty() {
+    let sink = Sink { paint, output: args.print.output.as_deref() };
+    let page = Page {
+        format: args.format,
+        kernel,
+        db: &db,
+        policy: &policy,
+        options: &options,
+        scene: scene(&host, options.manifest.as_deref()),
+        today: host.today(),
+        width: paint.width,
+        redact: args.format == CheckFormat::Markdown && !args.no_redact,
+        each: match (args.summary, args.details) {
+            (true, _) => Each::Never,
+            (_, true) => Each::Always,
+            _ => Each::WhereFew,
+        },
+        step_summary: step_summary.as_deref(),
+    };
+    let mut machines = if args.facts.is_empty() {
         run::probe(&host, &options, &mut clock)
     } else {
-        recorded(&args.facts, &host, &options)?
+        let mut documents = Recordings::new(&args.facts, &host);
+        match documents.only()? {
+            None => return page.many(&mut documents, sink),
+            Some(mut machine) => {
+                crate::probe::assume(&mut machine.facts, &options.assume);
+                vec![machine]
+            }
+        }
     };
+    for machine in &mut machines {
+        page.prepare(machine);
+    }
     let checked = run::check(machines, &db, &policy, &options, host.today(), &clock);
-    let text = match args.format {
-        Format::Json => json_reports(&checked, &db, &options)?,
-        Format::Human if kernel => kernel_reports(&checked, &db, &options, paint.width),
-        Format::Human => human_reports(&checked, &db, &options, paint.width),
-    };
     let exit = checked.iter().map(Checked::exit).max_by_key(|exit| exit.code()).unwrap_or(Exit::Ok);
-    Sink { paint, output: args.print.output.as_deref() }.write(&text, exit)
+    let text = checked.iter().map(|machine| page.one(machine)).collect::<Result<String, _>>()?;
+    sink.write(&text, exit)
+}
+
+/// The project in whose files findings are placed: that of the checkout, else of the manifest, else the working folder.
+fn scene(host: &Host, manifest: Option<&str>) -> Scene {
+    let manifest = manifest.map(|path| host.absolute(path));
+    let cwd = host.cwd().to_path_buf();
+    let start = manifest.as_deref().and_then(Path::parent).unwrap_or(&cwd).to_path_buf();
+    let manifest =
+        manifest.or_else(|| start.ancestors().map(|folder| folder.join("Cargo.toml")).find(|path| host.is_file(path)));
+    let checkout = start.ancestors().find(|folder| host.exists(folder.join(".git")));
+    let root = checkout.or_else(|| manifest.as_deref().and_then(Path::parent)).unwrap_or(&start).to_path_buf();
+    let of_root = |path: &Path| path.strip_prefix(&root).ok().map(|path| path.to_string_lossy().into_owned());
+    // Where there is no manifest, some other file that says what the project is.
+    let others = ["gpu-doctor.toml", "pyproject.toml", "requirements.txt", "environment.yml", "Dockerfile"];
+    let other = || others.iter().find(|name| host.is_file(root.join(name))).map(|name| (*name).to_owned());
+    let fallback = manifest.as_deref().and_then(of_root).or_else(other).unwrap_or_else(|| "Cargo.toml".to_owned());
+    Scene { root, cwd, fallback }
 }
 
 fn facts(args: &FactsArgs, here: Result<Host, host::HostError>, paint: Paint) -> Result<Exit, Failure> {
@@ -770,56 +864,8 @@ fn levels(args: &CheckArgs, matches: &ArgMatches) -> Vec<(String, Option<Level>)
     placed.into_iter().map(|(_, level)| level).collect()
 }
 
-/// Facts documents from files, or from standard input for `-`.
-fn recorded(files: &[PathBuf], host: &Host, options: &Options) -> Result<Vec<Recorded>, Failure> {
-    let mut all = Vec::new();
-    for file in files {
-        let (name, bytes) = if file.as_os_str() == "-" {
-            let mut bytes = Vec::new();
-            let read = std::io::stdin().lock().take(DOCUMENT_LIMIT).read_to_end(&mut bytes);
-            ("standard input".to_owned(), read.map(|_| bytes).map_err(|error| error.to_string()))
-        } else {
-            let bytes = host.read(host.absolute(file), DOCUMENT_LIMIT).map_err(|error| error.why.to_string());
-            (file.display().to_string(), bytes)
-        };
-        let wrong = |why: &dyn std::fmt::Display| Failure::usage(format!("--facts: {name}: {why}"));
-        let text = String::from_utf8(bytes.map_err(|why| wrong(&why))?).map_err(|_| wrong(&"not UTF-8"))?;
-        let documents = run::documents(&text).map_err(|error| wrong(&error))?;
-        let several = documents.len() > 1;
-        all.extend(documents.into_iter().enumerate().map(|(index, mut facts)| {
-            crate::probe::assume(&mut facts, &options.assume);
-            let name = if several { format!("{name}, document {}", index + 1) } else { name.clone() };
-            Recorded { name: Some(name), facts }
-        }));
-    }
-    Ok(all)
-}
-
 fn json(value: &impl serde::Serialize, pretty: bool) -> Result<String, Failure> {
     let text = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
     text.map(|text| text + "\n")
         .map_err(|error| Failure::incomplete(format!("the report could not be written: {error}")))
-}
-
-fn json_reports(checked: &[Checked], db: &Database, options: &Options) -> Result<String, Failure> {
-    checked.iter().map(|machine| json(&machine.report(db, options), checked.len() == 1)).collect()
-}
-
-fn kernel_reports(checked: &[Checked], db: &Database, options: &Options, width: Option<usize>) -> String {
-    checked.iter().map(|machine| crate::report::human::kernel(&machine.report(db, options), db, width)).collect()
-}
-
-fn human_reports(checked: &[Checked], db: &Database, options: &Options, width: Option<usize>) -> String {
-    let bold = anstyle::Style::new().bold();
-    let mut text = String::new();
-    for (index, machine) in checked.iter().enumerate() {
-        if let (Some(name), true) = (&machine.name, checked.len() > 1) {
-            let gap = if index > 0 { "\n" } else { "" };
-            let _ = writeln!(text, "{gap}{bold}=== {} ==={bold:#}", crate::report::wrap::clean(name));
-        }
-        text.push_str(&crate::report::human::report(&machine.report(db, options), &machine.outcomes, db, width));
-    }
-    let meta = db.meta();
-    let _ = writeln!(text, "database revision {} of {} ({})", meta.revision, meta.date, meta.origin);
-    text
 }

@@ -86,6 +86,7 @@ pub const OWN: &[Variable] = &[
     var("CARGO_TERM_COLOR", "`always`, `never` or `auto`: colour of the output"),
     var("NO_COLOR", "set and not empty: no colour"),
     var("CLICOLOR_FORCE", "set and not 0: colour even where the output is no terminal"),
+    var("GITHUB_STEP_SUMMARY", "the file of the job summary, to which `check --format github` appends its report"),
 ];
 
 /// The variables that the check in a build script reads beside those of the machine and Cargo's own.

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirEntryExt as _, FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
@@ -196,6 +196,11 @@ impl OpenFile {
         let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, offset).map_err(|error| HostError::new(&self.path, &error))?;
         Ok(bytes)
+    }
+
+    /// The file as a stream, for what is read once from its beginning.
+    pub fn into_reader(self) -> impl io::Read + Send {
+        self.file
     }
 }
 
@@ -774,12 +779,22 @@ pub fn write_program(path: &Path, bytes: &[u8]) -> Result<(), HostError> {
         .create_new(true)
         .mode(0o755)
         .open(&beside)
-        .and_then(|mut file| io::Write::write_all(&mut file, bytes))
+        .and_then(|mut file| file.write_all(bytes))
         .and_then(|()| fs::rename(&beside, path));
     written.map_err(|error| {
         let _ = fs::remove_file(&beside);
         HostError::new(path, &error)
     })
+}
+
+/// Writes a new file of the program's own; one that is there is never touched.
+pub fn create_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    OpenOptions::new().write(true).create_new(true).open(path)?.write_all(bytes)
+}
+
+/// Adds to a file, which is made where it is not there.
+pub fn append_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    OpenOptions::new().append(true).create(true).open(path)?.write_all(bytes)
 }
 
 /// Reads `KEY=VALUE` lines; empty lines and a byte-order mark at the start are left out.

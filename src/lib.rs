@@ -32,5 +32,7 @@ pub mod view;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cli")]
+pub mod fleet;
 #[cfg(feature = "update")]
 pub mod update;

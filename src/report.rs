@@ -14,7 +14,17 @@ use crate::verdict::{Outcomes, Verdicts};
 use crate::view::View;
 
 #[cfg(feature = "cli")]
+pub mod github;
+#[cfg(feature = "cli")]
 pub mod human;
+#[cfg(feature = "cli")]
+pub mod item;
+#[cfg(feature = "cli")]
+pub mod junit;
+#[cfg(feature = "cli")]
+pub mod markdown;
+#[cfg(feature = "cli")]
+pub mod sarif;
 #[cfg(feature = "cli")]
 pub mod wrap;
 

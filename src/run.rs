@@ -80,6 +80,24 @@ pub fn check(
         .collect()
 }
 
+/// Judges one machine and applies the policy; `met` names the rules that found something on any machine judged with it.
+pub fn check_one(
+    machine: Recorded,
+    db: &Database,
+    policy: &Policy,
+    options: &Options,
+    today: &str,
+    clock: &Clock,
+    met: &BTreeSet<&str>,
+) -> Checked {
+    let mut clock = clock.clone();
+    let wishes = Wishes { gpu: policy.gpu(options), launch: options.launch };
+    let outcomes = clock.stage("judge", || judge_with(&machine.facts, db, wishes, &policy.requires, today));
+    let ruling = clock.stage("policy", || policy.apply(&outcomes, options, today, met));
+    let timings = clock.total();
+    Checked { name: machine.name, facts: machine.facts, outcomes, ruling, timings }
+}
+
 /// Measures the stages of a run.
 #[derive(Clone, Debug)]
 pub struct Clock {
@@ -155,6 +173,30 @@ pub enum NotFacts {
 #[derive(Deserialize)]
 struct Head {
     schema: Option<u64>,
+}
+
+/// Reads one facts document, which begins at a line of its stream.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn document(bytes: &[u8], number: usize, line: usize) -> Result<Facts, NotFacts> {
+    let shape = |why: String| NotFacts::Shape { number, line, why };
+    let parsed = serde_json::from_slice::<Facts>(bytes);
+    if let Ok(facts) = parsed
+        && facts.schema == facts::SCHEMA
+    {
+        return Ok(facts);
+    }
+    // What is wrong is told from the head, and only then from the whole.
+    match serde_json::from_slice::<Head>(bytes) {
+        Err(error) => Err(shape(error.to_string())),
+        Ok(Head { schema: Some(schema) }) if schema > u64::from(facts::SCHEMA) => Err(NotFacts::Newer(schema)),
+        Ok(Head { schema }) if schema != Some(u64::from(facts::SCHEMA)) => {
+            Err(shape("it has no `schema` of facts; write one with `cargo gpu-doctor facts`".to_owned()))
+        }
+        Ok(_) => serde_json::from_slice(bytes).map_err(|error| shape(error.to_string())),
+    }
 }
 
 /// Reads facts documents, one after the other, whether each is a line of its own or spread over many.

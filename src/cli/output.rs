@@ -63,22 +63,61 @@ pub(super) struct Sink<'a> {
     pub(super) output: Option<&'a Path>,
 }
 
-impl Sink<'_> {
+impl<'a> Sink<'a> {
     /// Writes the text, and gives the exit code that it then ends with.
     pub(super) fn write(&self, text: &str, exit: Exit) -> Result<Exit, Failure> {
-        if let Some(path) = self.output {
-            let wrong = |error: &io::Error| format!("--output {}: {error}", path.display());
-            let mut file = std::fs::File::create(path).map_err(|error| Failure::usage(wrong(&error)))?;
-            file.write_all(plain(text).as_bytes()).map_err(|error| Failure::incomplete(wrong(&error)))?;
+        let mut stream = self.begin()?;
+        stream.put(text)?;
+        Ok(stream.end(exit))
+    }
+
+    /// Begins a text that is written in pieces.
+    pub(super) fn begin(&self) -> Result<Stream<'a>, Failure> {
+        let file = match self.output {
+            Some(path) => {
+                let wrong = |error: io::Error| Failure::usage(format!("--output {}: {error}", path.display()));
+                Some((path, std::fs::File::create(path).map_err(wrong)?))
+            }
+            None => None,
+        };
+        Ok(Stream { paint: self.paint, file, closed: false })
+    }
+}
+
+/// A text on its way out.
+#[derive(Debug)]
+pub(super) struct Stream<'a> {
+    paint: Paint,
+    file: Option<(&'a Path, std::fs::File)>,
+    /// Whoever read standard output has seen enough, as `head` does.
+    closed: bool,
+}
+
+impl Stream<'_> {
+    /// Writes a piece.
+    pub(super) fn put(&mut self, text: &str) -> Result<(), Failure> {
+        if let Some((path, file)) = &mut self.file {
+            let wrong = |error: io::Error| Failure::incomplete(format!("--output {}: {error}", path.display()));
+            file.write_all(plain(text).as_bytes()).map_err(wrong)?;
+        }
+        if self.closed {
+            return Ok(());
         }
         let mut stdout = io::stdout().lock();
         let text = if self.paint.stdout { Cow::Borrowed(text) } else { plain(text) };
         match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-            Ok(()) => Ok(exit),
-            // Whoever read has seen enough, as `head` does.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Ok),
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(())
+            }
             Err(error) => Err(Failure::incomplete(format!("standard output: {error}"))),
         }
+    }
+
+    /// The exit code with which a run ends that asked for this one.
+    pub(super) fn end(self, exit: Exit) -> Exit {
+        if self.closed { Exit::Ok } else { exit }
     }
 }
 

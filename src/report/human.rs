@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
+use super::item::{Item, named};
 use super::wrap::{clean, lines};
 use super::{GpuStanding, GpuState, Report, Reported};
 use crate::db::Database;
@@ -27,6 +28,8 @@ const EVIDENCE: usize = 8;
 const FEW: usize = 4;
 /// Stages of a launch, each a column of its table.
 const STAGES: [&str; 6] = ["compile", "context", "load", "memory", "launch", "verify"];
+/// Machines that are named for one cause; the JSON has them all.
+const NAMES: usize = 8;
 /// Where the letter's second column begins.
 const COLUMN: usize = 9;
 /// The room that the longest answers and the indent of their line take.
@@ -67,6 +70,32 @@ pub fn findings(report: &Report<'_>, width: Option<usize>) -> String {
     for finding in report.findings.iter().filter(|finding| finding.level != Level::Note) {
         page.finding(finding);
     }
+    page.out
+}
+
+/// The causes that several machines have, and how many machines there are.
+pub fn fleet(items: &[Item], machines: usize, denied: usize, width: Option<usize>) -> String {
+    let mut page = Page { out: String::new(), width };
+    for item in items {
+        let (word, style) = word(item.level);
+        let head = word.len() + item.rule.id.len() + 4;
+        page.put(format_args!("\n{style}{word}[{}]{style:#}{BOLD}: ", item.rule.id));
+        let title = lines(&clean(&item.title), width, head, 4).join("\n    ");
+        page.put(format_args!("{title}{BOLD:#}\n  {BLUE}-->{BLUE:#} "));
+        page.text(&clean(&named(&item.machines, NAMES)), 6, 6);
+        for detail in item.details.iter().take(FEW) {
+            page.mark("=", &clean(detail));
+        }
+        for (text, command) in item.help.iter().take(FEW) {
+            page.put(format_args!("  {CYAN}help{CYAN:#}: "));
+            page.text(&clean(text), 8, 8);
+            for line in command.iter().flat_map(|command| command.lines()) {
+                page.put(format_args!("          {}\n", clean(line)));
+            }
+        }
+    }
+    let text = format!("{machines} machines: {denied} denied, {} not", machines - denied);
+    page.put(format_args!("\n{BOLD}{text}{BOLD:#}\n"));
     page.out
 }
 
@@ -299,11 +328,7 @@ impl Page {
     }
 
     fn finding(&mut self, finding: &Reported<'_>) {
-        let (word, style) = match finding.level {
-            Level::Deny => ("error", RED),
-            Level::Warn => ("warning", YELLOW),
-            Level::Note => ("note", CYAN),
-        };
+        let (word, style) = word(finding.level);
         let head = word.len() + finding.rule.len() + 4;
         self.put(format_args!("\n{style}{word}[{}]{style:#}{BOLD}: ", finding.rule));
         let title = lines(&clean(finding.title), self.width, head, 4).join("\n    ");
@@ -369,6 +394,14 @@ impl Page {
     }
 }
 
+fn word(level: Level) -> (&'static str, Style) {
+    match level {
+        Level::Deny => ("error", RED),
+        Level::Warn => ("warning", YELLOW),
+        Level::Note => ("note", CYAN),
+    }
+}
+
 impl Answer {
     /// The less certain of two answers.
     fn min_with(self, other: Self) -> Self {
@@ -398,7 +431,7 @@ fn answer(answer: Answer) -> String {
 }
 
 /// One piece of evidence as a line.
-fn said(evidence: &Evidence, at: &str) -> String {
+pub(super) fn said(evidence: &Evidence, at: &str) -> String {
     let place = match evidence.line {
         Some(line) => match evidence.column {
             Some(column) => format!("{at}:{line}:{column}"),
@@ -418,7 +451,7 @@ fn said(evidence: &Evidence, at: &str) -> String {
 }
 
 /// The places of the evidence; inside the subject's folder without what the arrow already says.
-fn shortened(evidence: &[Evidence], subject: &str) -> Vec<String> {
+pub(super) fn shortened(evidence: &[Evidence], subject: &str) -> Vec<String> {
     let short: Vec<String> = evidence
         .iter()
         .map(|evidence| {
