@@ -1,12 +1,14 @@
 //! Many recorded machines: documents are taken from a stream one by one, judged beside each other, and grouped by cause.
 //!
-//! No more than a few documents are held at any time, however many there are.
+//! No more than a few documents are held at any time, however many there are. One that cannot be read is named and
+//! hides none of the others.
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::sync::{Mutex, PoisonError, mpsc};
 
 use crate::finding::Level;
+use crate::report::Outcome;
 use crate::report::item::Item;
 
 /// One document of a stream, not parsed yet.
@@ -27,12 +29,14 @@ pub struct Documents<R> {
     limit: usize,
     number: usize,
     line: usize,
+    /// What was read beyond the last document: the head of the next one.
+    ahead: Vec<u8>,
 }
 
 impl<R: BufRead> Documents<R> {
     /// Documents of at most `limit` bytes each.
     pub fn new(reader: R, limit: usize) -> Self {
-        Self { reader, limit, number: 0, line: 1 }
+        Self { reader, limit, number: 0, line: 1, ahead: Vec::new() }
     }
 
     /// Whether nothing has been taken yet.
@@ -42,12 +46,16 @@ impl<R: BufRead> Documents<R> {
 
     /// The next document: up to where its outermost bracket closes, else to the end of the line.
     ///
+    /// A document that is cut off ends where a line begins like facts, so that it does not swallow those after it.
+    ///
     /// # Errors
     ///
     /// Why the stream cannot be read any further.
     pub fn take(&mut self) -> Result<Option<Raw>, String> {
         let mut scan = Scan::default();
-        let mut raw = Raw { number: self.number + 1, line: self.line, bytes: Vec::new() };
+        let mut raw = Raw { number: self.number + 1, line: self.line, bytes: std::mem::take(&mut self.ahead) };
+        // It is never a whole document.
+        let _ = scan.end(&raw.bytes);
         loop {
             let buffer = self.reader.fill_buf().map_err(|error| error.to_string())?;
             if buffer.is_empty() {
@@ -62,16 +70,29 @@ impl<R: BufRead> Documents<R> {
                 self.line += lines(&buffer[..used]);
                 raw.line = self.line;
             }
-            let end = scan.end(&buffer[used..]);
-            let taken = end.map_or(buffer.len(), |end| used + end);
-            raw.bytes.extend_from_slice(&buffer[used..taken]);
-            self.reader.consume(taken);
-            if raw.bytes.len() > self.limit {
-                return Err(format!("document {} is larger than {} bytes", raw.number, self.limit));
-            }
-            if end.is_some() {
+            if let (true, Some(line)) = (raw.bytes.is_empty(), whole_line(&buffer[used..])) {
+                raw.bytes.extend_from_slice(line);
+                let taken = used + line.len();
+                self.reader.consume(taken);
                 break;
             }
+            let end = scan.end(&buffer[used..]);
+            let taken = match end {
+                Some(End::After(end)) => used + end,
+                Some(End::Before(_)) => used + scan.at - raw.bytes.len(),
+                None => buffer.len(),
+            };
+            raw.bytes.extend_from_slice(&buffer[used..taken]);
+            self.reader.consume(taken);
+            if let Some(End::Before(begin)) = end {
+                self.ahead = raw.bytes.split_off(begin);
+            }
+            if end.is_some() || raw.bytes.len() > self.limit {
+                break;
+            }
+        }
+        if raw.bytes.len() > self.limit {
+            return Err(format!("document {} is larger than {} bytes", raw.number, self.limit));
         }
         if raw.bytes.is_empty() {
             return Ok(None);
@@ -84,8 +105,31 @@ impl<R: BufRead> Documents<R> {
 
 /// How many lines end in these bytes.
 fn lines(bytes: &[u8]) -> usize {
-    bytes.split(|byte| *byte == b'\n').count() - 1
+    memchr::memchr_iter(b'\n', bytes).count()
 }
+
+/// The first line, where it is certainly a document of its own: it has a bracket at both ends, and the next line opens
+/// one again. Within one document a comma would have to stand between them.
+fn whole_line(bytes: &[u8]) -> Option<&[u8]> {
+    if bytes.first() != Some(&b'{') {
+        return None;
+    }
+    let end = memchr::memchr(b'\n', bytes)?;
+    let line = bytes[..end].trim_ascii_end();
+    (line.len() > 1 && line.ends_with(b"}") && bytes.get(end + 1) == Some(&b'{')).then_some(line)
+}
+
+/// Where a document ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// After so many of the bytes that were given last.
+    After(usize),
+    /// Cut off before another one, which begins after so many of all its bytes.
+    Before(usize),
+}
+
+/// What stands after the bracket that opens facts.
+const HEAD: &[u8] = b"\"schema\"";
 
 /// Follows brackets and strings to the end of a document.
 #[derive(Debug, Default)]
@@ -94,14 +138,36 @@ struct Scan {
     depth: usize,
     text: bool,
     escaped: bool,
+    /// How many bytes of the document have been looked at.
+    at: usize,
+    /// The byte before.
+    last: u8,
+    /// Where a line began with a bracket, and how much of [`HEAD`] followed.
+    head: Option<(usize, usize)>,
 }
 
 impl Scan {
     /// Where the document ends in these bytes, which go on where the last ones stopped.
-    fn end(&mut self, bytes: &[u8]) -> Option<usize> {
+    fn end(&mut self, bytes: &[u8]) -> Option<End> {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
+            // Most of a document are plain letters within texts.
+            if self.text && !self.escaped && self.head.is_none() && self.last != b'\n' {
+                let rest = &bytes[at..];
+                let plain = memchr::memchr3(b'"', b'\\', b'\n', rest).unwrap_or(rest.len());
+                if plain > 0 {
+                    self.last = b'x';
+                    self.at += plain;
+                    at += plain;
+                    continue;
+                }
+            }
             at += 1;
+            self.at += 1;
+            if self.another(byte) {
+                return self.head.map(|(begin, _)| End::Before(begin));
+            }
+            self.last = byte;
             if self.text {
                 match byte {
                     _ if self.escaped => self.escaped = false,
@@ -114,15 +180,26 @@ impl Scan {
             match byte {
                 b'{' | b'[' => self.depth += 1,
                 b'"' if self.depth > 0 => self.text = true,
-                b'}' | b']' if self.depth == 1 => return Some(at),
+                b'}' | b']' if self.depth == 1 => return Some(End::After(at)),
                 b'}' | b']' => self.depth = self.depth.saturating_sub(1),
                 // What is no document ends with its line.
-                b'\n' if self.depth == 0 && self.begun => return Some(at),
+                b'\n' if self.depth == 0 && self.begun => return Some(End::After(at)),
                 _ => {}
             }
             self.begun = true;
         }
         None
+    }
+
+    /// Whether with this byte it is certain that another document has begun on a line of its own.
+    fn another(&mut self, byte: u8) -> bool {
+        self.head = match self.head {
+            None if byte == b'{' && self.last == b'\n' => Some((self.at - 1, 0)),
+            Some((begin, 0)) if byte.is_ascii_whitespace() => Some((begin, 0)),
+            Some((begin, seen)) if HEAD.get(seen) == Some(&byte) => Some((begin, seen + 1)),
+            _ => None,
+        };
+        self.head.is_some_and(|(_, seen)| seen == HEAD.len())
     }
 }
 
@@ -210,11 +287,22 @@ where
 /// What is kept of many machines: their names and, once each, the causes.
 #[derive(Debug, Default)]
 pub struct Fleet {
-    /// The machines in their order, and whether each is denied.
-    pub machines: Vec<(String, bool)>,
+    /// The machines in their order.
+    pub machines: Vec<Member>,
     /// The causes: what the first machine that has it says, and the numbers of all that have it.
     pub causes: Vec<Cause>,
     index: BTreeMap<(&'static str, Level, String), usize>,
+}
+
+/// One machine of many.
+#[derive(Debug)]
+pub struct Member {
+    /// Where its facts come from.
+    pub name: String,
+    /// How its check ended.
+    pub outcome: Outcome,
+    /// Why its facts could not be read.
+    pub error: Option<String>,
 }
 
 /// A finding that one or more machines have.
@@ -230,7 +318,8 @@ impl Fleet {
     /// Adds a machine.
     pub fn add(&mut self, name: String, denied: bool, items: Vec<Item>) {
         let machine = self.machines.len();
-        self.machines.push((name, denied));
+        let outcome = if denied { Outcome::Denied } else { Outcome::Ok };
+        self.machines.push(Member { name, outcome, error: None });
         for item in items {
             let key = (item.rule.id, item.level, item.title.clone());
             let place = *self.index.entry(key).or_insert(self.causes.len());
@@ -243,9 +332,19 @@ impl Fleet {
         }
     }
 
+    /// Adds a machine whose facts could not be read.
+    pub fn add_unread(&mut self, name: String, why: String) {
+        self.machines.push(Member { name, outcome: Outcome::Incomplete, error: Some(why) });
+    }
+
     /// How many machines are denied.
     pub fn denied(&self) -> usize {
-        self.machines.iter().filter(|(_, denied)| *denied).count()
+        self.machines.iter().filter(|machine| machine.outcome == Outcome::Denied).count()
+    }
+
+    /// Why facts could not be read, for each machine of which that is so.
+    pub fn unread(&self) -> Vec<&str> {
+        self.machines.iter().filter_map(|machine| machine.error.as_deref()).collect()
     }
 
     /// The causes as findings with their machines' names: the worst first, then those that most machines have.
@@ -255,7 +354,7 @@ impl Fleet {
             let Item { level, rule, .. } = &cause.item;
             (std::cmp::Reverse(*level), std::cmp::Reverse(cause.machines.len()), rule.layer)
         });
-        let name = |machine: &usize| self.machines.get(*machine).map_or_else(String::new, |(name, _)| name.clone());
+        let name = |machine: &usize| self.machines.get(*machine).map_or_else(String::new, |it| it.name.clone());
         order
             .into_iter()
             .map(|cause| Item { machines: cause.machines.iter().map(name).collect(), ..cause.item.clone() })
@@ -290,6 +389,27 @@ mod tests {
         }
         assert_eq!(split(b" \n ", 8), []);
         assert_eq!(split(b"{\"schema\": 1,", 4).len(), 1);
+    }
+
+    #[test]
+    fn a_document_that_is_cut_off_swallows_no_other() {
+        let cut =
+            [r#"{"schema": 1, "machine": {"os": "lin"#, "{\n  \"schema\": 1,\n  \"pci\": [\n    {", r#"{"a": {}"#];
+        let whole = ["{\"schema\":1}", "{\n  \"schema\": 1\n}", "{ \"schema\": 1, \"a\": {\"schema\": 2}}"];
+        for cut in cut {
+            for whole in whole {
+                let text = format!("{whole}\n{cut}\n{whole}\n{whole}\n");
+                for buffer in [1, 2, 7, 1000] {
+                    let all = split(text.as_bytes(), buffer);
+                    let texts: Vec<&str> = all.iter().map(|(_, _, text)| text.trim_end()).collect();
+                    assert_eq!(texts, [whole, cut.trim_end(), whole, whole], "{buffer}");
+                    let lines: Vec<usize> = all.iter().map(|(_, line, _)| *line).collect();
+                    let (of_whole, of_cut) = (whole.lines().count(), cut.lines().count());
+                    let last = 1 + of_whole + of_cut;
+                    assert_eq!(lines, [1, 1 + of_whole, last, last + of_whole], "{buffer}");
+                }
+            }
+        }
     }
 
     #[test]
@@ -370,6 +490,8 @@ mod tests {
             items.iter().map(|it| (it.rule.id, it.machines.iter().map(String::as_str).collect())).collect();
         assert_eq!(told, [("gpu-lost", vec!["b", "d"]), ("gpu-absent", vec!["c"]), ("database-old", vec!["a", "b"])]);
         assert_eq!(fleet.denied(), 3);
+        fleet.add_unread("e".to_owned(), "no JSON".to_owned());
+        assert_eq!((fleet.denied(), fleet.unread()), (3, vec!["no JSON"]));
     }
 
     proptest! {

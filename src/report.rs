@@ -26,6 +26,8 @@ pub mod markdown;
 #[cfg(feature = "cli")]
 pub mod sarif;
 #[cfg(feature = "cli")]
+pub mod summary;
+#[cfg(feature = "cli")]
 pub mod wrap;
 
 /// The schema number of the report document.

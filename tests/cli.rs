@@ -11,7 +11,7 @@ use std::path::Path;
 use snapbox::cmd::{Command, cargo_bin};
 use snapbox::{Assert, Data, str};
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "",
     "check",
     "facts",
@@ -28,6 +28,7 @@ const COMMANDS: [&str; 17] = [
     "hook install",
     "hook uninstall",
     "hook run",
+    "init",
     "completions",
 ];
 

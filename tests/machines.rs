@@ -16,6 +16,8 @@ mod elf;
 mod machine;
 #[path = "support/packages.rs"]
 mod packages;
+#[path = "support/schema.rs"]
+mod schema;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Output;
@@ -74,6 +76,7 @@ fn look(machine: &Machine, aloud: bool) -> Seen {
         (SAME, same_bytes(machine, &built, &direct)),
         (RECORDED, recorded(machine, &built, &direct, &report)),
         (HUMAN, human(machine, &built, &direct)),
+        (SCHEMA, shaped(&report)),
     ]);
     Seen { name: machine.name.clone(), about: machine.about.clone(), rules: machine::rules_of(&report), faults }
 }
@@ -82,6 +85,7 @@ const VERDICTS: &str = "verdicts and findings";
 const SAME: &str = "the same bytes";
 const RECORDED: &str = "recorded facts";
 const HUMAN: &str = "human reports";
+const SCHEMA: &str = "schemas";
 
 /// Fails with all that is wrong.
 fn clean(test: &str) {
@@ -114,6 +118,11 @@ fn human_reports_match_their_snapshots() {
 }
 
 #[test]
+fn reports_and_facts_keep_to_their_schemas() {
+    clean(SCHEMA);
+}
+
+#[test]
 fn there_are_enough_machines() {
     let machines = machine::all();
     assert!(machines.len() >= 50, "{} machines", machines.len());
@@ -122,6 +131,18 @@ fn there_are_enough_machines() {
         assert!(!machine.about.is_empty());
         assert!(!machine.healthy || machine.expect.findings.iter().all(|finding| !finding.ends_with(":deny")));
     }
+}
+
+/// What of a report, and of the facts in it, is against the schemas that others read.
+fn shaped(report: &Value) -> Vec<String> {
+    static SCHEMAS: OnceLock<[schema::Schema; 2]> = OnceLock::new();
+    let [of_report, of_facts] = SCHEMAS
+        .get_or_init(|| ["report", "facts"].map(|name| schema::Schema::read(&format!("schemas/{name}.schema.json"))));
+    // Where it only has to survive there may be none.
+    if report.is_null() {
+        return Vec::new();
+    }
+    of_report.faults(report).into_iter().chain(of_facts.faults(&report["facts"])).collect()
 }
 
 fn same_bytes(machine: &Machine, built: &Built, direct: &Output) -> Vec<String> {

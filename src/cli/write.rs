@@ -6,19 +6,18 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Serialize;
-
 use super::output::{Failure, Sink, warn};
 use super::{CheckFormat, DOCUMENT_LIMIT, json};
 use crate::db::Database;
 use crate::exit::Exit;
 use crate::facts::Facts;
-use crate::fleet::{Documents, Fleet, Raw, ordered};
+use crate::fleet::{Documents, Fleet, Member, Raw, ordered};
 use crate::host::{self, Host};
 use crate::options::Options;
 use crate::policy::Policy;
 use crate::report::item::{Item, Scene};
-use crate::report::{Origin, Outcome, SCHEMA, Tool, github, human, junit, markdown, sarif};
+use crate::report::summary::{Summary, Unread};
+use crate::report::{Origin, Outcome, github, human, junit, markdown, sarif};
 use crate::run::{self, Checked, Clock, NotFacts, Recorded};
 
 /// Machines that get a report of their own beside the summary, without being asked for.
@@ -61,53 +60,21 @@ pub(super) struct Page<'a> {
     pub(super) step_summary: Option<&'a str>,
 }
 
-/// The summary of many machines as JSON.
-#[derive(Serialize)]
-struct Summary<'a> {
-    schema: u32,
-    tool: Tool,
-    database: Origin,
-    outcome: Outcome,
-    exit_code: u8,
-    machines: Vec<Named<'a>>,
-    causes: Vec<CauseOf<'a>>,
-}
-
-#[derive(Serialize)]
-struct Named<'a> {
-    name: &'a str,
-    outcome: Outcome,
-}
-
-#[derive(Serialize)]
-struct CauseOf<'a> {
-    rule: &'static str,
-    level: crate::finding::Level,
-    title: &'a str,
-    count: usize,
-    machines: &'a [String],
-    help: Vec<WayOut<'a>>,
-}
-
-#[derive(Serialize)]
-struct WayOut<'a> {
-    text: &'a str,
-    command: Option<&'a str>,
-}
-
 /// A document with the machine's name and its place among all.
 struct Job {
     index: usize,
     name: String,
     stream: String,
-    raw: Raw,
+    /// The document, or why there is none.
+    raw: Result<Raw, String>,
     last: bool,
 }
 
 /// What came of one machine.
 struct Told {
     name: String,
-    gist: Arc<Gist>,
+    /// What is kept of it, or why its facts could not be read.
+    gist: Result<Arc<Gist>, String>,
     /// Its report, where one is written.
     text: Option<String>,
     /// The last machine, whose report waits for what only all together tell.
@@ -148,7 +115,12 @@ impl Page<'_> {
             CheckFormat::Sarif => {
                 let items = items();
                 json(
-                    &sarif::document(&items, &report.database, report.exit_code, trouble(&items, report.exit_code)),
+                    &sarif::document(
+                        &items,
+                        &report.database,
+                        report.exit_code,
+                        &troubles(&items, report.exit_code, &[]),
+                    ),
                     true,
                 )?
             }
@@ -156,7 +128,7 @@ impl Page<'_> {
             CheckFormat::Github => {
                 let items = items();
                 self.job_summary(&markdown::report(&report, &items));
-                github::annotations(&items, trouble(&items, report.exit_code))
+                github::annotations(&items, &troubles(&items, report.exit_code, &[]))
             }
         })
     }
@@ -172,16 +144,24 @@ impl Page<'_> {
         let (mut held, mut last) = (Vec::new(), None);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let result = ordered(
-            || documents.take(),
+            || Ok(documents.take()),
             threads,
             |job| self.judge(job, &everything, &kept),
             |told: Told| {
-                met.extend(&told.gist.met);
-                if let Some(checked) = told.rest {
-                    last = Some((told.name, checked));
-                    return Ok(());
+                match told.gist {
+                    Ok(gist) => {
+                        met.extend(&gist.met);
+                        if let Some(checked) = told.rest {
+                            last = Some((told.name, checked));
+                            return Ok(());
+                        }
+                        fleet.add(told.name, gist.denied, gist.items.clone());
+                    }
+                    Err(why) => {
+                        warn(&why);
+                        fleet.add_unread(told.name, why);
+                    }
                 }
-                fleet.add(told.name, told.gist.denied, told.gist.items.clone());
                 match told.text {
                     // Reports for people come only where there are few.
                     Some(text) if self.format == CheckFormat::Human && self.each != Each::Always => held.push(text),
@@ -204,7 +184,13 @@ impl Page<'_> {
         if self.format != CheckFormat::Human || few {
             held.iter().try_for_each(|text| stream.put(text))?;
         }
-        let exit = if fleet.denied() > 0 { Exit::Denied } else { Exit::Ok };
+        let exit = if fleet.denied() > 0 {
+            Exit::Denied
+        } else if fleet.unread().is_empty() {
+            Exit::Ok
+        } else {
+            Exit::Usage
+        };
         stream.put(&self.together(&fleet, exit)?)?;
         Ok(stream.end(exit))
     }
@@ -222,6 +208,16 @@ impl Page<'_> {
     fn judge(&self, job: Job, everything: &BTreeSet<&str>, kept: &Kept) -> Result<Told, Failure> {
         let Job { index, name, stream, raw, last } = job;
         let report = self.wants_report(index);
+        // One that cannot be read hides none of the others.
+        let unread = |name: String, why: String| {
+            let text =
+                (report && self.format == CheckFormat::Json).then(|| json(&Unread::new(&why), false)).transpose()?;
+            Ok(Told { name, gist: Err(why), text, rest: None })
+        };
+        let raw = match raw {
+            Ok(raw) => raw,
+            Err(why) => return unread(name, why),
+        };
         let hash = {
             let mut hasher = DefaultHasher::new();
             raw.bytes.hash(&mut hasher);
@@ -230,11 +226,14 @@ impl Page<'_> {
         if !report && !last {
             let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((_, gist)) = kept.get(&hash).filter(|(bytes, _)| *bytes == raw.bytes) {
-                return Ok(Told { name, gist: Arc::clone(gist), text: None, rest: None });
+                return Ok(Told { name, gist: Ok(Arc::clone(gist)), text: None, rest: None });
             }
         }
         let clock = Clock::start();
-        let mut facts = parse(&stream, &raw)?;
+        let mut facts = match parse(&stream, &raw) {
+            Ok(facts) => facts,
+            Err(why) => return unread(name, why),
+        };
         crate::probe::assume(&mut facts, &self.options.assume);
         let mut machine = Recorded { name: Some(name.clone()), facts };
         self.prepare(&mut machine);
@@ -243,7 +242,7 @@ impl Page<'_> {
         let met = checked.outcomes.findings.iter().map(|(rule, _)| rule.id).collect();
         if last {
             let gist = Arc::new(Gist { denied: false, items: Vec::new(), met });
-            return Ok(Told { name, gist, text: None, rest: Some(checked) });
+            return Ok(Told { name, gist: Ok(gist), text: None, rest: Some(checked) });
         }
         let text = if report { Some(self.single(&name, &checked)?) } else { None };
         let items = Item::all(&checked.report(db, options), &self.scene);
@@ -252,7 +251,7 @@ impl Page<'_> {
         if !report && kept.len() < KEPT {
             kept.insert(hash, (raw.bytes, Arc::clone(&gist)));
         }
-        Ok(Told { name, gist, text, rest: None })
+        Ok(Told { name, gist: Ok(gist), text, rest: None })
     }
 
     /// The report on one of many machines.
@@ -276,37 +275,10 @@ impl Page<'_> {
         let items = fleet.items();
         let meta = self.db.meta();
         let database = Origin { revision: meta.revision, date: meta.date, origin: meta.origin };
-        let trouble = trouble(&items, exit.code());
+        let troubles = troubles(&items, exit.code(), &fleet.unread());
         Ok(match self.format {
             CheckFormat::Json if self.each != Each::Never => String::new(),
-            CheckFormat::Json => {
-                let outcome = |denied: bool| if denied { Outcome::Denied } else { Outcome::Ok };
-                let machines = fleet.machines.iter().map(|(name, denied)| Named { name, outcome: outcome(*denied) });
-                let causes = items.iter().map(|item| CauseOf {
-                    rule: item.rule.id,
-                    level: item.level,
-                    title: &item.title,
-                    count: item.machines.len(),
-                    machines: &item.machines,
-                    help: item
-                        .help
-                        .iter()
-                        .map(|(text, command)| WayOut { text, command: command.as_deref() })
-                        .collect(),
-                });
-                json(
-                    &Summary {
-                        schema: SCHEMA,
-                        tool: Tool::THIS,
-                        database,
-                        outcome: exit.into(),
-                        exit_code: exit.code(),
-                        machines: machines.collect(),
-                        causes: causes.collect(),
-                    },
-                    true,
-                )?
-            }
+            CheckFormat::Json => json(&Summary::new(fleet, &items, database, exit), true)?,
             CheckFormat::Human => {
                 let line = self::database(&database);
                 let more = if count > DETAILS && self.each == Each::WhereFew {
@@ -314,13 +286,13 @@ impl Page<'_> {
                 } else {
                     ""
                 };
-                format!("{}{more}{line}", human::fleet(&items, count, denied, self.width))
+                format!("{}{more}{line}", human::fleet(&items, count, denied, &fleet.unread(), self.width))
             }
-            CheckFormat::Markdown => markdown::fleet(&items, count, denied, exit.code()),
-            CheckFormat::Sarif => json(&sarif::document(&items, &database, exit.code(), trouble), true)?,
+            CheckFormat::Markdown => markdown::fleet(&items, count, denied, &fleet.unread(), exit.code()),
+            CheckFormat::Sarif => json(&sarif::document(&items, &database, exit.code(), &troubles), true)?,
             CheckFormat::Github => {
-                self.job_summary(&markdown::fleet(&items, count, denied, exit.code()));
-                github::annotations(&items, trouble)
+                self.job_summary(&markdown::fleet(&items, count, denied, &fleet.unread(), exit.code()));
+                github::annotations(&items, &troubles)
             }
             CheckFormat::Junit => junit::document("machines", &machine_cases(fleet)),
         })
@@ -351,10 +323,12 @@ fn machine_cases(fleet: &Fleet) -> Vec<junit::Case> {
             }
         }
     }
-    let case = |((name, denied), items): (&(String, bool), Vec<&Item>)| {
+    let case = |(machine, items): (&Member, Vec<&Item>)| {
         let text = items.iter().map(|item| format!("{}: {}", item.rule.id, item.title)).collect::<Vec<_>>().join("\n");
         let worst = items.iter().find(|item| item.level == crate::finding::Level::Deny);
-        let ending = if *denied {
+        let ending = if let Some(error) = &machine.error {
+            junit::Ending::Broken(error.clone())
+        } else if machine.outcome == Outcome::Denied {
             let message = worst.map_or("a verdict could not be told (`--strict`)", |item| item.title.as_str());
             junit::Ending::Failed(message.to_owned(), text)
         } else if text.is_empty() {
@@ -362,16 +336,17 @@ fn machine_cases(fleet: &Fleet) -> Vec<junit::Case> {
         } else {
             junit::Ending::Said(text)
         };
-        junit::Case { class: "gpu-doctor.machine".to_owned(), name: name.clone(), ending }
+        junit::Case { class: "gpu-doctor.machine".to_owned(), name: machine.name.clone(), ending }
     };
     fleet.machines.iter().zip(said).map(case).collect()
 }
 
-/// Why the check fails where no finding is denied.
-fn trouble(items: &[Item], exit_code: u8) -> Option<&'static str> {
+/// Why the check fails where no finding is denied: facts that could not be read, or `--strict`.
+fn troubles<'t>(items: &[Item], exit_code: u8, unread: &[&'t str]) -> Vec<&'t str> {
     let denied = items.iter().any(|item| item.level == crate::finding::Level::Deny);
-    (exit_code != 0 && !denied)
-        .then_some("the check fails because of `--strict`: a verdict or a requirement could not be told")
+    let strict = (exit_code == Exit::Denied.code() && !denied)
+        .then_some("the check fails because of `--strict`: a verdict or a requirement could not be told");
+    unread.iter().copied().chain(strict).collect()
 }
 
 /// The documents of `--facts`, read as they are needed.
@@ -380,7 +355,7 @@ pub(super) struct Recordings<'a> {
     files: std::slice::Iter<'a, PathBuf>,
     open: Option<(String, Documents<Box<dyn BufRead + Send>>)>,
     /// What comes next, with the name of its stream: never more than two.
-    ahead: VecDeque<(String, Raw)>,
+    ahead: VecDeque<(String, Result<Raw, String>)>,
     index: usize,
 }
 
@@ -391,56 +366,71 @@ impl<'a> Recordings<'a> {
 
     /// The only document, or `None` where there are more; then all are still to come.
     pub(super) fn only(&mut self) -> Result<Option<Recorded>, Failure> {
-        self.look_ahead()?;
+        self.look_ahead();
         if self.ahead.len() != 1 {
             return Ok(None);
         }
         let Some((name, raw)) = self.ahead.pop_front() else { return Ok(None) };
-        Ok(Some(Recorded { facts: parse(&name, &raw)?, name: Some(name) }))
+        let facts = raw.and_then(|raw| parse(&name, &raw)).map_err(Failure::usage)?;
+        Ok(Some(Recorded { facts, name: Some(name) }))
     }
 
-    fn take(&mut self) -> Result<Option<Job>, Failure> {
-        self.look_ahead()?;
-        let Some((stream, raw)) = self.ahead.pop_front() else { return Ok(None) };
-        let several = raw.number > 1 || self.ahead.front().is_some_and(|(_, next)| next.number == raw.number + 1);
-        let name = if several { format!("{stream}, document {}", raw.number) } else { stream.clone() };
+    fn take(&mut self) -> Option<Job> {
+        self.look_ahead();
+        let (stream, raw) = self.ahead.pop_front()?;
+        let number = raw.as_ref().ok().map(|raw| raw.number);
+        let next = self.ahead.front().and_then(|(_, next)| next.as_ref().ok()).map(|next| next.number);
+        let name = match number {
+            Some(number) if number > 1 || next == Some(2) => format!("{stream}, document {number}"),
+            _ => stream.clone(),
+        };
         let index = self.index;
         self.index += 1;
-        Ok(Some(Job { index, name, stream, raw, last: self.ahead.is_empty() }))
+        Some(Job { index, name, stream, raw, last: self.ahead.is_empty() })
     }
 
-    fn look_ahead(&mut self) -> Result<(), Failure> {
+    fn look_ahead(&mut self) {
         while self.ahead.len() < 2 {
             if let Some((name, documents)) = &mut self.open {
-                let wrong = |why: &str| Failure::usage(format!("--facts: {name}: {why}"));
-                if let Some(raw) = documents.take().map_err(|why| wrong(&why))? {
-                    self.ahead.push_back((name.clone(), raw));
-                    continue;
-                }
-                if documents.is_empty() {
-                    return Err(wrong(&NotFacts::Empty.to_string()));
+                match documents.take() {
+                    Ok(Some(raw)) => {
+                        self.ahead.push_back((name.clone(), Ok(raw)));
+                        continue;
+                    }
+                    Ok(None) if !documents.is_empty() => {}
+                    Ok(None) => self.ahead.push_back((name.clone(), Err(wrong(name, &NotFacts::Empty)))),
+                    Err(why) => self.ahead.push_back((name.clone(), Err(wrong(name, &why)))),
                 }
                 self.open = None;
+                continue;
             }
             let Some(file) = self.files.next() else { break };
             let (name, reader): (String, Box<dyn BufRead + Send>) = if file.as_os_str() == "-" {
                 ("standard input".to_owned(), Box::new(BufReader::with_capacity(BUFFER, std::io::stdin())))
             } else {
                 let name = file.display().to_string();
-                let open = self.host.open(self.host.absolute(file));
-                let open = open.map_err(|error| Failure::usage(format!("--facts: {name}: {}", error.why)))?;
-                (name, Box::new(BufReader::with_capacity(BUFFER, open.into_reader())))
+                match self.host.open(self.host.absolute(file)) {
+                    Ok(open) => (name, Box::new(BufReader::with_capacity(BUFFER, open.into_reader()))),
+                    Err(error) => {
+                        let why = wrong(&name, &error.why);
+                        self.ahead.push_back((name, Err(why)));
+                        continue;
+                    }
+                }
             };
             self.open = Some((name, Documents::new(reader, DOCUMENT_LIMIT)));
         }
-        Ok(())
     }
 }
 
-fn parse(stream: &str, raw: &Raw) -> Result<Facts, Failure> {
-    let wrong = |why: &dyn std::fmt::Display| Failure::usage(format!("--facts: {stream}: {why}"));
+/// What is wrong with a stream or a document of it.
+fn wrong(stream: &str, why: &dyn std::fmt::Display) -> String {
+    format!("--facts: {stream}: {why}")
+}
+
+fn parse(stream: &str, raw: &Raw) -> Result<Facts, String> {
     if std::str::from_utf8(&raw.bytes).is_err() {
-        return Err(wrong(&"not UTF-8"));
+        return Err(wrong(stream, &format!("document {}: not UTF-8", raw.number)));
     }
-    run::document(&raw.bytes, raw.number, raw.line).map_err(|error| wrong(&error))
+    run::document(&raw.bytes, raw.number, raw.line).map_err(|error| wrong(stream, &error))
 }

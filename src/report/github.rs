@@ -6,9 +6,9 @@ use super::item::Item;
 use super::wrap::clean;
 use crate::finding::Level;
 
-/// The annotations, the worst first as findings are, then a line that sums them up; `trouble` says why the check
-/// fails where no finding does.
-pub fn annotations(items: &[Item], trouble: Option<&str>) -> String {
+/// The annotations, the worst first as findings are, then a line that sums them up; `troubles` say why the check fails
+/// where no finding does.
+pub fn annotations(items: &[Item], troubles: &[&str]) -> String {
     let mut out = String::new();
     for item in items {
         let command = match item.level {
@@ -27,7 +27,7 @@ pub fn annotations(items: &[Item], trouble: Option<&str>) -> String {
             data(&text.join("\n")),
         );
     }
-    if let Some(text) = trouble {
+    for text in troubles {
         let _ = writeln!(out, "::error title=gpu-doctor::{}", data(text));
     }
     let count = |level: Level| items.iter().filter(|item| item.level == level).count();
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn parts_are_escaped() {
         assert_eq!(
-            annotations(&[item("a: b, c", "a,b:c%.toml")], None),
+            annotations(&[item("a: b, c", "a,b:c%.toml")], &[]),
             "::error file=a%2Cb%3Ac%25.toml,line=3,col=5,title=gpu-doctor%3A gpu-absent::a: b, c%0A100 %25%0Ahelp: do: a%0Ab\n\
              gpu-doctor: 1 denied, 0 warned, 0 noted\n"
         );
@@ -77,7 +77,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_a_line_of_its_own(title in "(?s).{0,30}(\r?\n::error::x)?", file in "(?s).{0,20}(\n::x)?") {
-            let said = annotations(&[item(&title, &file)], Some(&title));
+            let said = annotations(&[item(&title, &file)], &[title.as_str()]);
             prop_assert_eq!(said.split(['\n', '\r']).filter(|line| !line.is_empty()).count(), 3);
         }
     }

@@ -74,7 +74,7 @@ pub fn findings(report: &Report<'_>, width: Option<usize>) -> String {
 }
 
 /// The causes that several machines have, and how many machines there are.
-pub fn fleet(items: &[Item], machines: usize, denied: usize, width: Option<usize>) -> String {
+pub fn fleet(items: &[Item], machines: usize, denied: usize, unread: &[&str], width: Option<usize>) -> String {
     let mut page = Page { out: String::new(), width };
     for item in items {
         let (word, style) = word(item.level);
@@ -94,7 +94,17 @@ pub fn fleet(items: &[Item], machines: usize, denied: usize, width: Option<usize
             }
         }
     }
-    let text = format!("{machines} machines: {denied} denied, {} not", machines - denied);
+    if !unread.is_empty() {
+        page.put(format_args!("\n{RED}error{RED:#}{BOLD}: these facts could not be read{BOLD:#}\n"));
+    }
+    for why in unread {
+        page.mark("=", &clean(why));
+    }
+    let rest = machines - denied - unread.len();
+    let mut text = format!("{machines} machines: {denied} denied, {rest} not");
+    if !unread.is_empty() {
+        let _ = write!(text, ", {} could not be read", unread.len());
+    }
     page.put(format_args!("\n{BOLD}{text}{BOLD:#}\n"));
     page.out
 }

@@ -18,6 +18,8 @@ pub enum Ending {
     Skipped(String),
     /// It passed, and there is something to say.
     Said(String),
+    /// It could not be judged, and so fails: why.
+    Broken(String),
 }
 
 /// A test case.
@@ -74,12 +76,13 @@ pub fn document(suite: &str, cases: &[Case]) -> String {
     let count = |wanted: fn(&Ending) -> bool| cases.iter().filter(|case| wanted(&case.ending)).count();
     let failed = count(|ending| matches!(ending, Ending::Failed(..)));
     let skipped = count(|ending| matches!(ending, Ending::Skipped(_)));
+    let broken = count(|ending| matches!(ending, Ending::Broken(_)));
     let (tests, tool) = (cases.len(), Tool::THIS.name);
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    let _ = writeln!(out, "<testsuites name=\"{tool}\" tests=\"{tests}\" failures=\"{failed}\" errors=\"0\">");
+    let _ = writeln!(out, "<testsuites name=\"{tool}\" tests=\"{tests}\" failures=\"{failed}\" errors=\"{broken}\">");
     let _ = writeln!(
         out,
-        "  <testsuite name=\"{}\" tests=\"{tests}\" failures=\"{failed}\" errors=\"0\" skipped=\"{skipped}\">",
+        "  <testsuite name=\"{}\" tests=\"{tests}\" failures=\"{failed}\" errors=\"{broken}\" skipped=\"{skipped}\">",
         escape(suite)
     );
     for Case { class, name, ending } in cases {
@@ -94,6 +97,9 @@ pub fn document(suite: &str, cases: &[Case]) -> String {
             ),
             Ending::Skipped(why) => {
                 writeln!(out, ">\n      <skipped message=\"{}\"/>\n    </testcase>", escape(why))
+            }
+            Ending::Broken(why) => {
+                writeln!(out, ">\n      <error type=\"facts\" message=\"{}\"/>\n    </testcase>", escape(why))
             }
             Ending::Said(text) => {
                 writeln!(out, ">\n      <system-out>{}</system-out>\n    </testcase>", escape(text))

@@ -76,12 +76,18 @@ pub fn report(report: &Report<'_>, items: &[Item]) -> String {
 }
 
 /// The page on many machines.
-pub fn fleet(items: &[Item], machines: usize, denied: usize, exit_code: u8) -> String {
+pub fn fleet(items: &[Item], machines: usize, denied: usize, unread: &[&str], exit_code: u8) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "## cargo gpu-doctor: {}\n", headline(items, exit_code));
     let _ = writeln!(out, "{machines} machines, {denied} of them denied");
     for item in items {
         finding(&mut out, item);
+    }
+    if !unread.is_empty() {
+        out.push_str("\n### Could not be read\n\n");
+    }
+    for why in unread {
+        let _ = writeln!(out, "- {}", code(why));
     }
     out
 }
@@ -90,6 +96,7 @@ fn headline(items: &[Item], exit_code: u8) -> String {
     let count = |level: Level| items.iter().filter(|item| item.level == level).count();
     match (count(Level::Deny), count(Level::Warn), exit_code) {
         (0, 0, 0) => "nothing is wrong".to_owned(),
+        (0, 0, 2) => "not all facts could be read".to_owned(),
         (0, 0, _) => "denied, because something could not be told (`--strict`)".to_owned(),
         (denied, warned, _) => format!("{denied} denied, {warned} warned"),
     }

@@ -9,8 +9,8 @@ use crate::finding::Level;
 /// The address of the schema that the document keeps to.
 const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
 
-/// The document; `trouble` says why the check fails where no result does.
-pub fn document(items: &[Item], database: &Origin, exit_code: u8, trouble: Option<&str>) -> Value {
+/// The document; `troubles` say why the check fails where no result does.
+pub fn document(items: &[Item], database: &Origin, exit_code: u8, troubles: &[&str]) -> Value {
     let mut rules: Vec<&str> = Vec::new();
     for item in items {
         if !rules.contains(&item.rule.id) {
@@ -30,7 +30,8 @@ pub fn document(items: &[Item], database: &Origin, exit_code: u8, trouble: Optio
         })
         .collect();
     let results: Vec<Value> = items.iter().map(|item| result(item, &rules)).collect();
-    let notices: Vec<Value> = trouble.iter().map(|text| json!({"level": "error", "message": {"text": text}})).collect();
+    let notices: Vec<Value> =
+        troubles.iter().map(|text| json!({"level": "error", "message": {"text": text}})).collect();
     json!({
         "$schema": SCHEMA,
         "version": "2.1.0",
