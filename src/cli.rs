@@ -19,6 +19,7 @@ mod explain;
 mod hook;
 mod init;
 mod output;
+mod progress;
 mod write;
 
 use output::{Failure, Paint, Sink};
@@ -664,7 +665,7 @@ fn check(
         step_summary: step_summary.as_deref(),
     };
     let mut machines = if args.facts.is_empty() {
-        run::probe(&host, &options, &mut clock)
+        progress::during("reading this machine", || run::probe(&host, &options, &mut clock))
     } else {
         let mut documents = Recordings::new(&args.facts, &host);
         match documents.only()? {
