@@ -43,7 +43,8 @@ Colour: only on a terminal; NO_COLOR, CLICOLOR_FORCE and CARGO_TERM_COLOR are ho
 /// Without a command it checks: it reads the files of this machine, holds them against a database, and
 /// answers for every Python environment whether TensorFlow sees the GPU and computes on it, and whether
 /// Keras does. Where a CUDA crate is in the project's lock file, `cargo metadata` is asked; where a driver is loaded, a
-/// child process asks it and launches a test kernel. --static reads files only. No network is used.
+/// child process asks it, and a test kernel is compiled by the CUDA compilers found and launched. --static reads files
+/// only. No network is used.
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo-gpu-doctor",
@@ -66,7 +67,7 @@ enum Command {
     /// Judge this machine, this project, its Python environments (the default)
     #[command(after_long_help = AFTER)]
     Check(Box<CheckArgs>),
-    /// Launch the test kernel by the PTX that this program carries; a table with timings
+    /// Compile the test kernel by every compiler found and launch it by every route; a table with timings
     ///
     /// It checks as `check` does, and its JSON is the same report.
     #[command(after_long_help = AFTER)]
@@ -462,6 +463,12 @@ struct InspectArgs {
     /// Seconds that a child process may be silent that asks the driver
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     probe_timeout: u64,
+    /// Seconds that a compiler may take for the test kernel
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    compile_timeout: u64,
+    /// Forget all compiled test kernels that are kept, before anything is compiled
+    #[arg(long, conflicts_with_all = ["only_static", "root"])]
+    wipe_cache: bool,
     /// A folder with libraries that stand in for the driver; for tests
     #[arg(long, value_name = "DIR", hide = true, conflicts_with_all = ["only_static", "root"])]
     stand_in: Option<PathBuf>,
@@ -732,6 +739,20 @@ fn database(here: Option<&Host>) -> Installed {
     installed
 }
 
+#[cfg(feature = "cuda")]
+fn wipe_cache(host: &Host) -> Result<(), Failure> {
+    let wiped = crate::kernel::wipe_cache(host);
+    let failed = |error| Failure::incomplete(format!("the compiled test kernels could not be forgotten: {error}"));
+    wiped.map(|_| ()).map_err(failed)
+}
+
+/// A build without the feature keeps none.
+#[cfg(not(feature = "cuda"))]
+#[expect(clippy::unnecessary_wraps, reason = "as with the feature")]
+fn wipe_cache(_host: &Host) -> Result<(), Failure> {
+    Ok(())
+}
+
 /// The host to inspect, and what is asked of it.
 fn prepare(args: &InspectArgs, here: Result<Host, host::HostError>) -> Result<(Options, Host), Failure> {
     let here = here.map_err(|error| Failure::incomplete(format!("the working folder cannot be read: {error}")))?;
@@ -742,6 +763,9 @@ fn prepare(args: &InspectArgs, here: Result<Host, host::HostError>) -> Result<(O
         (None, Some(env)) => Host::here_with(env).map_err(|error| Failure::incomplete(error.to_string()))?,
         (None, None) => here,
     };
+    if args.wipe_cache {
+        wipe_cache(&host)?;
+    }
     let mut manifest = args.manifest_path.as_deref().map(|path| manifest(&host, path)).transpose()?;
     if let Some(package) = &args.package {
         let member = policy::read::member(&host, manifest.as_deref(), package);
@@ -768,6 +792,10 @@ fn prepare(args: &InspectArgs, here: Result<Host, host::HostError>) -> Result<(O
         #[cfg(feature = "cuda")]
         child: (!args.only_static && !host.is_rooted())
             .then(|| crate::probe::child::Child::this(std::time::Duration::from_secs(args.probe_timeout))),
+        compile: crate::kernel::Settings {
+            limit: std::time::Duration::from_secs(args.compile_timeout),
+            ..crate::kernel::Settings::default()
+        },
         stand_in: args.stand_in.as_deref().map(|folder| host.absolute(folder)),
         run_python: args.run_python.then(|| std::time::Duration::from_secs(args.python_timeout)),
         ..Options::default()

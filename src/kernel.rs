@@ -1,15 +1,28 @@
-//! The test kernel: its source, its PTX, and what it must compute; launches nothing, and compiles nothing yet.
+//! The test kernel: its source, its PTX, what it must compute, and its compilation by every compiler found; launches nothing.
 //!
 //! A route is a way by which a program may come to machine code: PTX that it carries and the driver compiles,
 //! NVRTC, which it loads, or nvcc, which its build ran.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::Facts;
-use crate::host::Host;
-use crate::version::Dotted;
+use crate::facts::Trouble;
+
+mod compilers;
+#[cfg(feature = "cuda")]
+mod job;
+#[cfg(feature = "cuda")]
+mod message;
+#[cfg(feature = "cuda")]
+mod routes;
+#[cfg(feature = "cuda")]
+mod store;
+
+pub use compilers::{Compiler, compilers};
+#[cfg(feature = "cuda")]
+pub use routes::{compile, wipe_cache};
 
 /// The name of the kernel: `extern "C" __global__ void gpu_doctor_smoke(const unsigned* in, unsigned* out,
 /// unsigned long long* total, unsigned count)`.
@@ -18,6 +31,11 @@ pub const ENTRY: &str = "gpu_doctor_smoke";
 pub const BLOCK: u32 = 256;
 /// The kernel in CUDA C++.
 pub const SOURCE: &str = include_str!("kernel/smoke.cu");
+/// The name of the second kernel, which uses what the GPU's generation adds; its parameters are those of the first,
+/// and it needs an even number of blocks. Only compiled code holds it ([`Compiled::generation`]).
+pub const GENERATION_ENTRY: &str = "gpu_doctor_generation";
+/// The second kernel in CUDA C++, to be compiled behind [`SOURCE`].
+pub const GENERATION_SOURCE: &str = include_str!("kernel/generation.cu");
 /// The kernel as PTX that every supported driver can compile; it has no NUL at its end.
 pub const PTX: &str = include_str!("kernel/smoke.ptx");
 
@@ -47,6 +65,8 @@ pub enum Code {
 pub struct Compiled {
     /// What came out.
     pub code: Code,
+    /// Whether it holds the second kernel too.
+    pub generation: bool,
     /// By which way.
     pub route: Route,
     /// The nvcc or libnvrtc.
@@ -135,11 +155,13 @@ pub struct Settings {
     pub limit: Duration,
     /// Whether compiled kernels are taken from the cache and kept there.
     pub cache: bool,
+    /// The program that answers as a child process; the running one unless told.
+    pub program: Option<PathBuf>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { limit: Duration::from_mins(1), cache: true }
+        Self { limit: Duration::from_mins(1), cache: true, program: None }
     }
 }
 
@@ -150,19 +172,15 @@ pub struct Compilation {
     pub results: Vec<Result<Compiled, CompileFailure>>,
     /// How many compilers were started.
     pub started: u32,
-}
-
-/// The kernel by every compiler found, for each of the targets: none yet, as no compiler is asked in this version.
-///
-/// A target is a compute capability. The embedded PTX is not among the results: it needs no compiler ([`embedded`]).
-pub fn compile(_host: &Host, _facts: &Facts, _settings: &Settings, _targets: &[Dotted]) -> Compilation {
-    Compilation::default()
+    /// What went wrong beside that, such as a cache that could not be written.
+    pub troubles: Vec<Trouble>,
 }
 
 /// The embedded PTX as what a compiler would have made.
 pub fn embedded() -> Compiled {
     Compiled {
         code: Code::Ptx(PTX.as_bytes().to_vec()),
+        generation: false,
         route: Route::Ptx,
         compiler: None,
         toolkit: None,
@@ -205,6 +223,26 @@ pub fn reference(input: &[u32]) -> (Vec<u32>, u64) {
     (out, total)
 }
 
+/// What the second kernel must make of its input: its output and its total.
+pub fn generation_reference(input: &[u32]) -> (Vec<u32>, u64) {
+    let block = BLOCK as usize;
+    let get = |at: usize| input.get(at).copied().unwrap_or(0);
+    let products = |at: usize| {
+        let weights = [4, 3, 2, 1];
+        let bytes = get(at).to_le_bytes().into_iter().zip(weights);
+        bytes.fold(get(at ^ block), |sum, (byte, weight): (u8, u32)| sum.wrapping_add(u32::from(byte) * weight))
+    };
+    let mut out = Vec::with_capacity(input.len());
+    for warp in (0..input.len()).step_by(32) {
+        // Threads beyond the end take part in the sum of their warp.
+        let mine: Vec<u32> = (warp..warp + 32).map(products).collect();
+        let all = mine.iter().fold(0u32, |sum, &value| sum.wrapping_add(value));
+        out.extend(mine.iter().take(input.len() - warp).map(|&value| mix(value).wrapping_add(all)));
+    }
+    let total = out.iter().map(|&value| u64::from(value)).sum();
+    (out, total)
+}
+
 fn mix(mut value: u32) -> u32 {
     value ^= value >> 16;
     value = value.wrapping_mul(0x7feb_352d);
@@ -217,6 +255,7 @@ fn mix(mut value: u32) -> u32 {
 mod tests {
     use super::*;
     use crate::db::Database;
+    use crate::version::Dotted;
 
     #[test]
     fn the_embedded_kernel_is_the_one_that_is_launched() {
@@ -230,6 +269,7 @@ mod tests {
         assert!(PTX.is_ascii() && !PTX.contains('\0'));
         assert!(PTX.contains(".shared") && PTX.contains("bar.sync") && PTX.contains("atom.global.add.u64"));
         assert!(SOURCE.contains(&format!("#define BLOCK {BLOCK}u")));
+        assert!(GENERATION_SOURCE.contains(&format!(" {GENERATION_ENTRY}(")));
     }
 
     fn directive(name: &str) -> &'static str {
@@ -279,6 +319,37 @@ mod tests {
         }
         assert_eq!(reference(&input), (out, total));
         assert_eq!(reference(&[]), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn the_second_reference_is_what_pairs_of_blocks_compute() {
+        let (blocks, count) = grid(2);
+        let input = input(count);
+        let at = |at: u32| if at < count { input[at as usize] } else { 0 };
+        let mut out = vec![0xdead_beef_u32; count as usize];
+        for block in 0..blocks {
+            let odd = block & 1;
+            let mut pair = (block - odd) * BLOCK;
+            while pair < count {
+                let first = pair + odd * BLOCK;
+                let mine: Vec<u32> = (first..first + BLOCK)
+                    .map(|own| {
+                        let (value, far) = (at(own), at(own ^ BLOCK));
+                        let products = (value & 255) * 4 + ((value >> 8) & 255) * 3 + ((value >> 16) & 255) * 2;
+                        far.wrapping_add(products + (value >> 24))
+                    })
+                    .collect();
+                for thread in (0..BLOCK).filter(|thread| first + thread < count) {
+                    let warp = (thread & !31) as usize;
+                    let all = mine[warp..warp + 32].iter().fold(0u32, |sum, &value| sum.wrapping_add(value));
+                    out[(first + thread) as usize] = mix(mine[thread as usize]).wrapping_add(all);
+                }
+                pair += blocks * BLOCK;
+            }
+        }
+        let total = out.iter().map(|&value| u64::from(value)).sum();
+        assert_eq!(generation_reference(&input), (out, total));
+        assert_eq!(generation_reference(&[]), (Vec::new(), 0));
     }
 
     #[test]

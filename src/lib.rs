@@ -1,9 +1,9 @@
 //! Reads a machine's files and says whether TensorFlow, Keras and CUDA code will use its NVIDIA GPU.
 //!
 //! The library does the reading (`host`, `probe`), holds it against a database (`db`), judges
-//! (`rules`, `verdict`) and writes reports (`report`). It runs no program but `cargo metadata` and
-//! the Python interpreters that it is told to ask, and opens foreign libraries in child processes
-//! only, where it is told to.
+//! (`rules`, `verdict`) and writes reports (`report`). It runs no program but `cargo metadata`,
+//! CUDA's compilers and the Python interpreters that it is told to ask, and opens foreign libraries
+//! in child processes only, where it is told to.
 //! Other crates' build scripts want [`build_script`]. ARCHITECTURE.md has the map.
 
 pub mod build_script;

@@ -24,6 +24,12 @@ pub struct Observed {
     /// What the compilers made of the kernel.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub compiles: Vec<KernelCompile>,
+    /// How many compilers were started for that; what the cache of kernels holds starts none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compilers_started: Option<u32>,
+    /// What went wrong beside that and changes nothing, such as a cache that could not be written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<super::Trouble>,
     /// What became of the kernel on each GPU, by each route.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<KernelRun>,

@@ -18,8 +18,10 @@ use crate::exit::Exit;
 use crate::host::{End, Host, Program};
 
 pub mod driver;
+pub mod host_compiler;
 pub mod library;
 pub mod nvml;
+pub mod nvrtc;
 
 /// The hidden argument that makes the program a child.
 pub const ARGUMENT: &str = "__probe";
@@ -57,6 +59,10 @@ pub enum Question {
     Driver(driver::Ask),
     /// What NVML tells: one [`crate::facts::Nvml`].
     Nvml(nvml::Ask),
+    /// What an NVRTC makes of a source: one [`nvrtc::Part`].
+    Nvrtc(nvrtc::Compile),
+    /// Which host compiler the crate `cc` hands to nvcc: one [`host_compiler::Choice`].
+    HostCompiler,
 }
 
 /// One line of an answer.
@@ -280,6 +286,8 @@ fn dispatch(question: Question, teller: &mut Teller) -> Result<(), String> {
         Question::Open(question) => library::open(&question, teller),
         Question::Driver(question) => driver::ask(&question, teller),
         Question::Nvml(question) => nvml::ask(&question, teller),
+        Question::Nvrtc(question) => nvrtc::compile(&question, teller),
+        Question::HostCompiler => host_compiler::choose(teller),
     }
 }
 

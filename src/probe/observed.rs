@@ -102,6 +102,8 @@ fn compile(host: &Host, options: &Options, facts: &Facts, observed: &mut Observe
     targets.sort();
     targets.dedup();
     let compilation = kernel::compile(host, facts, &options.compile, &targets);
+    observed.compilers_started = (!compilation.results.is_empty()).then_some(compilation.started);
+    observed.troubles.extend(compilation.troubles);
     let mut done = Vec::new();
     for result in compilation.results {
         observed.compiles.push(match &result {

@@ -135,8 +135,12 @@ impl Page {
     /// The page, ended with the summary and, where asked for, the times.
     fn close(mut self, report: &Report<'_>) -> String {
         self.summary(report);
-        for (stage, ms) in report.timings_ms.into_iter().flatten() {
-            self.put(format_args!("{stage:>13} {ms:9.3} ms\n"));
+        for (stage, value) in report.timings_ms.into_iter().flatten() {
+            if stage == crate::run::STARTED {
+                self.put(format_args!("{stage:>13} {value:5}\n"));
+            } else {
+                self.put(format_args!("{stage:>13} {value:9.3} ms\n"));
+            }
         }
         self.out
     }

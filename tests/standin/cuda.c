@@ -250,7 +250,27 @@ API CUresult cuEventQuery(void *event) { (void)event; return OK; }
 API CUresult cuEventSynchronize(void *event) { (void)event; return OK; }
 API CUresult cuEventElapsedTime(float *ms, void *a, void *b) { (void)a; (void)b; *ms = 0.1f; return OK; }
 
-API CUresult cuModuleLoadData(void **module, const void *image) { (void)image; GIVE("cuModuleLoadData"); *module = &handle; return OK; }
+/* What a driver says of an image: machine code must be a GPU's, and our kernel's PTX neither newer than the driver nor for
+   a newer GPU. Others' images are taken as they are. */
+static int taken(const void *image) {
+    const char *text = image, *version, *target;
+    int major, minor, isa = 0, arch = 0;
+    if (!memcmp(text, "\177ELF", 4)) return ((const unsigned short *)image)[9] == 190 ? OK : 200;
+    if ((memcmp(text, "//", 2) && memcmp(text, ".version", 8)) || !strstr(text, ".entry gpu_doctor_smoke(")) return OK;
+    version = strstr(text, "\n.version ");
+    target = strstr(text, "\n.target sm_");
+    if (!version || !target || sscanf(version, "\n.version %d", &isa) != 1 || sscanf(target, "\n.target sm_%d", &arch) != 1) return 218;
+    /* PTX 7 came with CUDA 11, 8 with 12, 9 with 13. */
+    if (isa > 6 && isa + 4 > number("STANDIN_CUDA", 12040) / 1000) return 222;
+    cuDeviceComputeCapability(&major, &minor, busy);
+    return arch > 10 * major + minor ? 209 : OK;
+}
+API CUresult cuModuleLoadData(void **module, const void *image) {
+    GIVE("cuModuleLoadData");
+    int code = taken(image);
+    if (code == OK) *module = &handle;
+    return code;
+}
 API CUresult cuModuleLoadDataEx(void **module, const void *image, unsigned count, int *options, void **values) {
     CUresult code = cuModuleLoadData(module, image);
     /* What the driver's compiler says goes to the buffer of errors. */

@@ -1,0 +1,34 @@
+//! Asks the crate `cc`, in a child process, which host compiler build scripts would hand to nvcc; compiles nothing.
+
+use serde::{Deserialize, Serialize};
+
+use super::Teller;
+
+/// What `cc` would do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// The value of `-ccbin`.
+    pub ccbin: Option<String>,
+}
+
+/// Answers the question. It may print, and it may run the compiler, to find out what that is.
+pub(super) fn choose(teller: &mut Teller) -> Result<(), String> {
+    teller.stage("the crate cc looked for the host compiler");
+    // Without a folder of its own cc would make the temporary folder where it is missing, and hide that it was.
+    let folder = tempfile::tempdir().map_err(|error| format!("there is no place for temporary files: {error}"))?;
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let tool = cc::Build::new()
+        .cuda(true)
+        .cargo_metadata(false)
+        .cargo_warnings(false)
+        .target(&triple)
+        .host(&triple)
+        .out_dir(folder.path())
+        .opt_level(0)
+        .debug(false)
+        .try_get_compiler()
+        .map_err(|error| error.to_string())?;
+    let ccbin = tool.args().iter().find_map(|arg| arg.to_string_lossy().strip_prefix("-ccbin=").map(str::to_owned));
+    teller.part(&Choice { ccbin });
+    Ok(())
+}
