@@ -1,9 +1,11 @@
 //! Rule `kernel-compile-failed`: whether the compilers that were found compile the test kernel.
 
-use super::kernel::weight;
+use super::toolkit_missing::{compiling, selected};
 use super::{Cx, Family, Rule, layer};
-use crate::facts::{CompileFailed, Evidence, KernelCompile, Source};
+use crate::db::CrateRow;
+use crate::facts::{CompileFailed, Evidence, KernelCompile, LockedCrate, Observed, Source};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::options::Launch;
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -21,8 +23,9 @@ does not know the GPU's architecture, or there is no room for temporary files.
 
 ### Why it matters
 
-A build script or a program that uses that compiler fails in the same way. Where nothing here compiles CUDA code it is a \
-note.
+A build script or a program that uses that compiler fails in the same way. Where the nvcc is the one that this project's \
+crates would use, the project does not build. It is a warning where that nvcc works with another host compiler or was \
+only too slow, and a note where nothing here would use the compiler.
 
 ### How to fix it
 
@@ -33,6 +36,10 @@ The finding has the compiler's own words. Install the toolkit as a whole, tell n
 };
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    judge(cx, &compiling(cx), out);
+}
+
+fn judge(cx: &Cx<'_>, compiling: &[(&LockedCrate, &CrateRow)], out: &mut Judgment) {
     let Some(observed) = &cx.facts.observed else { return };
     if observed.compiles.is_empty() {
         return;
@@ -73,12 +80,30 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             "timed-out" => finding.help("give it more time, or look what holds it up"),
             _ => finding,
         };
-        match weight(cx) {
-            Some(level) => finding = finding.at(level),
-            None => finding = finding.breaks_for(Subject::Project, Break::Builds),
-        }
-        out.find(finding);
+        let used = compile.route == "nvcc"
+            && !compiling.is_empty()
+            && selected(cx).is_some_and(|toolkit| toolkit.nvcc == compile.compiler);
+        out.find(weigh(cx, observed, compile, used, finding));
     }
+}
+
+/// How much a failure counts: only the nvcc that this project's crates would use can break its build.
+fn weigh(cx: &Cx<'_>, observed: &Observed, compile: &KernelCompile, used: bool, finding: Finding) -> Finding {
+    let asked = matches!(cx.launch, Launch::Asked | Launch::Require);
+    if !used && !asked {
+        return finding.at(Level::Note);
+    }
+    // Which host compiler a build script takes is not known, and a busy machine is no broken one.
+    let works_otherwise = observed.compiles.iter().any(|other| {
+        (&other.route, &other.compiler) == (&compile.route, &compile.compiler)
+            && other.host_compiler != compile.host_compiler
+            && other.failure.is_none()
+    });
+    let slow = compile.failure.as_ref().is_some_and(|failed| failed.cause == "timed-out");
+    if works_otherwise || slow {
+        return finding.at(Level::Warn);
+    }
+    if used { finding.breaks_for(Subject::Project, Break::Builds) } else { finding }
 }
 
 #[cfg(test)]
@@ -86,6 +111,37 @@ mod tests {
     use super::*;
     use crate::facts::Observed;
     use crate::rules::testing::{judge, machine};
+    use crate::rules::toolkit_missing::tests::{judged, toolkit};
+
+    /// An nvcc that fails with the host compiler that it was told to use.
+    fn fails(nvcc: &str, cause: &str) -> KernelCompile {
+        KernelCompile {
+            route: "nvcc".to_owned(),
+            compiler: Some(nvcc.to_owned()),
+            host_compiler: Some("c++".to_owned()),
+            failure: Some(CompileFailed { cause: cause.to_owned(), ..CompileFailed::default() }),
+            ..KernelCompile::default()
+        }
+    }
+
+    #[test]
+    fn only_the_compiler_that_a_build_would_use_breaks_it() {
+        let said = |compiles: Vec<KernelCompile>| {
+            let mut facts = machine();
+            facts.toolkits = vec![toolkit("/cuda-12.4", "12.4.1"), toolkit("/cuda-11.8", "11.8.0")];
+            facts.observed = Some(Observed { compiles, ..Observed::default() });
+            let findings = judged(super::judge, &facts).findings;
+            findings.into_iter().map(|finding| (finding.level, finding.breaks.len())).collect::<Vec<_>>()
+        };
+        let used = || fails("/cuda-12.4/bin/nvcc", "host-compiler-unsupported");
+        assert_eq!(said(vec![used()]), [(None, 1)]);
+        assert_eq!(said(vec![fails("/cuda-11.8/bin/nvcc", "host-compiler-unsupported")]), [(Some(Level::Note), 0)]);
+        assert_eq!(said(vec![KernelCompile { route: "nvrtc".to_owned(), ..used() }]), [(Some(Level::Note), 0)]);
+        assert_eq!(said(vec![fails("/cuda-12.4/bin/nvcc", "timed-out")]), [(Some(Level::Warn), 0)]);
+        // `NVCC_CCBIN` names one with which it works.
+        let works = KernelCompile { host_compiler: Some("g++-12".to_owned()), failure: None, ..used() };
+        assert_eq!(said(vec![used(), works]), [(Some(Level::Warn), 0)]);
+    }
 
     #[test]
     fn one_compiler_that_fails_alike_is_one_finding() {
