@@ -434,6 +434,9 @@ struct InspectArgs {
     /// Look at these interpreters or environment folders only
     #[arg(long, value_name = "PATH", num_args = 1..)]
     python: Vec<String>,
+    /// Also read the Python sources of the repository: variables that are set after what reads them
+    #[arg(long)]
+    sources: bool,
     /// The Cargo.toml of the project
     #[arg(long, value_name = "PATH")]
     manifest_path: Option<String>,
@@ -780,6 +783,7 @@ fn prepare(args: &InspectArgs, here: Result<Host, host::HostError>) -> Result<(O
         all_features: args.all_features,
         no_default_features: args.no_default_features,
         target: args.target.clone(),
+        sources: args.sources.then(Vec::new),
         only_static: args.only_static,
         assume: assume(&args.assume),
         deep: args.deep,

@@ -19,6 +19,7 @@ pub mod project;
 pub mod python;
 #[cfg(any(test, feature = "cli"))]
 pub mod redact;
+pub mod sources;
 
 pub use cuda::*;
 pub use declared::*;
@@ -28,6 +29,7 @@ pub use machine::*;
 pub use observed::*;
 pub use project::*;
 pub use python::*;
+pub use sources::*;
 
 /// The schema number of the facts document.
 pub const SCHEMA: u32 = 1;
@@ -70,6 +72,9 @@ pub struct Facts {
     /// What the files of the repository declare, where there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declared: Option<Declared>,
+    /// What its Python sources do with variables that frameworks read; `None` where they were not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sources: Option<Sources>,
     /// What was pretended with `--assume` or a variable that does the same.
     pub assumed: Vec<Assumption>,
     /// What could not be read at all, beyond single readings.

@@ -25,7 +25,7 @@ pub enum Subject {
     Env(usize),
     /// The Cargo project.
     Project,
-    /// What the files of the repository declare.
+    /// What the files of the repository declare or do.
     Declared,
 }
 

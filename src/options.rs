@@ -15,6 +15,8 @@ pub struct Options {
     pub building: bool,
     /// Whether, where `building`, what the repository declares is read as well.
     pub declared: bool,
+    /// The Python sources that are read: these files, or all of the repository where none is named; `None` for none.
+    pub sources: Option<Vec<PathBuf>>,
     /// The Cargo manifest, where named.
     pub manifest: Option<String>,
     /// The package of the workspace, where one was named; `manifest` is then its manifest.

@@ -24,6 +24,8 @@ pub mod observed;
 pub mod pci;
 pub mod project;
 pub mod python;
+#[cfg(feature = "cli")]
+pub mod sources;
 pub mod symbols;
 pub mod toolkit;
 
@@ -100,6 +102,10 @@ pub fn probe_timed(host: &Host, options: &Options) -> (Facts, Times) {
         times.add(part);
         troubles.extend(more);
     });
+    #[cfg(feature = "cli")]
+    if options.sources.is_some() {
+        facts.sources = times.part("probe.sources", || sources::probe(host, options));
+    }
     #[cfg(feature = "cli")]
     if let Some(limit) = options.run_python {
         times.part("probe.observe", || python::observe(host, &mut facts.pythons, limit));

@@ -278,7 +278,10 @@ pub fn subject<'a>(facts: &'a Facts, subject: &Subject) -> &'a str {
         Subject::Machine => None,
         Subject::Env(index) => facts.pythons.get(*index).map(|env| env.path.as_str()),
         Subject::Project => facts.project.as_ref().map(|project| project.manifest.as_str()),
-        Subject::Declared => facts.declared.as_ref().map(|declared| declared.root.as_str()),
+        Subject::Declared => {
+            let declared = facts.declared.as_ref().map(|declared| declared.root.as_str());
+            declared.or_else(|| facts.sources.as_ref().map(|sources| sources.root.as_str()))
+        }
     }
     .unwrap_or("machine")
 }

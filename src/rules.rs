@@ -76,6 +76,7 @@ pub(crate) mod prediction_contradicted;
 mod protobuf_mismatch;
 mod ptx_newer_than_driver;
 mod requirement_unmet;
+mod source_sets_variable_too_late;
 mod tensorflow_cpu_only;
 mod tensorflow_distributions_overlap;
 mod tensorflow_incomplete;
@@ -258,6 +259,7 @@ static RULES: &[&Rule] = &[
     &crate_libtorch_mismatch::RULE,
     &requirement_unmet::RULE,
     &declared_versions_conflict::RULE,
+    &source_sets_variable_too_late::RULE,
     &kernel_compile_failed::RULE,
     &kernel_load_failed::RULE,
     &kernel_launch_failed::RULE,

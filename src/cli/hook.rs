@@ -16,6 +16,7 @@ use crate::hook::{GitError, staged};
 use crate::host::{self, Host};
 use crate::options::{GpuWish, Options};
 use crate::policy::{self, Policy};
+use crate::probe::sources;
 use crate::report::Report;
 use crate::run::Checked;
 use crate::verdict::judge_with;
@@ -49,7 +50,7 @@ fn run_hook(args: &HookRunArgs, here: Host, paint: Paint) -> Result<Exit, Failur
     let git = |error: GitError| Failure::incomplete(error.to_string());
     let sink = Sink { paint, output: args.print.output.as_deref() };
     // Most commits end here.
-    let staged =
+    let mut staged =
         if args.files.is_empty() { staged::staged(&here) } else { staged::named(&here, &args.files) }.map_err(git)?;
     if staged.files.is_empty() {
         return Ok(Exit::Ok);
@@ -59,6 +60,13 @@ fn run_hook(args: &HookRunArgs, here: Host, paint: Paint) -> Result<Exit, Failur
     let only_static = index.files.keys().any(|file| staged::is_cargo(file));
     let db = database(Some(&here));
     let host = here.standing_in(&staged.top).laid_over(index.files.clone());
+    staged::drop_quiet_sources(&host, &mut staged);
+    if staged.files.is_empty() {
+        return Ok(Exit::Ok);
+    }
+    let mut python =
+        staged.files.iter().filter(|file| sources::is_source(file)).map(|file| staged.top.join(file)).peekable();
+    let sources: Option<Vec<PathBuf>> = python.peek().is_some().then(|| python.collect());
     let manifests = staged::manifests(&host, &staged);
     let projects: Vec<Option<&Path>> =
         if manifests.is_empty() { vec![None] } else { manifests.iter().map(|path| Some(path.as_path())).collect() };
@@ -72,6 +80,7 @@ fn run_hook(args: &HookRunArgs, here: Host, paint: Paint) -> Result<Exit, Failur
             building: true,
             // The repository declares the same for all of its projects.
             declared: number == 0,
+            sources: sources.clone().filter(|_| number == 0),
             only_static,
             ..Options::default()
         };

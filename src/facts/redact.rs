@@ -11,8 +11,21 @@ const USER: &str = "user";
 /// What stands in the place of a secret.
 const SECRET: &str = "[secret]";
 /// Keys whose values are words of the schema, never names of people.
-const SCHEMA_KEYS: &[&str] =
-    &["state", "source", "schema", "recorded", "os", "arch", "key", "stage", "cause", "by", "compute_mode", "route"];
+const SCHEMA_KEYS: &[&str] = &[
+    "state",
+    "source",
+    "schema",
+    "recorded",
+    "os",
+    "arch",
+    "key",
+    "stage",
+    "cause",
+    "by",
+    "does",
+    "compute_mode",
+    "route",
+];
 /// Names that are parts of every machine: as words they give nobody away, and replacing them
 /// would change what the paths mean. In a home folder they are replaced all the same.
 const COMMON: &[&str] = &[

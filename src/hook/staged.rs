@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Git, GitError};
 use crate::host::Host;
+use crate::probe::sources;
 
 /// Names whose content can change a verdict on the repository.
 const NAMES: [&str; 10] = [
@@ -21,6 +22,8 @@ const NAMES: [&str; 10] = [
     "setup.cfg",
     "setup.py",
 ];
+/// A larger Python source is generated, not written.
+const LARGEST_SOURCE: u64 = 1 << 20;
 /// How many files git is asked for at once: the kernel bounds a command line.
 const PIECE: usize = 500;
 
@@ -37,6 +40,7 @@ pub fn matters(path: &Path) -> bool {
         || (lower.contains("constraints") && ends(&[".txt"]))
         || (lower.starts_with("environment") && ends(&[".yml", ".yaml"]))
         || (lower.starts_with("conda") && ends(&[".yml", ".yaml"]))
+        || sources::is_source(path)
         || lower.starts_with("dockerfile")
         || lower.starts_with("containerfile")
         || ends(&[".dockerfile"])
@@ -142,6 +146,15 @@ pub fn index(host: &Host, top: &Path) -> Result<Index, GitError> {
     Ok(Index { _folder: folder, files })
 }
 
+/// Leaves out the Python sources that set no variable of a framework's: most commits of them end there.
+pub fn drop_quiet_sources(host: &Host, staged: &mut Staged) {
+    let Staged { top, files } = staged;
+    files.retain(|file| {
+        // One that cannot be read is left to what reads it.
+        !sources::is_source(file) || host.read(top.join(file), LARGEST_SOURCE).map_or(true, |it| sources::mentions(&it))
+    });
+}
+
 /// Whether it is the policy's own file.
 pub fn is_policy(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == crate::policy::read::FILE)
@@ -180,11 +193,12 @@ mod tests {
             "docker/train.Dockerfile",
             "compose.yaml",
             "uv.lock",
+            "src/train.py",
         ] {
             assert!(matters(Path::new(name)), "{name}");
         }
         for name in
-            ["src/main.rs", "src/train.py", "README.md", "config.toml", "notes.txt", "a/config", "settings.yml", ""]
+            ["src/main.rs", "src/train.pyc", "README.md", "config.toml", "notes.txt", "a/config", "settings.yml", ""]
         {
             assert!(!matters(Path::new(name)), "{name}");
         }

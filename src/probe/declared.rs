@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::facts::{Declared, DeclaredBy, DeclaredPackage, DeclaredSet, Evidence, Trouble};
-use crate::host::{Host, HostError, Kind};
+use crate::host::{Entry, Host, HostError, Kind};
 use crate::options::Options;
 
 #[cfg(feature = "cli")]
@@ -62,14 +62,7 @@ const PASSED_OVER: &[&str] = &[
 
 /// Reads what the repository around the working folder (or the manifest that was named) declares.
 pub fn probe(host: &Host, options: &Options) -> Option<Declared> {
-    let start = match &options.manifest {
-        Some(manifest) => {
-            let path = host.absolute(manifest);
-            if host.is_dir(&path) { path } else { path.parent().unwrap_or(Path::new("/")).to_path_buf() }
-        }
-        None => host.cwd().to_path_buf(),
-    };
-    let (root, depth) = root(host, &start);
+    let (root, depth) = repository(host, options);
     let mut reader = Reader {
         host,
         root: root.clone(),
@@ -90,6 +83,28 @@ pub fn probe(host: &Host, options: &Options) -> Option<Declared> {
     out.files = reader.files.into_iter().collect();
     out.root = text(&root);
     (!out.files.is_empty()).then_some(out)
+}
+
+/// The folder of the repository around the working folder (or the manifest that was named), and how deep it is searched.
+pub(super) fn repository(host: &Host, options: &Options) -> (PathBuf, u32) {
+    let start = match &options.manifest {
+        Some(manifest) => {
+            let path = host.absolute(manifest);
+            if host.is_dir(&path) { path } else { path.parent().unwrap_or(Path::new("/")).to_path_buf() }
+        }
+        None => host.cwd().to_path_buf(),
+    };
+    root(host, &start)
+}
+
+/// Whether a folder is someone else's: a repository within this one (a submodule), or an environment.
+pub(super) fn is_foreign(entries: &[Entry]) -> bool {
+    entries.iter().any(|entry| [".git", "pyvenv.cfg", "conda-meta"].contains(&entry.name.as_str()))
+}
+
+/// Whether nothing of the repository's own is in a folder of that name.
+pub(super) fn is_passed_over(name: &str) -> bool {
+    (name.starts_with('.') && name != ".devcontainer") || PASSED_OVER.contains(&name.to_ascii_lowercase().as_str())
 }
 
 /// The folder of the repository, and how deep it is searched.
@@ -191,21 +206,13 @@ impl Reader<'_> {
             }
             let Ok(entries) = self.host.list(&folder) else { continue };
             let own = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            // A repository within it (a submodule) is someone else's, an environment is no source.
-            let foreign = |name: &str| name == ".git" || name == "pyvenv.cfg" || name == "conda-meta";
-            if level > 0 && entries.iter().any(|entry| foreign(&entry.name)) {
+            if level > 0 && is_foreign(&entries) {
                 continue;
             }
             for entry in entries {
                 let path = folder.join(&entry.name);
                 match entry.kind {
-                    Kind::Folder => {
-                        let hidden = entry.name.starts_with('.') && entry.name != ".devcontainer";
-                        if level < depth && !hidden && !PASSED_OVER.contains(&entry.name.to_ascii_lowercase().as_str())
-                        {
-                            folders.push((path, level + 1));
-                        }
-                    }
+                    Kind::Folder if level < depth && !is_passed_over(&entry.name) => folders.push((path, level + 1)),
                     Kind::File | Kind::Link => {
                         if let Some(kind) = kind(&entry.name, &own) {
                             found.push((path, kind));
