@@ -158,8 +158,11 @@ fn recorded(machine: &Machine, built: &Built, direct: &Output, report: &Value) -
     let mut faults = Vec::new();
     for redact in [false, true] {
         // How much is read is for the recording to say.
-        let (reading, judging): (Vec<&str>, Vec<&str>) =
-            machine.args.iter().map(String::as_str).partition(|arg| matches!(*arg, "--deep" | "--hashes"));
+        let (reading, judging): (Vec<&str>, Vec<&str>) = machine
+            .args
+            .iter()
+            .map(String::as_str)
+            .partition(|arg| matches!(*arg, "--deep" | "--hashes" | "--sources"));
         let wish = if redact { None } else { Some("--no-redact") };
         let facts = built.inspect("facts", &reading.into_iter().chain(wish).collect::<Vec<_>>());
         faults.extend(machine::orderly(&facts));
