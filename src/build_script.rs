@@ -49,8 +49,6 @@ use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use crate::db::Database;
 use crate::env;
 use crate::facts::{Facts, LockedCrate, PythonEnv, Source};
@@ -59,6 +57,7 @@ use crate::gate;
 use crate::host::Host;
 use crate::options::{GpuWish, Options};
 use crate::policy;
+use crate::probe::project;
 use crate::rules::{self, Rule, layer};
 use crate::verdict::judge_with;
 use crate::version::Dotted;
@@ -67,8 +66,6 @@ use crate::version::Dotted;
 const SKIP: &str = "GPU_DOCTOR_SKIP";
 /// Set where docs.rs builds.
 const DOCS_RS: &str = "DOCS_RS";
-/// Lock files are read up to this many bytes; the largest known have two.
-const LOCK_LIMIT: u64 = 32 << 20;
 
 /// Judges the project that is being built and prints Cargo's lines; see the [module](self).
 ///
@@ -262,7 +259,7 @@ fn built(host: &Host) -> Option<String> {
     let out = host.env_nonempty("OUT_DIR").map(Path::new);
     // The nearest lock file above the target folder, where it is that of this build.
     let lock = out.into_iter().flat_map(Path::ancestors).find(|folder| host.is_file(folder.join("Cargo.lock")));
-    if let Some(root) = lock.filter(|root| holds(host, &root.join("Cargo.lock"), name, version)) {
+    if let Some(root) = lock.filter(|root| project::lock_holds(host, &root.join("Cargo.lock"), name, version)) {
         let inside = own.ancestors().find(|folder| host.is_file(folder.join("Cargo.lock"))) == Some(root);
         return Some(text(if inside { own } else { root.to_path_buf() }.join("Cargo.toml")));
     }
@@ -271,23 +268,6 @@ fn built(host: &Host) -> Option<String> {
         .ancestors()
         .any(|folder| [".cargo-ok", ".cargo-checksum.json"].iter().any(|mark| host.exists(folder.join(mark))));
     (!foreign).then(|| text(own.join("Cargo.toml")))
-}
-
-/// Whether a lock file holds a package.
-fn holds(host: &Host, lock: &Path, name: &str, version: &str) -> bool {
-    #[derive(Deserialize)]
-    struct Lock {
-        #[serde(default)]
-        package: Vec<Package>,
-    }
-    #[derive(Deserialize)]
-    struct Package {
-        name: String,
-        version: String,
-    }
-    let Ok(bytes) = host.read(lock, LOCK_LIMIT) else { return false };
-    let lock = std::str::from_utf8(&bytes).ok().and_then(|text| toml::from_str::<Lock>(text).ok());
-    lock.is_some_and(|lock| lock.package.iter().any(|package| package.name == name && package.version == version))
 }
 
 /// What is told to Cargo, as text.

@@ -3,7 +3,7 @@
 //! Git itself is asked, through the host; the repository's own files are not parsed here.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::host::{End, Host, Program};
@@ -90,9 +90,4 @@ impl<'h> Git<'h> {
 fn bytes(path: &[u8]) -> PathBuf {
     use std::os::unix::ffi::OsStringExt as _;
     PathBuf::from(OsString::from_vec(path.to_vec()))
-}
-
-/// A text that a POSIX shell takes as one word.
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.to_string_lossy().replace('\'', "'\\''"))
 }

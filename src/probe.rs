@@ -24,6 +24,7 @@ pub mod observed;
 pub mod pci;
 pub mod project;
 pub mod python;
+mod repository;
 #[cfg(feature = "cli")]
 pub mod sources;
 pub mod symbols;

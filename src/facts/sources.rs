@@ -63,3 +63,8 @@ pub enum SourceDoes {
     /// It sets a variable.
     Set,
 }
+
+/// Whether a dotted Python name is a module or something in it.
+pub fn is_within(name: &str, module: &str) -> bool {
+    name.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}

@@ -5,8 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Git, GitError, quoted};
+use super::{Git, GitError};
 use crate::host::{self, Host, HostError};
+use crate::shell::quoted;
 
 /// The hooks that are put in: git runs the second for a merge without conflicts.
 pub const HOOKS: [&str; 2] = ["pre-commit", "pre-merge-commit"];
@@ -91,7 +92,7 @@ impl Place {
             "if [ -x \"$kept\" ]; then \"$kept\" \"$@\" || exit $?; fi"
         };
         // Others have the program elsewhere.
-        let known = program.filter(|_| self.note.is_none()).map(quoted);
+        let known = program.filter(|_| self.note.is_none()).map(|it| quoted(&it.to_string_lossy()));
         let known = known.unwrap_or_else(|| "\"${CARGO_HOME:-$HOME/.cargo}/bin/cargo-gpu-doctor\"".to_owned());
         format!(
             "#!/bin/sh\n{MARK}\n{made}\

@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::facts::{Declared, DeclaredBy, DeclaredPackage, DeclaredSet, Evidence, Trouble};
-use crate::host::{Entry, Host, HostError, Kind};
+use crate::host::{Host, HostError, Kind};
 use crate::options::Options;
+
+use super::repository::{self, Bounds};
 
 #[cfg(feature = "cli")]
 mod compose;
@@ -39,30 +41,9 @@ const MOST_PACKAGES: usize = 50_000;
 /// Requirements files that one of them includes, in all.
 const MOST_INCLUDES: usize = 64;
 
-/// Folders in which nothing of the repository's own is declared, or that only tests look at.
-const PASSED_OVER: &[&str] = &[
-    "__pycache__",
-    "build",
-    "dist",
-    "env",
-    "fixtures",
-    "node_modules",
-    "site-packages",
-    "target",
-    "test",
-    "test-data",
-    "test_data",
-    "testdata",
-    "tests",
-    "third-party",
-    "third_party",
-    "vendor",
-    "venv",
-];
-
 /// Reads what the repository around the working folder (or the manifest that was named) declares.
 pub fn probe(host: &Host, options: &Options) -> Option<Declared> {
-    let (root, depth) = repository(host, options);
+    let (root, depth) = repository::around(host, options, DEPTH);
     let mut reader = Reader {
         host,
         root: root.clone(),
@@ -83,43 +64,6 @@ pub fn probe(host: &Host, options: &Options) -> Option<Declared> {
     out.files = reader.files.into_iter().collect();
     out.root = text(&root);
     (!out.files.is_empty()).then_some(out)
-}
-
-/// The folder of the repository around the working folder (or the manifest that was named), and how deep it is searched.
-pub(super) fn repository(host: &Host, options: &Options) -> (PathBuf, u32) {
-    let start = match &options.manifest {
-        Some(manifest) => {
-            let path = host.absolute(manifest);
-            if host.is_dir(&path) { path } else { path.parent().unwrap_or(Path::new("/")).to_path_buf() }
-        }
-        None => host.cwd().to_path_buf(),
-    };
-    root(host, &start)
-}
-
-/// Whether a folder is someone else's: a repository within this one (a submodule), or an environment.
-pub(super) fn is_foreign(entries: &[Entry]) -> bool {
-    entries.iter().any(|entry| [".git", "pyvenv.cfg", "conda-meta"].contains(&entry.name.as_str()))
-}
-
-/// Whether nothing of the repository's own is in a folder of that name.
-pub(super) fn is_passed_over(name: &str) -> bool {
-    (name.starts_with('.') && name != ".devcontainer") || PASSED_OVER.contains(&name.to_ascii_lowercase().as_str())
-}
-
-/// The folder of the repository, and how deep it is searched.
-///
-/// A working folder that belongs to none may hold anything (a home folder, `/`): only its own files count.
-fn root(host: &Host, start: &Path) -> (PathBuf, u32) {
-    let home = host.home().map(Path::new);
-    let own = |folder: &&Path| folder.parent().is_some() && Some(*folder) != home;
-    let git = start.ancestors().filter(own).find(|folder| host.exists(folder.join(".git")));
-    let manifest = || start.ancestors().filter(own).find(|folder| host.is_file(folder.join("Cargo.toml")));
-    let python = || Some(start).filter(own).filter(|folder| host.is_file(folder.join("pyproject.toml")));
-    match git.or_else(manifest).or_else(python) {
-        Some(folder) => (folder.to_path_buf(), DEPTH),
-        None => (start.to_path_buf(), 0),
-    }
 }
 
 fn text(path: &Path) -> String {
@@ -194,37 +138,10 @@ struct Reader<'h> {
 impl Reader<'_> {
     /// The files of the repository that declare something, by path.
     fn find(&mut self, depth: u32) -> Vec<(PathBuf, File)> {
-        let mut found = Vec::new();
-        let mut folders = vec![(self.root.clone(), 0)];
-        let mut listed = 0;
-        while let Some((folder, level)) = folders.pop() {
-            listed += 1;
-            if listed > MOST_FOLDERS || found.len() >= MOST_FILES {
-                let why = "the repository has more folders or files than are searched".to_owned();
-                self.out.troubles.push(Trouble { at: text(&self.root), why });
-                break;
-            }
-            let Ok(entries) = self.host.list(&folder) else { continue };
-            let own = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if level > 0 && is_foreign(&entries) {
-                continue;
-            }
-            for entry in entries {
-                let path = folder.join(&entry.name);
-                match entry.kind {
-                    Kind::Folder if level < depth && !is_passed_over(&entry.name) => folders.push((path, level + 1)),
-                    Kind::File | Kind::Link => {
-                        if let Some(kind) = kind(&entry.name, &own) {
-                            found.push((path, kind));
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        }
-        found.sort_by(|a, b| a.0.cmp(&b.0));
-        found.truncate(MOST_FILES);
-        found
+        let bounds = Bounds { depth, folders: MOST_FOLDERS, files: MOST_FILES };
+        repository::walk(self.host, &self.root, &bounds, &mut self.out.troubles, |entry, own| {
+            if matches!(entry.kind, Kind::File | Kind::Link) { kind(&entry.name, own) } else { None }
+        })
     }
 
     fn trouble(&mut self, error: &HostError) {

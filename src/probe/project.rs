@@ -262,6 +262,16 @@ fn workspace_root(host: &Host, manifest: &Path, parsed: &Manifest) -> PathBuf {
     own
 }
 
+/// Whether a lock file holds a package of that version; not where it cannot be read.
+pub(crate) fn lock_holds(host: &Host, path: &Path, name: &str, version: &str) -> bool {
+    let Ok(bytes) = host.read(path, LOCK_LIMIT) else { return false };
+    let lock = std::str::from_utf8(&bytes).ok().and_then(|content| toml::from_str::<Lock>(content).ok());
+    lock.is_some_and(|lock| {
+        let mut packages = lock.package.iter();
+        packages.any(|package| package.name.get_ref() == name && package.version.as_deref() == Some(version))
+    })
+}
+
 /// Why a lock file could not be used.
 #[derive(Debug, thiserror::Error)]
 enum LockError {

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use tree_sitter::{Node, Parser};
 
-use crate::facts::{Evidence, SourceDoes, SourceFile, SourceStep, Sources, Trouble};
-use crate::host::{Host, Kind};
+use crate::facts::{Evidence, SourceDoes, SourceFile, SourceStep, Sources, Trouble, is_within};
+use crate::host::{Entry, Host, Kind};
 use crate::options::Options;
 
-use super::declared;
+use super::repository::{self, Bounds};
 
 /// Folders are searched this deep below the repository's own.
 const DEPTH: u32 = 8;
@@ -75,10 +75,14 @@ const STARTERS: [&str; 14] = [
 /// Reads the sources that were asked for: those that are named, or all of the repository.
 pub fn probe(host: &Host, options: &Options) -> Option<Sources> {
     let named = options.sources.as_ref()?;
-    let (root, depth) = declared::repository(host, options);
+    let (root, depth) = repository::around(host, options, DEPTH);
     let mut out = Sources { root: root.to_string_lossy().into_owned(), ..Sources::default() };
-    let files = if named.is_empty() {
-        find(host, &root, if depth == 0 { 0 } else { DEPTH }, &mut out.troubles)
+    let files: Vec<PathBuf> = if named.is_empty() {
+        let bounds = Bounds { depth, folders: MOST_FOLDERS, files: MOST_FILES };
+        let wanted =
+            |entry: &Entry, _: &str| (entry.kind == Kind::File && is_source(Path::new(&entry.name))).then_some(());
+        let found = repository::walk(host, &root, &bounds, &mut out.troubles, wanted);
+        found.into_iter().map(|(path, ())| path).collect()
     } else {
         named.iter().map(|file| host.absolute(file)).collect()
     };
@@ -107,39 +111,7 @@ pub fn probe(host: &Host, options: &Options) -> Option<Sources> {
 
 /// Whether a source names one of the variables at all.
 pub(crate) fn mentions(bytes: &[u8]) -> bool {
-    VARIABLES.iter().any(|name| bytes.windows(name.len()).any(|window| window == name.as_bytes()))
-}
-
-/// The Python sources of a repository, by path.
-fn find(host: &Host, root: &Path, depth: u32, troubles: &mut Vec<Trouble>) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![(root.to_path_buf(), 0)];
-    let mut listed = 0;
-    while let Some((folder, level)) = folders.pop() {
-        listed += 1;
-        if listed > MOST_FOLDERS || found.len() >= MOST_FILES {
-            let why = "the repository has more folders or sources than are searched".to_owned();
-            troubles.push(Trouble { at: root.to_string_lossy().into_owned(), why });
-            break;
-        }
-        let Ok(entries) = host.list(&folder) else { continue };
-        if level > 0 && declared::is_foreign(&entries) {
-            continue;
-        }
-        for entry in entries {
-            let path = folder.join(&entry.name);
-            match entry.kind {
-                Kind::Folder if level < depth && !declared::is_passed_over(&entry.name) => {
-                    folders.push((path, level + 1));
-                }
-                Kind::File if is_source(&path) => found.push(path),
-                _ => {}
-            }
-        }
-    }
-    found.sort();
-    found.truncate(MOST_FILES);
-    found
+    VARIABLES.iter().any(|name| memchr::memmem::find(bytes, name.as_bytes()).is_some())
 }
 
 /// Whether a file is a Python source, by its name.
@@ -303,12 +275,12 @@ impl<'t> Reader<'t> {
     }
 
     fn starts(&mut self, name: &str, node: Node<'_>) {
-        let within =
-            |starter: &str| name.strip_prefix(starter).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
         let system = name.strip_prefix("os.").is_some_and(|call| {
             call == "system" || ["exec", "fork", "popen", "posix_spawn", "spawn"].iter().any(|it| call.starts_with(it))
         });
-        if self.file.starts.is_none() && (system || name == "sys.modules" || STARTERS.iter().any(|it| within(it))) {
+        if self.file.starts.is_none()
+            && (system || name == "sys.modules" || STARTERS.iter().any(|it| is_within(name, it)))
+        {
             self.file.starts = Some(self.evidence(node));
         }
     }

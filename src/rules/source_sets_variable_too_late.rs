@@ -1,7 +1,7 @@
 //! Rule `source-sets-variable-too-late`: a Python source sets a variable after what reads it has read it.
 
 use super::{Cx, Family, Rule, layer};
-use crate::facts::{Evidence, SourceDoes, SourceFile, SourceStep};
+use crate::facts::{Evidence, SourceDoes, SourceFile, SourceStep, is_within};
 use crate::finding::{Finding, Judgment, Level, Subject};
 
 /// The rule.
@@ -62,14 +62,11 @@ fn late<'a>(cx: &Cx<'_>, file: &'a SourceFile, step: &'a SourceStep) -> Option<(
     let before = || step.after.iter().filter_map(|&index| Some((index, file.steps.get(index)?)));
     let legacy = cx.facts.env.contains_key("TF_USE_LEGACY_KERAS")
         || file.steps.iter().any(|it| it.does == SourceDoes::Set && it.name == "TF_USE_LEGACY_KERAS");
-    let within = |name: &str, module: &str| {
-        name.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
     let (place, reader) = before().find(|(_, it)| match (step.name.as_str(), it.does) {
         ("KERAS_BACKEND", SourceDoes::Import) => {
-            within(&it.name, "keras") || (!legacy && within(&it.name, "tensorflow"))
+            is_within(&it.name, "keras") || (!legacy && is_within(&it.name, "tensorflow"))
         }
-        ("TF_USE_LEGACY_KERAS", SourceDoes::Import) => within(&it.name, "tensorflow.keras"),
+        ("TF_USE_LEGACY_KERAS", SourceDoes::Import) => is_within(&it.name, "tensorflow.keras"),
         ("CUDA_VISIBLE_DEVICES", SourceDoes::Call) => true,
         _ => false,
     })?;
