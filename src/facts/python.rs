@@ -383,8 +383,18 @@ pub struct JupyterKernel {
     pub path: String,
     /// The interpreter, `argv[0]` resolved.
     pub interpreter: Option<String>,
-    /// The environment it belongs to, as an index into `Facts::pythons`.
+    /// Whether nothing lies at the interpreter's path.
+    #[serde(default)]
+    pub gone: bool,
+    /// The environment it belongs to, as an index into `Facts::pythons`; none for one that is not judged, because
+    /// `--python` named others.
     pub env: Option<usize>,
+    /// That environment's folder, judged or not.
+    #[serde(default)]
+    pub prefix: Option<String>,
+    /// Whether a TensorFlow is installed there; none where no environment was found.
+    #[serde(default)]
+    pub tensorflow: Option<bool>,
     /// Variables that the kernel sets.
     pub variables: BTreeMap<String, String>,
     /// Why it could not be read.

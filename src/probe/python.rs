@@ -61,6 +61,13 @@ pub fn probe(
     let mut envs: Vec<(usize, PythonEnv)> = Vec::new();
     for (index, place) in found.places.iter().enumerate() {
         let env = read(&folders, search, options, place, &config);
+        for kernel in found.kernels.iter_mut().filter(|kernel| kernel.env == Some(index)) {
+            kernel.prefix = Some(env.path.clone());
+            kernel.tensorflow = Some(env.tensorflow.is_some());
+        }
+        if place.beside {
+            continue;
+        }
         if place.active || place.wanted || !discovery::is_plain(env.kind) || concerns(&env) {
             envs.push((index, env));
         }

@@ -35,23 +35,23 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     else {
         return;
     };
-    for kernel in cx.facts.kernels.iter().filter(|kernel| kernel.trouble.is_none()) {
+    for kernel in &cx.facts.kernels {
+        // A program that was not recognised (a wrapper, a container's) may lead to any environment.
+        let env = kernel.env.and_then(|index| cx.facts.pythons.get(index));
+        let tensorflow = kernel.tensorflow.or_else(|| env.map(|env| env.tensorflow.is_some()));
+        if tensorflow.is_none() && !kernel.gone {
+            continue;
+        }
         out.applies();
-        let elsewhere = match kernel.env {
-            Some(index) => {
-                index != home.index && cx.facts.pythons.get(index).is_some_and(|env| env.tensorflow.is_none())
-            }
-            // An interpreter that lies in no known environment has none of the packages.
-            None => kernel.interpreter.as_deref().is_some_and(|interpreter| interpreter.starts_with('/')),
-        };
-        if !elsewhere {
+        if tensorflow == Some(true) {
             continue;
         }
         let interpreter = kernel.interpreter.as_deref().unwrap_or("another Python");
+        let why = if kernel.gone { "which is not there" } else { "which has no TensorFlow" };
         out.find(
             Finding::new(
                 Subject::Env(home.index),
-                format!("the Jupyter kernel `{}` runs {interpreter}, which has no TensorFlow", kernel.name),
+                format!("the Jupyter kernel `{}` runs {interpreter}, {why}", kernel.name),
             )
             .because(Evidence::file(&kernel.path, format!("argv[0] is {interpreter}")))
             .because(Evidence::file(home.path(), "TensorFlow is here"))

@@ -32,12 +32,18 @@ to a stub. For linking, pass the folder to the linker (`-L`) instead.
 };
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
-    if !cx.view.driver_matters() || !cx.view.driver_answers() || cx.view.is_wsl() {
+    let assumed = cx.view.driver_is_assumed();
+    if !cx.view.has_gpu() || !(assumed || cx.view.driver_answers()) || cx.view.is_wsl() {
         return;
     }
     for (library, users) in cx.view.libcudas() {
         out.applies();
         if cx.view.libcuda_kind(library) != LibcudaKind::Stub {
+            continue;
+        }
+        // An assumed driver's libraries lie in a default folder and in the cache: they would take the stub's place
+        // there, and come after it elsewhere.
+        if assumed && matches!(library.via, Via::Cache { .. } | Via::DefaultFolder { .. } | Via::Assumed) {
             continue;
         }
         let subject = users.first().cloned().unwrap_or(Subject::Machine);
@@ -75,7 +81,8 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::testing::{judge, machine, resolved, silent};
+    use crate::facts::{Assumption, Library, Probed, Source};
+    use crate::rules::testing::{judge, machine, resolved, silent, v};
 
     #[test]
     fn a_stub_that_wins_is_found() {
@@ -84,6 +91,21 @@ mod tests {
         facts.driver.libcuda = resolved("libcuda.so.1", "/usr/lib/libcuda.so.1", stub);
         let said = judge(&RULE, &facts);
         assert_eq!(said.findings[0].breaks, [(Subject::Machine, Break::Cuda)]);
+    }
+
+    #[test]
+    fn an_assumed_driver_comes_after_a_stub_on_the_path_and_in_place_of_one_in_the_cache() {
+        let mut facts = machine();
+        facts.driver.loaded = Probed::Absent;
+        let evidence = Evidence::new(Source::Option, "--assume", "driver=535.54.03");
+        facts.assumed.push(Assumption { key: "driver".to_owned(), value: v("535.54.03"), evidence });
+        let stub = "/usr/local/cuda/lib64/stubs/libcuda.so.1";
+        facts.driver.libcuda = resolved("libcuda.so.1", stub, stub);
+        assert!(silent(&RULE, &facts));
+        let via = Via::LibraryPath { entry: "/usr/local/cuda/lib64/stubs".to_owned() };
+        let library = Library { path: stub.to_owned(), real: stub.to_owned(), via, ..Library::default() };
+        facts.driver.libcuda.file = Probed::found(library, Evidence::env("LD_LIBRARY_PATH", "stubs"));
+        assert_eq!(judge(&RULE, &facts).findings.len(), 1);
     }
 
     #[test]

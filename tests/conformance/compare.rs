@@ -404,9 +404,7 @@ fn kernels(wrong: &mut Vec<String>, report: &Value, seen: &Seen, built: &Built) 
     let predicted: Vec<&Value> = report["facts"]["kernels"].as_array().into_iter().flatten().collect();
     let named = |name: &str| predicted.iter().find(|kernel| kernel["name"] == name);
     for (name, kernel) in kernels {
-        let env = named(name).and_then(|foretold| {
-            report["facts"]["pythons"].get(usize::try_from(foretold["env"].as_u64()?).ok()?)?["path"].as_str()
-        });
+        let env = named(name).and_then(|foretold| foretold["prefix"].as_str());
         let agree = match (env, &kernel.prefix) {
             (Some(path), Some(prefix)) => same(built, path, prefix),
             (None, None) => named(name).is_some(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::layout::{self, Layout, join};
 use crate::facts::{EnvKind, Evidence, JupyterKernel, Trouble};
-use crate::host::Host;
+use crate::host::{Host, Why};
 use crate::options::Options;
 
 /// How far the project's environment is looked for above the working folder.
@@ -21,6 +21,8 @@ pub(super) struct Place {
     pub(super) active: bool,
     /// Named on the command line, or by a kernel: never left out.
     pub(super) wanted: bool,
+    /// A kernel's, while `--python` names others: read for what the kernel would start, and not judged.
+    pub(super) beside: bool,
 }
 
 /// All that was found.
@@ -83,7 +85,7 @@ impl Discovery<'_> {
             return index;
         }
         let index = self.found.places.len();
-        self.found.places.push(Place { layout, found_by: vec![evidence], active: false, wanted: false });
+        self.found.places.push(Place { layout, found_by: vec![evidence], active: false, wanted: false, beside: false });
         self.keys.insert(key, index);
         index
     }
@@ -243,7 +245,7 @@ impl Discovery<'_> {
         None
     }
 
-    /// Reads kernels; with `add`, the environments that they name join the list.
+    /// Reads kernels; with `add`, the environments that they name join the list of those that are judged.
     fn kernels(&mut self, add: bool) {
         let host = self.host;
         let mut folders: Vec<(String, Option<usize>)> = Vec::new();
@@ -279,7 +281,7 @@ impl Discovery<'_> {
                 if let Some(kernel) = self.kernel(name, path, owner, add) {
                     self.found.kernels.push(kernel);
                 }
-                if let Some(place) = self.found.places.get(before) {
+                if let Some(place) = self.found.places.get(before).filter(|place| !place.beside) {
                     folders.push((join(&place.layout.prefix, "share/jupyter/kernels"), Some(before)));
                 }
             }
@@ -314,19 +316,19 @@ impl Discovery<'_> {
         kernel.interpreter = Some(program.clone());
         match layout::locate(self.host, Path::new(&program)) {
             Ok(layout) => {
-                let known = self.keys.get(&layout.key(self.host)).copied();
-                if add {
-                    let says = format!("the kernel {} starts {program}", kernel.name);
-                    let index = self.add_layout(layout, Evidence::file(&kernel.path, says));
-                    if let Some(place) = self.found.places.get_mut(index) {
-                        place.wanted = true;
-                    }
-                    kernel.env = Some(index);
-                } else {
-                    kernel.env = known;
+                let before = self.found.places.len();
+                let says = format!("the kernel {} starts {program}", kernel.name);
+                let index = self.add_layout(layout, Evidence::file(&kernel.path, says));
+                if let Some(place) = self.found.places.get_mut(index) {
+                    place.wanted |= add;
+                    place.beside |= !add && index == before;
                 }
+                kernel.env = Some(index);
             }
-            Err(why) => kernel.trouble = Some(format!("{program}: {why}")),
+            Err(why) => {
+                kernel.gone = self.host.stat(&program).is_err_and(|error| error.why == Why::NotFound);
+                kernel.trouble = Some(format!("{program}: {why}"));
+            }
         }
         Some(kernel)
     }
@@ -465,6 +467,13 @@ mod tests {
             found.kernels.iter().map(|kernel| (kernel.name.as_str(), kernel.env, kernel.trouble.is_some())).collect();
         assert_eq!(told, [("own", Some(0), false), ("bad", None, true), ("dead", None, true), ("far", Some(1), false)]);
         assert_eq!(found.kernels[3].variables["A"], "b");
+        assert_eq!(found.kernels.iter().map(|kernel| kernel.gone).collect::<Vec<_>>(), [false, false, true, false]);
+
+        // Where `--python` names one, the others are found for what their kernels start, and not judged.
+        let named = Options { python: vec!["/app/.venv".to_owned()], ..Options::default() };
+        let found = discover(&host, &named);
+        assert_eq!(found.places.iter().map(|place| place.beside).collect::<Vec<_>>(), [false, true]);
+        assert_eq!(found.kernels[3].env, Some(1));
     }
 
     proptest! {
