@@ -577,6 +577,39 @@ impl Host {
         Ok(OpenFile { file, path: path.to_path_buf(), stat: Stat::from(&meta) })
     }
 
+    /// The kernel's ring buffer as text, its last `limit` bytes; in a root it is a plain file, if anything.
+    pub fn kernel_log(&self, path: impl AsRef<Path>, limit: u64) -> Result<String, HostError> {
+        let path = path.as_ref();
+        if self.root.is_some() {
+            return self.read(path, limit).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        }
+        let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(i32::try_from(flags.bits()).unwrap_or(0))
+            .open(path)
+            .map_err(|error| HostError::new(path, &error))?;
+        let (mut text, mut record) = (Vec::new(), vec![0; 8 << 10]);
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        // Each read gives one record; the bound holds where more come than can be read.
+        for _ in 0..most / 16 {
+            match file.read(&mut record) {
+                Ok(0) => break,
+                Ok(length) => {
+                    text.extend_from_slice(record.get(..length).unwrap_or_default());
+                    if text.len() > 2 * most {
+                        text.drain(..text.len() - most);
+                    }
+                }
+                // A record that was overwritten meanwhile; the next read goes on behind it.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(HostError::new(path, &error)),
+            }
+        }
+        Ok(String::from_utf8_lossy(text.get(text.len().saturating_sub(most)..).unwrap_or_default()).into_owned())
+    }
+
     /// A whole file; larger than `limit` bytes is an error.
     pub fn read(&self, path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>, HostError> {
         let path = path.as_ref();

@@ -29,6 +29,7 @@ mod repository;
 pub mod sources;
 pub mod symbols;
 pub mod toolkit;
+pub mod xid;
 
 /// Reads everything, the parts side by side.
 pub fn probe(host: &Host, options: &Options) -> Facts {

@@ -67,6 +67,7 @@ mod legacy_keras_mismatch;
 mod legacy_keras_missing;
 mod libcuda_missing;
 mod libcuda_stub;
+mod library_computation_failed;
 mod log_level_hides_errors;
 mod numpy_abi_mismatch;
 mod nvidia_wheel_twins;
@@ -266,6 +267,7 @@ static RULES: &[&Rule] = &[
     &kernel_wrong_result::RULE,
     &kernel_timed_out::RULE,
     &kernel_not_run::RULE,
+    &library_computation_failed::RULE,
     &prediction_contradicted::RULE,
     &database_old::RULE,
     &ignore_expired::RULE,

@@ -11,7 +11,7 @@ use crate::db::Database;
 use crate::db::schema::TensorflowRow;
 use crate::facts::{
     Assumption, DeviceNode, Dist, Evidence, Facts, LibcudaKind, Library, Module, PathOrigin, PythonEnv, Requirement,
-    Resolution, Source, TensorFlow, Via,
+    Resolution, Source, TensorFlow, Via, Xid,
 };
 use crate::finding::{RowRef, Subject};
 use crate::shell;
@@ -393,6 +393,15 @@ impl<'a> View<'a> {
             && (self.driver_loaded()
                 || (self.facts.machine.container.is_some() && self.gpu_nodes().next().is_some())
                 || self.facts.machine.tegra.is_some())
+    }
+
+    /// What the kernel module reported of a GPU, the last report first; of all GPUs without an address.
+    pub fn xids(&self, address: Option<&str>) -> Vec<&'a Xid> {
+        let reported = self.facts.driver.xids.value().into_iter().flatten();
+        let mut of: Vec<&Xid> =
+            reported.filter(|xid| address.is_none_or(|address| address.eq_ignore_ascii_case(&xid.address))).collect();
+        of.reverse();
+        of
     }
 
     /// What a copy of libcuda is.

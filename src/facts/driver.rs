@@ -45,6 +45,31 @@ pub struct Driver {
     pub fabric: Fabric,
     /// Multi-instance GPU.
     pub mig: Vec<MigDevice>,
+    /// Errors that the loaded module reported to the kernel's log since the machine started, the oldest first.
+    #[serde(default)]
+    pub xids: Probed<Vec<Xid>>,
+}
+
+/// An error that the kernel module reported.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Xid {
+    /// PCI address of the GPU, such as `0000:01:00.0`.
+    pub address: String,
+    /// Its number, by NVIDIA's list of Xid errors.
+    pub number: u32,
+    /// Seconds from the start of the machine.
+    pub seconds: u64,
+    /// What was said behind the number.
+    pub says: String,
+}
+
+impl Xid {
+    /// The report as evidence.
+    pub fn evidence(&self) -> Evidence {
+        let says = format!("Xid {} on {}: {}", self.number, self.address, self.says);
+        Evidence::file("/dev/kmsg", says)
+    }
 }
 
 /// A copy of libcuda on disk.

@@ -33,6 +33,9 @@ pub struct Observed {
     /// What became of the kernel on each GPU, by each route.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<KernelRun>,
+    /// What the libraries computed that TensorFlow of some environment would load.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub libraries: Vec<LibraryWork>,
 }
 
 impl Observed {
@@ -259,6 +262,87 @@ pub struct KernelRun {
     pub failure: Option<Failed>,
 }
 
+/// A library of NVIDIA's that frameworks compute with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MathLibrary {
+    /// Matrices.
+    #[default]
+    Cublas,
+    /// Neural networks.
+    Cudnn,
+}
+
+impl MathLibrary {
+    /// As NVIDIA writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cublas => "cuBLAS",
+            Self::Cudnn => "cuDNN",
+        }
+    }
+
+    /// The cause that a status of it stands for.
+    ///
+    /// The numbers are those of `cublas_api.h`, of `cudnn_graph.h` of cuDNN 9 (from 1000 on) and of
+    /// `cudnn_ops_infer.h` of cuDNN 8 (below).
+    pub const fn cause(self, status: i32) -> Cause {
+        match (self, status) {
+            (Self::Cublas, 3) | (Self::Cudnn, 2 | 4004) => Cause::OutOfMemory,
+            (Self::Cublas, 8) | (Self::Cudnn, 6 | 3007) => Cause::NoBinaryForGpu,
+            (Self::Cublas, 13) | (Self::Cudnn, 8 | 5000..=5004) => Cause::KernelFault,
+            (Self::Cudnn, 14 | 1002) => Cause::PartsMixed,
+            (Self::Cudnn, 1008 | 3009) => Cause::PartMissing,
+            (Self::Cudnn, 3005) => Cause::DriverTooOld,
+            _ => Cause::Other,
+        }
+    }
+}
+
+/// What a library computed on the GPUs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LibraryWork {
+    /// Which library it is.
+    pub library: MathLibrary,
+    /// The file that was opened.
+    pub path: String,
+    /// The environments whose TensorFlow would load it, as indexes into `Facts::pythons`.
+    pub envs: Vec<usize>,
+    /// The version that it tells.
+    pub version: Option<Dotted>,
+    /// The CUDA runtime that it was built with, as it tells.
+    pub cudart: Option<Dotted>,
+    /// The files named `libcu*` and `libnv*` that were mapped in the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mapped: Vec<String>,
+    /// What became of the computation on each GPU that was tried: the first of each compute capability.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<LibraryRun>,
+    /// What failed before a GPU was dealt with.
+    pub failure: Option<Failed>,
+}
+
+impl LibraryWork {
+    /// What failed, with the GPU where it has to do with one.
+    pub fn failures(&self) -> impl Iterator<Item = (Option<u32>, &Failed)> {
+        let runs = self.runs.iter().filter_map(|run| Some((Some(run.gpu), run.failure.as_ref()?)));
+        self.failure.iter().map(|failed| (None, failed)).chain(runs)
+    }
+}
+
+/// A computation on one GPU.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LibraryRun {
+    /// The number of the GPU, as programs see it.
+    pub gpu: u32,
+    /// Milliseconds by stage.
+    pub ms: BTreeMap<String, f64>,
+    /// What failed; nothing, where the numbers were right.
+    pub failure: Option<Failed>,
+}
+
 /// Something that failed when the driver was called.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -286,6 +370,8 @@ pub enum Stage {
     Device,
     /// A context was made.
     Context,
+    /// A library made its handle.
+    Handle,
     /// The kernel was loaded.
     Load,
     /// Memory was taken and filled.
@@ -304,6 +390,7 @@ impl Stage {
             Self::Init => "the driver was started",
             Self::Device => "the device was asked",
             Self::Context => "a context was made",
+            Self::Handle => "a handle was made",
             Self::Load => "the kernel was loaded",
             Self::Memory => "memory was taken and filled",
             Self::Launch => "the kernel ran",
@@ -358,6 +445,10 @@ pub enum Cause {
     TimedOut,
     /// A signal ended the process.
     Crashed,
+    /// The parts of a library are of several releases.
+    PartsMixed,
+    /// A part of a library is missing.
+    PartMissing,
     /// The operating system forbids it.
     NotPermitted,
     /// Something else.

@@ -20,6 +20,7 @@ use crate::host::{End, Host, Program};
 pub mod driver;
 pub mod host_compiler;
 pub mod library;
+pub mod math;
 pub mod nvml;
 pub mod nvrtc;
 
@@ -61,6 +62,8 @@ pub enum Question {
     Nvml(nvml::Ask),
     /// What an NVRTC makes of a source: one [`nvrtc::Part`].
     Nvrtc(nvrtc::Compile),
+    /// What becomes of a computation by a library of NVIDIA's: many [`math::Part`].
+    Math(math::Ask),
     /// Which host compiler the crate `cc` hands to nvcc: one [`host_compiler::Choice`].
     HostCompiler,
 }
@@ -287,6 +290,7 @@ fn dispatch(question: Question, teller: &mut Teller) -> Result<(), String> {
         Question::Driver(question) => driver::ask(&question, teller),
         Question::Nvml(question) => nvml::ask(&question, teller),
         Question::Nvrtc(question) => nvrtc::compile(&question, teller),
+        Question::Math(question) => math::ask(&question, teller),
         Question::HostCompiler => host_compiler::choose(teller),
     }
 }

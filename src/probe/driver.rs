@@ -44,7 +44,14 @@ pub fn probe(host: &Host, search: &Search<'_>, pci: &[PciDevice]) -> Driver {
     let loaded = loaded(host);
     let (kernel, open_module) = kernel(host);
     let gpus_listed = gpus_listed(host, &loaded);
+    // Without the module there is nobody who could have reported any.
+    let xids = if loaded.value() == Some(&true) {
+        super::xid::probe(host)
+    } else {
+        Probed::Skipped { why: "no kernel module is loaded".to_owned() }
+    };
     Driver {
+        xids,
         uvm_loaded: uvm_loaded(host, &loaded, &nodes),
         rivals: rivals(host, pci),
         userspace: libraries.versions,

@@ -1,4 +1,4 @@
-//! Asks driver, NVML and compilers, and launches the test kernel, all in child processes; judges nothing.
+//! Asks driver, NVML, compilers, cuBLAS and cuDNN, and launches the test kernel, all in child processes; judges nothing.
 //!
 //! Nothing is called where no kernel module is loaded: as root, NVIDIA's libraries would make device nodes that mislead
 //! other programs. The first probe of the driver that hangs is the last one.
@@ -8,12 +8,12 @@ use std::thread::{Builder, scope};
 use std::time::Duration;
 
 use super::child::driver::{self, Image, Part, Ran};
-use super::child::{Child, Failure, How, Question, Reply, ask, ask_one, nvml};
+use super::child::{Child, Failure, How, Question, Reply, ask, ask_one, math, nvml};
 use crate::db::Database;
 use crate::facts::Evidence;
 use crate::facts::{
-    ApiDevice, Cause, CompileFailed, DriverApi, Facts, Failed, KernelCompile, KernelRun, Nvml, Observed, Probed,
-    Resolution, Source, Stage,
+    ApiDevice, Cause, CompileFailed, DriverApi, Facts, Failed, KernelCompile, KernelRun, Library, LibraryRun,
+    LibraryWork, MathLibrary, Nvml, Observed, Probed, Resolution, Source, Stage,
 };
 use crate::host::Host;
 use crate::kernel::{self, Code, Compiled};
@@ -79,7 +79,100 @@ pub fn probe(host: &Host, options: &Options, facts: &Facts) -> Option<Observed> 
             }
         });
     }
+    let gpus = usable(&observed);
+    if let (Some(libcuda), false) = (observed.driver.value().map(|driver| driver.library.clone()), gpus.is_empty()) {
+        let limit = child.limit.max(options.compile.limit);
+        observed.libraries = compute(host, &Child { limit, ..child.clone() }, facts, &libcuda, &gpus);
+    }
     Some(observed)
+}
+
+/// The GPUs on which libraries are worth trying: the kernel ran, and none before has the same compute capability.
+fn usable(observed: &Observed) -> Vec<u32> {
+    let Some(driver) = observed.driver.value() else { return Vec::new() };
+    let mut seen = Vec::new();
+    let ran = |gpu| observed.runs.iter().any(|run| run.gpu == gpu && run.route == "ptx" && run.failure.is_none());
+    let devices = driver.devices.iter().filter(|device| ran(device.gpu));
+    let first = devices.filter(|device| {
+        let new = !seen.contains(&&device.compute);
+        seen.push(&device.compute);
+        new
+    });
+    first.map(|device| device.gpu).collect()
+}
+
+/// Computes with the cuBLAS and the cuDNN that TensorFlow of each environment would load; equal files once.
+///
+/// One after the other: a GPU may be set for one process at a time.
+fn compute(host: &Host, child: &Child, facts: &Facts, libcuda: &str, gpus: &[u32]) -> Vec<LibraryWork> {
+    let view = View::new(facts, Database::embedded());
+    let mut wanted: Vec<(math::Ask, Vec<usize>)> = Vec::new();
+    for env in view.envs().filter(|env| env.tf_alive().is_some() && env.cuda_build() == Some(true)) {
+        let names = env.wanted();
+        let library = |stem: &str| names.iter().find(|name| name.starts_with(stem)).and_then(|name| env.library(name));
+        let with = |library: &Library| -> Vec<String> {
+            // What is needed further down comes first, so that the loader has it when it is asked for.
+            library.brings.iter().rev().map(|brought| brought.path.clone()).collect()
+        };
+        let (cudart, cublas, cudnn) = (library("libcudart.so."), library("libcublas.so."), library("libcudnn.so."));
+        let mut before: Vec<String> = cudart.into_iter().map(|library| library.path.clone()).collect();
+        for (which, library) in [(MathLibrary::Cublas, cublas), (MathLibrary::Cudnn, cudnn)] {
+            // What the files show to be incomplete has its finding; the loader would say the same.
+            let Some(library) = library.filter(|library| library.missing.is_empty()) else { continue };
+            before.extend(with(library));
+            let ask = math::Ask {
+                which,
+                library: library.path.clone(),
+                before: before.clone(),
+                libcuda: libcuda.to_owned(),
+                gpus: gpus.to_vec(),
+            };
+            before.push(library.path.clone());
+            let same = |(other, _): &&mut (math::Ask, Vec<usize>)| {
+                (&other.library, &other.before) == (&ask.library, &ask.before)
+            };
+            match wanted.iter_mut().find(same) {
+                Some((_, envs)) => envs.push(env.index),
+                None => wanted.push((ask, vec![env.index])),
+            }
+        }
+    }
+    wanted.into_iter().map(|(ask, envs)| work(host, child, ask, envs)).collect()
+}
+
+fn work(host: &Host, child: &Child, question: math::Ask, envs: Vec<usize>) -> LibraryWork {
+    let mut work =
+        LibraryWork { library: question.which, path: question.library.clone(), envs, ..LibraryWork::default() };
+    let Reply { parts, failure } = ask(host, child, &Question::Math(question), child.limit);
+    let mut at = None;
+    for part in parts {
+        match part {
+            math::Part::Opened { version, cudart } => (work.version, work.cudart) = (version, cudart),
+            math::Part::Failed(failed) => work.failure = Some(failed),
+            math::Part::At(gpu, stage) => at = Some((gpu, stage)),
+            math::Part::Ran(run) => {
+                at = None;
+                work.runs.push(run);
+            }
+            math::Part::Mapped(mapped) => work.mapped = mapped,
+        }
+    }
+    if let Some(failure) = failure {
+        let (cause, stage) = match &failure.how {
+            How::Overtime(_) => (Cause::TimedOut, Stage::Open),
+            How::Signal(_) | How::NoAnswer(..) => (Cause::Crashed, Stage::Open),
+            _ => (Cause::Other, Stage::Open),
+        };
+        let failed = Failed { stage, cause, code: None, says: failure.to_string() };
+        match at {
+            Some((gpu, stage)) => {
+                let failure = Some(Failed { stage, ..failed });
+                work.runs.push(LibraryRun { gpu, ms: BTreeMap::new(), failure });
+            }
+            None => work.failure = Some(failed),
+        }
+    }
+    work
 }
 
 /// Whether a driver stands behind this process: nothing assumed counts.

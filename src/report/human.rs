@@ -9,7 +9,7 @@ use super::item::{Item, named};
 use super::wrap::{clean, lines};
 use super::{GpuStanding, GpuState, Report, Reported};
 use crate::db::Database;
-use crate::facts::{Driver, Evidence, Facts, Source};
+use crate::facts::{Driver, Evidence, Facts, Failed, Source};
 use crate::finding::{Break, Level, Subject};
 use crate::rules::{Family, layer};
 use crate::verdict::{Answer, EnvVerdict, KerasVerdict, KernelVerdict, Outcomes, TfVerdict, Verdicts};
@@ -53,6 +53,7 @@ pub fn kernel(report: &Report<'_>, db: &Database, width: Option<usize>) -> Strin
     page.found(report.facts, db, Some(&report.gpu));
     page.put(format_args!("\n"));
     page.kernel_table(&report.verdicts.kernel);
+    page.libraries(report.facts, true);
     let about = |rule: &str| {
         crate::rules::find(rule).is_some_and(|rule| {
             rule.family == Family::Kernel || rule.layer <= layer::KERNEL || rule.id == "prediction-contradicted"
@@ -229,6 +230,32 @@ impl Page {
         }
         for line in kernels(kernel) {
             self.entry("Kernel", &line);
+        }
+        self.libraries(facts, false);
+    }
+
+    /// What cuBLAS and cuDNN computed, a line for each file and GPU.
+    fn libraries(&mut self, facts: &Facts, at_length: bool) {
+        for work in facts.observed.iter().flat_map(|observed| &observed.libraries) {
+            let version = work.version.as_ref().map_or_else(String::new, |version| format!(" {version}"));
+            let name = format!("{}{version}", work.library.name());
+            let outcome = |failed: Option<&Failed>| {
+                failed.map_or_else(|| "ok".to_owned(), |failed| failed.cause.word().replace('-', " "))
+            };
+            if work.failure.is_some() {
+                self.entry("Library", &clean(&format!("{name}: {}", outcome(work.failure.as_ref()))));
+            }
+            for run in &work.runs {
+                let mut line = format!("{name} on GPU {}: {}", run.gpu, outcome(run.failure.as_ref()));
+                if at_length {
+                    let times: Vec<String> = run.ms.iter().map(|(stage, ms)| format!("{stage} {ms:.1} ms")).collect();
+                    line = format!("{line} ({})", times.join(", "));
+                }
+                self.entry("Library", &clean(&line));
+            }
+            if at_length {
+                self.put(format_args!("{:11}{}\n", "", clean(&work.path)));
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Rule `gpu-lost`: whether a GPU has fallen off the bus.
 
 use super::{Cx, Family, Rule, layer};
-use crate::facts::Evidence;
+use crate::facts::{Evidence, Xid};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 
 /// The rule.
@@ -50,6 +50,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         .because_all(lost.iter().take(8).map(|device| {
             Evidence::file(format!("{}/config", device.path), "reads all ones: the device does not answer")
         }))
+        .because_all(lost.iter().flat_map(|device| cx.view.xids(Some(&device.address))).take(4).map(Xid::evidence))
         .run("see what the kernel says of it (Xid 79)", "sudo dmesg | grep -i xid")
         .help("power the machine off and on; if it returns, check power, heat and the seat of the card");
     let left = gpus.len() - lost.len();

@@ -2,7 +2,7 @@
 
 use super::Cx;
 use super::toolkit_missing::compiling;
-use crate::facts::{Cause, DriverApi, Evidence, Failed, KernelRun, Observed, Source, Stage};
+use crate::facts::{Cause, DriverApi, Evidence, Failed, KernelRun, Observed, Source, Stage, Xid};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::options::Launch;
 
@@ -94,6 +94,7 @@ pub(super) fn check(cx: &Cx<'_>, kind: Kind, out: &mut Judgment) {
         if let Some(mapped) = driver.and_then(|driver| driver.mapped.as_ref()).filter(|_| case.is_bare()) {
             finding = finding.because(Evidence::new(Source::Run, mapped, "the file that was mapped"));
         }
+        finding = finding.because_all(xids(cx, &case, driver));
         if case.is_bare() {
             finding = breaks(finding, &case, driver, observed);
         } else if kind == Kind::Load && failed.cause == Cause::PtxNewerThanDriver && machine_code_ran(&case, observed) {
@@ -104,6 +105,32 @@ pub(super) fn check(cx: &Cx<'_>, kind: Kind, out: &mut Judgment) {
         }
         out.find(help(cx, finding, failed));
     }
+}
+
+/// What the kernel module reported of the GPUs that are hit, where hardware or the kernel itself may be at fault.
+fn xids(cx: &Cx<'_>, case: &Case<'_>, driver: Option<&DriverApi>) -> Vec<Evidence> {
+    let told = matches!(
+        case.failed.cause,
+        Cause::DeviceLost
+            | Cause::HardwareFault
+            | Cause::KernelFault
+            | Cause::WrongResult
+            | Cause::TimedOut
+            | Cause::Crashed
+            | Cause::SystemNotReady
+            | Cause::Other
+    );
+    if !told {
+        return Vec::new();
+    }
+    let hit = |gpu: u32| case.runs.is_empty() || case.runs.iter().any(|run| run.gpu == gpu);
+    let devices = driver.into_iter().flat_map(|driver| &driver.devices).filter(|device| hit(device.gpu));
+    let addresses: Vec<Option<&str>> = devices.map(|device| device.address.as_deref()).collect();
+    // A driver that does not start shows no devices: whatever was reported may be why.
+    let addresses = if addresses.is_empty() { vec![None] } else { addresses };
+    let mut found: Vec<&Xid> = addresses.into_iter().flat_map(|address| cx.view.xids(address)).collect();
+    found.sort_by_key(|xid| std::cmp::Reverse(xid.seconds));
+    found.into_iter().take(3).map(Xid::evidence).collect()
 }
 
 /// Whether the same compiler's machine code ran on all GPUs that are hit.
@@ -165,7 +192,8 @@ pub(super) fn name(run: &KernelRun) -> String {
     format!("{}{toolkit} for {}", run.route, run.arch)
 }
 
-fn help(cx: &Cx<'_>, finding: Finding, failed: &Failed) -> Finding {
+/// What helps against a failure.
+pub(super) fn help(cx: &Cx<'_>, finding: Finding, failed: &Failed) -> Finding {
     let container = cx.facts.machine.container.is_some();
     match failed.cause {
         Cause::StubLibrary => finding.help("take the toolkit's `stubs` folder out of LD_LIBRARY_PATH: programs must find the driver's own libcuda.so.1"),
@@ -187,6 +215,7 @@ fn help(cx: &Cx<'_>, finding: Finding, failed: &Failed) -> Finding {
         Cause::KernelFault | Cause::WrongResult => finding.run("look for an Xid in the kernel's log", "sudo dmesg | grep -i xid").help("a GPU that computes wrongly must not be used: run `dcgmi diag -r 3`, and replace it if that fails"),
         Cause::TimedOut => finding.run("look for an Xid or a stuck process", "sudo dmesg | tail -50").help("a slow start is mended by persistence mode: `sudo nvidia-smi -pm 1`; `--probe-timeout` gives it more time"),
         Cause::Crashed => finding.help("install the driver's libraries again, in the version of the loaded module, and reboot"),
+        Cause::PartsMixed | Cause::PartMissing => finding.help("install the package that the library comes from again, so that all its parts are of one release"),
         Cause::NotPermitted => finding.help("the system forbids it: look at cgroups, seccomp and the permissions of /dev/nvidia*"),
         Cause::Other => finding.run("look into the kernel's log", "sudo dmesg | grep -iE 'nvrm|xid'"),
     }

@@ -65,6 +65,7 @@ pub(crate) fn read(observation: &Observation) -> Observed {
 }
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    other_files(cx, out);
     let Some(predicted) = cx.predicted else { return };
     for (index, (env, verdict)) in cx.facts.pythons.iter().zip(predicted).enumerate() {
         let Some(observation) = &env.observed else { continue };
@@ -84,6 +85,33 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 }
             }
             out.find(finding.run("report it with these facts", "cargo gpu-doctor facts --output facts.json"));
+        }
+    }
+}
+
+/// Where a library that computed had other files mapped than the loader was foretold to choose.
+fn other_files(cx: &Cx<'_>, out: &mut Judgment) {
+    let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    for work in cx.facts.observed.iter().flat_map(|observed| &observed.libraries) {
+        let Some((&index, env)) = work.envs.first().and_then(|index| Some((index, cx.facts.pythons.get(*index)?)))
+        else {
+            continue;
+        };
+        out.applies();
+        let tensorflow = env.tensorflow.iter();
+        let parts = tensorflow.flat_map(|tf| &tf.cudnn_parts).filter_map(|part| part.resolution.file.value());
+        for part in parts {
+            let other = work.mapped.iter().find(|path| name(path) == name(&part.real) && **path != part.real);
+            // A file of that name that is mapped beside the foretold one is somebody else's.
+            let Some(other) = other.filter(|_| !work.mapped.contains(&part.real)) else { continue };
+            let title = format!("{} was foretold, and {other} was mapped", part.real);
+            out.find(
+                Finding::new(Subject::Env(index), title)
+                    .at(Level::Warn)
+                    .because(part.evidence(&name(&part.path)))
+                    .because(Evidence::new(Source::Run, other, format!("mapped by {}", work.path)))
+                    .run("report it with these facts", "cargo gpu-doctor facts --output facts.json"),
+            );
         }
     }
 }

@@ -124,7 +124,7 @@ fn touches(step: &Step) -> bool {
     let within = |path: &str| path.starts_with("{site}") || path.starts_with("{env}");
     match step {
         Step::Install { target, .. } => target.as_deref().is_none_or(within),
-        Step::Pip { .. } | Step::Uninstall { .. } => true,
+        Step::Pip { .. } | Step::Uninstall { .. } | Step::Debian { .. } => true,
         Step::Venv { venv: path, .. }
         | Step::Write { write: path, .. }
         | Step::Remove { remove: path }
@@ -345,6 +345,14 @@ pub(crate) fn take(built: &Built, step: &Step) -> Result<(), String> {
             let mut command = Command::new(&python);
             command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]);
             run(command.args(args).args(pip), long)?;
+        }
+        Step::Debian { debian } => {
+            if built.root == Path::new("/") {
+                return Err("Debian packages go into Debian roots only".to_owned());
+            }
+            let mut command = Command::new("chroot");
+            command.arg(&built.root).args(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes"]);
+            run(command.args(["--quiet", "--no-install-recommends"]).args(debian), long)?;
         }
         Step::Uninstall { uninstall } => {
             run(uv(built, "uninstall", None).args(uninstall), long)?;

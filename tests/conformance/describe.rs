@@ -113,6 +113,11 @@ pub(crate) enum Step {
         #[serde(default)]
         args: Vec<String>,
     },
+    /// Debian packages, into a Debian root.
+    Debian {
+        /// The packages.
+        debian: Vec<String>,
+    },
     /// Uninstalls by uv.
     Uninstall {
         /// The distributions.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Places;
 use super::build::{Built, FIRST_IMPORT, base_name, own_copy, run, take};
-use super::describe::Environment;
+use super::describe::{Environment, Kind};
 use super::observe::inside;
 
 /// The Debian mirror that this machine's apt uses; apt may know other archives beside it.
@@ -82,7 +82,11 @@ pub(crate) fn make(places: &Places, environment: &Environment) -> Result<Built, 
     let ready = base.outside(&base.home).join("ready");
     if !ready.exists() {
         let mut venv = Command::new("chroot");
-        venv.arg(&root).args(["/usr/bin/python3", "-m", "venv", "--clear", "--without-pip"]).arg(&base.env);
+        venv.arg(&root).args(["/usr/bin/python3", "-m", "venv", "--clear", "--without-pip"]);
+        if environment.kind == Kind::SystemSitePackages {
+            venv.arg("--system-site-packages");
+        }
+        venv.arg(&base.env);
         run(&mut venv, Duration::from_mins(5))?;
         for folder in [&base.home, &base.work] {
             std::fs::create_dir_all(base.outside(folder)).map_err(|error| error.to_string())?;

@@ -27,6 +27,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "inject.h"
+
 #if defined(__GLIBC__) && defined(__x86_64__)
 /* The old versions of these, so that it loads where glibc is older than here. */
 __asm__(".symver dlopen,dlopen@GLIBC_2.2.5");
@@ -43,39 +45,6 @@ static int number(const char *name, int otherwise) {
     const char *text = getenv(name);
     return text && *text ? atoi(text) : otherwise;
 }
-
-/* The GPU that was dealt with last. */
-static int busy = 0;
-
-/* What STANDIN_FAIL gives for a call: its code, else success; or what it does in place of answering. */
-static int injected(const char *call) {
-    const char *at = getenv("STANDIN_FAIL");
-    size_t length = strlen(call);
-    while (at && *at) {
-        const char *value = 0;
-        if (!strncmp(at, call, length)) {
-            char *end = (char *)at + length;
-            if (*end == '=') value = end + 1;
-            if (*end == '@' && strtol(end + 1, &end, 10) == busy && *end == '=') value = end + 1;
-        }
-        if (value) {
-            if (!strncmp(value, "hang", 4)) for (;;) sleep(100);
-            if (!strncmp(value, "crash", 5)) *(volatile int *)0 = 1;
-            if (!strncmp(value, "exit", 4)) _exit(9);
-            if (!strncmp(value, "garbage", 7)) {
-                for (int i = 0; i < 100000; i++) printf("@@cargo-gpu-doctor@@ {\"part\":{\"failed\":%d}}\n", i);
-                printf("no end of line");
-                fflush(stdout);
-                return OK;
-            }
-            return atoi(value);
-        }
-        at = strchr(at, ',');
-        if (at) at++;
-    }
-    return OK;
-}
-#define GIVE(call) do { int code_ = injected(call); if (code_) return code_; } while (0)
 
 /* Devices left by CUDA_VISIBLE_DEVICES: ordinals in order, cut at the first entry that names no device. */
 static int visible(int *count) {

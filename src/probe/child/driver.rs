@@ -104,22 +104,22 @@ pub fn plan(images: &[Image], compute: Option<&Dotted>) -> Vec<usize> {
     planned
 }
 
-type Code = c_int;
-type Device = c_int;
-type Handle = *mut c_void;
-type Memory = u64;
+pub(super) type Code = c_int;
+pub(super) type Device = c_int;
+pub(super) type Handle = *mut c_void;
+pub(super) type Memory = u64;
 
 /// Declares the functions that every driver has and those that may be missing.
 macro_rules! functions {
     ($($field:ident: $name:literal, fn($($argument:ty),*);)*) => {
         /// The driver's functions.
-        struct Cuda<'library> {
-            library: &'library Library,
-            $($field: Option<unsafe extern "C" fn($($argument),*) -> Code>,)*
+        pub(super) struct Cuda<'library> {
+            pub(super) library: &'library Library,
+            $(pub(super) $field: Option<unsafe extern "C" fn($($argument),*) -> Code>,)*
         }
 
         impl<'library> Cuda<'library> {
-            fn new(library: &'library Library) -> Self {
+            pub(super) fn new(library: &'library Library) -> Self {
                 Self {
                     library,
                     // SAFETY: these are the types of the functions in NVIDIA's cuda.h.
@@ -147,6 +147,8 @@ functions! {
     error_text: "cuGetErrorString", fn(Code, *mut *const c_char);
     context: "cuCtxCreate_v2", fn(*mut Handle, c_uint, Device);
     leave_context: "cuCtxDestroy_v2", fn(Handle);
+    primary: "cuDevicePrimaryCtxRetain", fn(*mut Handle, Device);
+    enter: "cuCtxSetCurrent", fn(Handle);
     load: "cuModuleLoadDataEx", fn(*mut Handle, *const c_void, c_uint, *const c_int, *mut *mut c_void);
     unload: "cuModuleUnload", fn(Handle);
     function: "cuModuleGetFunction", fn(*mut Handle, Handle, *const c_char);
@@ -186,12 +188,14 @@ macro_rules! call {
     };
 }
 
-fn missing(library: &Library, name: &str, stage: Stage) -> Failed {
+pub(super) use call;
+
+pub(super) fn missing(library: &Library, name: &str, stage: Stage) -> Failed {
     Failed { stage, cause: Cause::SymbolMissing, code: None, says: format!("{} has no {name}", library.name()) }
 }
 
 impl Cuda<'_> {
-    fn failed(&self, call: &str, code: Code, stage: Stage, mode: Option<ComputeMode>) -> Failed {
+    pub(super) fn failed(&self, call: &str, code: Code, stage: Stage, mode: Option<ComputeMode>) -> Failed {
         let text = |function: Option<unsafe extern "C" fn(Code, *mut *const c_char) -> Code>| {
             let mut text = ptr::null();
             // SAFETY: the driver writes a pointer to a text that lives as long as it does, or leaves it null.
@@ -297,7 +301,7 @@ fn look(cuda: &Cuda<'_>, device: Device, seen: &mut ApiDevice) {
     }
 }
 
-fn text_of(text: &[c_char]) -> String {
+pub(super) fn text_of(text: &[c_char]) -> String {
     let bytes: Vec<u8> = text.iter().take_while(|byte| **byte != 0).map(|byte| byte.to_ne_bytes()[0]).collect();
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -495,7 +499,7 @@ fn compare(out: &[u32], total: u64, expected: &(Vec<u32>, u64)) -> Result<(), Fa
     }
 }
 
-fn millis(begin: Instant) -> f64 {
+pub(super) fn millis(begin: Instant) -> f64 {
     (begin.elapsed().as_secs_f64() * 1e6).round() / 1e3
 }
 
