@@ -64,7 +64,12 @@ pub(crate) struct Kernel {
 }
 
 fn digest(environment: &Environment, built: &Built) -> String {
-    let sources = [include_str!("observe.py"), include_str!("../standin/cuda.c"), include_str!("../standin/nvml.c")];
+    let sources = [
+        include_str!("observe.py"),
+        include_str!("../standin/cuda.c"),
+        include_str!("../standin/inject.h"),
+        include_str!("../standin/nvml.c"),
+    ];
     // What the stand-in reports is part of what was observed: JAX decides by it whether to use a device.
     let text = format!("{environment:?}{:?}{}{STANDIN_CUDA}{sources:?}", built.installed, built.python);
     super::build::digest(&text)

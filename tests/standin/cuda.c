@@ -338,13 +338,15 @@ API CUresult cuGetExportTable(const void **table, const unsigned char *id) {
 
 /* How newer runtimes get at every call: by name, without its suffix. */
 API CUresult cuGetProcAddress_v2(const char *symbol, void **function, int version, uint64_t flags, int *status) {
-    (void)version; (void)flags;
+    (void)flags;
+    /* Before CUDA 12 the call had no last argument; who asks in that version's name calls what it gets so. */
+    int old = version < 12000 && !strcmp(symbol, "cuGetProcAddress");
     static const char *const suffixes[] = {"_v3", "_v2", ""};
     Dl_info self;
     *function = 0;
     if (dladdr((void *)&cuGetProcAddress_v2, &self)) {
         void *library = dlopen(self.dli_fname, RTLD_NOLOAD | RTLD_LAZY);
-        for (size_t i = 0; library && i < 3 && !*function; i++) {
+        for (size_t i = old ? 2 : 0; library && i < 3 && !*function; i++) {
             char name[160];
             snprintf(name, sizeof name, "%s%s", symbol, suffixes[i]);
             *function = dlsym(library, name);
