@@ -212,7 +212,22 @@ pub struct OpenFolder<'h> {
     folder: OwnedFd,
 }
 
-impl OpenFolder<'_> {
+impl<'h> OpenFolder<'h> {
+    /// A folder below it, by a relative path; the way to this one is not walked again, but in a root.
+    pub fn below(&self, name: &str) -> Result<OpenFolder<'h>, Why> {
+        use rustix::fs::{Mode, OFlags};
+
+        let path = self.path.join(name);
+        if self.host.is_rooted() {
+            return self.host.open_folder(path).map_err(|error| error.why);
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.folder, name, flags, Mode::empty()) {
+            Ok(folder) => Ok(OpenFolder { host: self.host, path, folder }),
+            Err(errno) => Err(HostError::new(&path, &errno.into()).why),
+        }
+    }
+
     /// The size of what is there under a relative path, links followed.
     ///
     /// In a root the way through several folders, and a link, are followed by the seam itself.

@@ -42,7 +42,7 @@ fn line(line: &str) -> Option<Line<'_>> {
     if line.is_empty() {
         return None;
     }
-    let (path, rest) = if let Some(quoted) = line.strip_prefix('"') {
+    let (path, hash, size) = if let Some(quoted) = line.strip_prefix('"') {
         let mut end = None;
         let bytes = quoted.as_bytes();
         let mut at = 0;
@@ -58,18 +58,27 @@ fn line(line: &str) -> Option<Line<'_>> {
             at += 1;
         }
         let end = end?;
-        (Cow::Owned(quoted[..end].replace("\"\"", "\"")), quoted[end + 1..].strip_prefix(',').unwrap_or(""))
+        let rest = quoted[end + 1..].strip_prefix(',').unwrap_or("");
+        let (hash, size) = comma(rest).unwrap_or((rest, ""));
+        (Cow::Owned(quoted[..end].replace("\"\"", "\"")), hash, size)
     } else {
-        let (path, rest) = line.split_once(',')?;
-        (Cow::Borrowed(path), rest)
+        // From the end: neither size nor hash can hold a comma, and a path that does should have been quoted.
+        let (rest, size) = comma(line)?;
+        let (path, hash) = comma(rest).unwrap_or((rest, ""));
+        (Cow::Borrowed(path), hash, size)
     };
-    if path.is_empty() || path.contains('\0') {
+    if path.is_empty() || path.bytes().any(|byte| byte == 0) {
         return None;
     }
-    let size = rest.rsplit(',').next().and_then(|size| size.trim().parse().ok());
-    let hash = rest.split_once(',').map_or(rest, |(hash, _)| hash);
+    let size = size.trim().parse().ok();
     let sha256 = hash.trim().strip_prefix("sha256=").map(|text| text.trim_end_matches('='));
     Some(Line { path, size, sha256 })
+}
+
+/// What stands before and behind the last comma.
+fn comma(text: &str) -> Option<(&str, &str)> {
+    let at = text.bytes().rposition(|byte| byte == b',')?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 /// Files whose absence means nothing: what Python writes itself, and what another wheel rightly owns too.
@@ -232,8 +241,14 @@ pub(super) fn parts(record: &str, length: usize) -> Vec<Range<usize>> {
     parts
 }
 
+/// The folder and the name of a path that has both.
+fn parted(path: &str) -> Option<(&str, &str)> {
+    let at = path.bytes().rposition(|byte| byte == b'/')?;
+    Some((path.get(..at)?, path.get(at + 1..)?)).filter(|(folder, name)| !folder.is_empty() && !name.is_empty())
+}
+
 /// How many files of one folder in a row make it worth holding that folder open.
-const HELD: u32 = 2;
+const HELD: usize = 4;
 
 /// Compares every file by presence and size, and where asked for by its hash.
 ///
@@ -241,25 +256,26 @@ const HELD: u32 = 2;
 pub(super) fn check_all(host: &Host, location: &str, record: &str, hashes: Option<&Budget>) -> Part {
     let mut part = Part::default();
     let site = host.open_folder(location);
+    let all: Vec<Line<'_>> = lines(record).collect();
     let mut last = "";
-    let mut row = 0;
     let mut held: Option<Result<OpenFolder<'_>, Why>> = None;
-    for line in lines(record) {
+    for (index, line) in all.iter().enumerate() {
         let path = line.path.as_ref();
         if benign(path) {
             continue;
         }
         let seen = if path.starts_with('/') {
             host.stat(path).map(|stat| stat.size).map_err(|error| error.why)
-        } else if let Cow::Borrowed(path) = line.path
-            && let Some((folder, name)) = path.rsplit_once('/').filter(|(_, name)| !name.is_empty())
-        {
+        } else if let Some((folder, name)) = parted(path) {
             if folder != last {
-                (last, row, held) = (folder, 0, None);
-            }
-            row += 1;
-            if held.is_none() && (row >= HELD || host.is_rooted()) {
-                held = Some(host.open_folder(join(location, folder)).map_err(|error| error.why));
+                (last, held) = (folder, None);
+                let further = all.get(index + HELD - 1).and_then(|line| parted(&line.path));
+                if host.is_rooted() || further.is_some_and(|(further, _)| further == folder) {
+                    held = Some(match &site {
+                        Ok(site) => site.below(folder),
+                        Err(error) => Err(error.why.clone()),
+                    });
+                }
             }
             match (&held, &site) {
                 (Some(Ok(open)), _) => open.size(name),
