@@ -103,12 +103,26 @@ pub fn probe(host: &Host, options: &Options, names: &[&str]) -> Option<Project> 
     };
     let root = workspace_root(host, &manifest, &content);
     let lock = root.join("Cargo.lock");
-    match read_lock(host, &lock, names) {
+    let (read, asked) = std::thread::scope(|scope| {
+        let path = text(&lock);
+        let content = lock_text(host, &lock);
+        // Cargo takes longer than all the rest, so that it starts as soon as it is likely to be wanted.
+        let likely = content.as_ref().is_ok_and(|content| mentions(content, names));
+        let ask = || ask(host, &manifest, options, names, &text(&lock));
+        let asking = likely.then(|| std::thread::Builder::new().spawn_scoped(scope, ask).ok()).flatten();
+        let read = content.and_then(|content| {
+            parse_lock(&content, &path, names).map_err(|why| LockError::Parse { path: path.clone(), why })
+        });
+        let asked = asking.and_then(|asking| asking.join().ok());
+        (read, asked)
+    });
+    match read {
         Ok(crates) => {
             found.lock = Some(text(&lock));
             found.crates = crates;
             if !found.crates.is_empty() {
-                resolve(host, &manifest, options, names, &mut found);
+                let asked = asked.unwrap_or_else(|| ask(host, &manifest, options, names, &text(&lock)));
+                resolve(host, &manifest, options, asked, &mut found);
                 found.build = (!found.crates.is_empty()).then(|| places::probe(host));
             }
         }
@@ -122,8 +136,14 @@ pub fn probe(host: &Host, options: &Options, names: &[&str]) -> Option<Project> 
 }
 
 /// Lets Cargo resolve the graph where it may be asked; else tells what the manifest makes certain.
-fn resolve(host: &Host, manifest: &Path, options: &Options, names: &[&str], found: &mut Project) {
-    match ask(host, manifest, options, names, found.lock.as_deref().unwrap_or_default()) {
+fn resolve(
+    host: &Host,
+    manifest: &Path,
+    options: &Options,
+    asked: Result<Vec<LockedCrate>, String>,
+    found: &mut Project,
+) {
+    match asked {
         Ok(crates) => {
             found.resolved = true;
             found.crates = crates;
@@ -217,15 +237,16 @@ struct LockLine {
     line: u32,
 }
 
-/// The packages of a lock file with their lines; without the file none.
+/// The packages of those names in a lock file, with their lines; without the file none.
 #[cfg(feature = "cli")]
-fn lock_lines(host: &Host, path: &Path) -> Vec<LockLine> {
+fn lock_lines(host: &Host, path: &Path, names: &[&str]) -> Vec<LockLine> {
     let Ok(bytes) = host.read(path, LOCK_LIMIT) else { return Vec::new() };
     let content = String::from_utf8_lossy(&bytes);
     let Ok(lock) = toml::from_str::<Lock>(&content) else { return Vec::new() };
     let line = |at: usize| line_of(&content, at);
     lock.package
         .into_iter()
+        .filter(|package| names.contains(&package.name.get_ref().as_str()))
         .map(|package| LockLine {
             line: line(package.name.span().start),
             version: package.version,
@@ -281,11 +302,15 @@ enum LockError {
     Parse { path: String, why: String },
 }
 
-fn read_lock(host: &Host, path: &Path, names: &[&str]) -> Result<Vec<LockedCrate>, LockError> {
+fn lock_text(host: &Host, path: &Path) -> Result<String, LockError> {
     let bytes = host.read(path, LOCK_LIMIT).map_err(LockError::Read)?;
-    let fault = |why: String| LockError::Parse { path: text(path), why };
-    let content = String::from_utf8(bytes).map_err(|_| fault("not UTF-8".to_owned()))?;
-    parse_lock(&content, &text(path), names).map_err(fault)
+    String::from_utf8(bytes).map_err(|_| LockError::Parse { path: text(path), why: "not UTF-8".to_owned() })
+}
+
+/// Whether a lock file as Cargo writes it has a package of one of these names.
+fn mentions(content: &str, names: &[&str]) -> bool {
+    let quoted = content.lines().filter_map(|line| line.strip_prefix("name = \""));
+    quoted.filter_map(|rest| rest.strip_suffix('"')).any(|name| names.contains(&name))
 }
 
 /// The wanted packages of a lock file, in its order.

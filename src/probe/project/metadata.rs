@@ -88,7 +88,7 @@ impl Answer {
         let asked = Asked { features: &features, all: options.all_features, no_default: options.no_default_features };
         let graph = Graph::resolve(metadata, &roots, asked);
         let ways = graph.ways(&roots);
-        let lines = super::lock_lines(host, Path::new(lock));
+        let lines = super::lock_lines(host, Path::new(lock), names);
         let mut crates: Vec<LockedCrate> = graph
             .built()
             .filter(|(_, active)| names.contains(&active.package.name.as_str()))
