@@ -103,77 +103,66 @@ fn read(
     let markers = markers(host, search, layout, version.value());
     let (sys_path, mut troubles) = paths::sys_path(host, layout);
     troubles.extend(folders.open_archives(&sys_path));
-    let found = dists::find(folders, layout, &sys_path, &markers, options.deep);
-    let installed = found.dists;
-    troubles.extend(found.troubles);
-
     let recorded = |metadata: &str, location: &str| metadata.ends_with(".dist-info") && !folders.is_archived(location);
-    let mut known: Vec<(usize, Package)> = (installed.iter().enumerate())
-        .filter(|(_, dist)| recorded(&dist.metadata, &dist.location))
-        .filter(|(_, dist)| options.deep || is_large(&dist.name))
-        .map(|(index, dist)| (index, Package::new(&dist.location, &dist.metadata)))
-        .collect();
-    let assemble = |installed: Vec<Dist>, records: &Records| {
-        let wheels = Wheels::read(host, &installed, &records.texts);
-        assemble(folders, search, layout, wheels, installed, sys_path, troubles)
-    };
     // TensorFlow's RECORD takes as long as all the rest, which goes on beside it.
-    let env = if options.deep {
-        known.sort_by_key(|(index, _)| installed.get(*index).is_none_or(|dist| !is_large(&dist.name)));
-        let rest: Vec<&(String, String)> =
-            found.rest.iter().filter(|(location, name)| recorded(name, location)).collect();
-        let packages = known.iter().map(|(_, package)| package.clone());
-        let others = rest.iter().map(|(location, name)| Package::new(location, &join(location, name)));
-        let work = Work::new(host, packages.chain(others).collect(), hashes);
-        let mut env = std::thread::scope(|scope| {
+    let work = options.deep.then(|| Work::new(host, dists::packages(folders, &sys_path), hashes));
+    let (count, rest, mut env) = std::thread::scope(|scope| {
+        if let Some(work) = &work {
             for _ in 0..Work::helpers() {
                 // Where no thread can be had, the others do it all.
                 let _ = std::thread::Builder::new().spawn_scoped(scope, || work.run());
             }
-            let records = nvidia_records(host, &installed, recorded);
-            let env = assemble(installed, &records);
-            work.run();
-            env
-        });
-        let mut checks = work.finish();
-        let others = checks.split_off(known.len().min(checks.len()));
-        for ((index, _), check) in known.into_iter().zip(checks) {
-            if let Some(dist) = env.dists.get_mut(index) {
-                dist.record = Some(check.unwrap_or_else(|error| unread(&error)));
-            }
         }
-        env.dists
-            .extend(rest.into_iter().zip(others).filter_map(|((location, name), check)| faulty(location, name, check)));
-        env
-    } else {
-        let worker = || {
+        let found = dists::find(folders, layout, &sys_path, &markers, options.deep);
+        let (count, rest, installed) = (found.count, found.rest, found.dists);
+        troubles.extend(found.troubles);
+        let known: Vec<(usize, Package)> = (installed.iter().enumerate())
+            .filter(|(_, dist)| !options.deep && recorded(&dist.metadata, &dist.location) && is_large(&dist.name))
+            .map(|(index, dist)| (index, Package::new(&dist.location, &dist.metadata)))
+            .collect();
+        let worker = scope.spawn(move || {
             let own = Folders::new(host);
             let compare = |package: &Package| match record(host, &package.record) {
                 Ok(text) => record::check(&own, &package.location, &text),
                 Err(error) => unread(&error),
             };
             known.iter().map(|(index, package)| (*index, compare(package))).collect::<Vec<_>>()
-        };
-        let (mut env, checks) = std::thread::scope(|scope| {
-            let worker = scope.spawn(worker);
-            let mut records = nvidia_records(host, &installed, recorded);
-            let mut checks = std::mem::take(&mut records.unread);
+        });
+        let mut records = nvidia_records(host, &installed, recorded);
+        let mut checks = std::mem::take(&mut records.unread);
+        if work.is_none() {
             for (index, text) in &records.texts {
                 if let Some(dist) = installed.get(*index) {
                     checks.push((*index, record::check(folders, &dist.location, text)));
                 }
             }
-            let env = assemble(installed, &records);
-            checks.extend(worker.join().unwrap_or_default());
-            (env, checks)
-        });
+        }
+        let wheels = Wheels::read(host, &installed, &records.texts);
+        let mut env = assemble(folders, search, layout, wheels, installed, sys_path, troubles);
+        checks.extend(worker.join().unwrap_or_default());
         for (index, check) in checks {
             if let Some(dist) = env.dists.get_mut(index) {
                 dist.record = Some(check);
             }
         }
-        env
-    };
+        if let Some(work) = &work {
+            work.run();
+        }
+        (count, rest, env)
+    });
+    if let Some(work) = work {
+        let mut checks = work.finish();
+        for dist in env.dists.iter_mut().filter(|dist| recorded(&dist.metadata, &dist.location)) {
+            if let Some(check) = checks.remove(&join(&dist.metadata, "RECORD")) {
+                dist.record = Some(check.unwrap_or_else(|error| unread(&error)));
+            }
+        }
+        let rest = rest.iter().filter(|(location, name)| recorded(name, location));
+        env.dists.extend(rest.filter_map(|(location, name)| {
+            let check = checks.remove(&join(&join(location, name), "RECORD"))?;
+            faulty(location, name, check)
+        }));
+    }
     PythonEnv {
         path: layout.prefix.clone(),
         interpreter: layout.interpreter.clone(),
@@ -183,7 +172,7 @@ fn read(
         active: place.active,
         found_by: place.found_by.clone(),
         keras_config: config.clone(),
-        dist_count: found.count,
+        dist_count: count,
         ..env
     }
 }

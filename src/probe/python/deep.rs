@@ -2,6 +2,7 @@
 //!
 //! The RECORD of TensorFlow is longer than all others together, so the work is shared out by parts of RECORDs.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -114,8 +115,8 @@ impl<'h> Work<'h> {
         }
     }
 
-    /// What came of it, for each package in turn; only once all threads are done.
-    pub(super) fn finish(self) -> Vec<Result<RecordCheck, HostError>> {
+    /// What came of it, by the path of RECORD; only once all threads are done.
+    pub(super) fn finish(self) -> HashMap<String, Result<RecordCheck, HostError>> {
         let State { mut done, unread, .. } = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut parts: Vec<Part> = self.packages.iter().map(|_| Part::default()).collect();
         // Whoever compared them: the same files, the same words.
@@ -131,7 +132,7 @@ impl<'h> Work<'h> {
                 *slot = Err(error);
             }
         }
-        checks
+        self.packages.into_iter().map(|package| package.record).zip(checks).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

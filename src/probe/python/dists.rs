@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::deep::Package;
 use super::folders::Folders;
 use super::layout::{Layout, join};
 use super::requirement::{self, MarkerEnv, normalise};
@@ -196,6 +197,30 @@ pub(super) fn find(
     found
 }
 
+/// The packages whose files are compared with `--deep`: all that come with a `.dist-info` folder, TensorFlow's first.
+///
+/// Nothing of them is read for that, so that the comparison can begin at once.
+pub(super) fn packages(folders: &Folders<'_>, sys_path: &[SysPathEntry]) -> Vec<Package> {
+    let mut packages: Vec<(bool, Package)> = Vec::new();
+    let mut seen: Vec<&str> = Vec::new();
+    for entry in sys_path {
+        if entry.origin == PathOrigin::Stdlib || seen.contains(&entry.path.as_str()) || folders.is_archived(&entry.path)
+        {
+            continue;
+        }
+        seen.push(&entry.path);
+        for item in folders.list(&entry.path).iter().flat_map(|listing| listing.iter()) {
+            let Some((name, _)) = from_folder(&item.name).filter(|_| item.name.ends_with(".dist-info")) else {
+                continue;
+            };
+            let package = Package::new(&entry.path, &join(&entry.path, &item.name));
+            packages.push((!(is_tensorflow(&name) || is_keras(&name)), package));
+        }
+    }
+    packages.sort_by_key(|(later, _)| *later);
+    packages.into_iter().map(|(_, package)| package).collect()
+}
+
 fn read(
     folders: &Folders<'_>,
     path: &str,
@@ -252,7 +277,7 @@ fn read(
 
 /// The project folder of an editable installation.
 fn editable(text: &str) -> Option<String> {
-    let json: serde_json::Value = serde_json::from_str(text).ok()?;
+    let json: serde_json::Value = serde_json::from_slice(text.as_bytes()).ok()?;
     if json.get("dir_info")?.get("editable")?.as_bool()? {
         let url = json.get("url")?.as_str()?;
         return Some(url.strip_prefix("file://").unwrap_or(url).to_owned());
