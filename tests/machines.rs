@@ -257,7 +257,6 @@ fn uncounted(report: &str) -> String {
 const ELSEWHERE: &[(&str, &str)] = &[
     ("kernel-", "needs a driver that answers; tested in tests/kernel.rs with a stand-in"),
     ("library-computation-failed", "needs a driver that answers; tested in tests/libraries.rs with stand-ins"),
-    ("crate-", "needs a Cargo project; tested with the projects"),
     ("toolkit-", "speaks only where a project or a reader of a variable is there; tested with the projects"),
     ("host-compiler-unsupported", "speaks only where a project compiles CUDA; tested with the projects"),
     ("gpu-not-targeted-by-toolkit", "speaks only where a project compiles CUDA; tested with the projects"),
