@@ -208,6 +208,39 @@ fn the_index_is_judged_and_not_the_working_tree() {
 }
 
 #[test]
+fn a_staged_source_that_sets_a_variable_too_late_is_told() {
+    let repository = Repository::new();
+    repository.install();
+    repository.git(&["add", "."]);
+    repository.git(&["commit", "--quiet", "-m", "first"]);
+    let late = "import os\nimport tensorflow as tf\nos.environ[\"KERAS_BACKEND\"] = \"jax\"\nimport keras\n";
+    let timely = "import os\nos.environ[\"KERAS_BACKEND\"] = \"jax\"\nimport keras\n";
+    // What is staged counts, and not what the file has become since.
+    repository.write("train.py", late);
+    repository.git(&["add", "train.py"]);
+    repository.write("train.py", timely);
+    let output = repository.try_git(&["commit", "--quiet", "-m", "second"]);
+    let text = said(&output);
+    assert!(output.status.success(), "a warning refuses nothing: {text}");
+    assert!(text.contains("warning[source-sets-variable-too-late]") && text.contains("train.py"), "{text}");
+    assert!(text.contains("train.py:3"), "{text}");
+    // The policy can refuse it.
+    repository.write("gpu-doctor.toml", "[rules]\nsource-sets-variable-too-late = \"deny\"\n");
+    repository.write("train.py", late.replace("jax", "torch").as_str());
+    repository.git(&["add", "."]);
+    repository.write("train.py", timely);
+    let text = repository.refused(&["commit", "--quiet", "-m", "third"]);
+    assert!(text.contains("error[source-sets-variable-too-late]"), "{text}");
+    repository.git(&["add", "train.py"]);
+    repository.git(&["commit", "--quiet", "-m", "third"]);
+    // A file that is not staged is not looked at.
+    repository.write("notes.txt", "x");
+    repository.write("other.py", late);
+    repository.git(&["add", "notes.txt"]);
+    repository.git(&["commit", "--quiet", "-m", "fourth"]);
+}
+
+#[test]
 fn merges_are_judged() {
     let it = Repository::new();
     it.install();
