@@ -303,6 +303,17 @@ fn a_fleet_is_grouped_by_cause() {
 }
 
 #[test]
+fn many_bad_documents_do_not_flood() {
+    let folder = folder();
+    let input = format!("{}{}\n", "nonsense\n".repeat(30), recorded("wheels-h100"));
+    let (code, text, said) = judge(folder.path(), &[], &input);
+    assert_eq!(code, Some(2));
+    assert!(text.contains("31 machines: 0 denied, 1 not, 30 could not be read"), "{text}");
+    assert_eq!(said.lines().count(), 11, "{said}");
+    assert!(said.ends_with("20 more could not be read; the report names each\n"), "{said}");
+}
+
+#[test]
 fn a_bad_document_hides_no_other() {
     let folder = folder();
     let (broken, healthy) = (recorded("keras-on-cpu-jax"), recorded("wheels-h100"));

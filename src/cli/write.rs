@@ -22,6 +22,8 @@ use crate::run::{self, Checked, Clock, NotFacts, Recorded};
 
 /// Machines that get a report of their own beside the summary, without being asked for.
 const DETAILS: usize = 5;
+/// Machines whose facts could not be read that are told of at once, beside the report.
+const UNREAD_TOLD: usize = 10;
 /// Documents whose judgment is kept, for machines that are recorded alike.
 const KEPT: usize = 32;
 /// Streams are read in pieces of this size.
@@ -141,7 +143,7 @@ impl Page<'_> {
         let everything: BTreeSet<&str> = self.policy.ignores.iter().map(|ignore| ignore.rule.as_str()).collect();
         let mut met: BTreeSet<&str> = BTreeSet::new();
         let kept: Kept = Mutex::default();
-        let (mut held, mut last) = (Vec::new(), None);
+        let (mut held, mut last, mut unread) = (Vec::new(), None, 0);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let result = ordered(
             || Ok(documents.take()),
@@ -158,7 +160,10 @@ impl Page<'_> {
                         fleet.add(told.name, gist.denied, gist.items.clone());
                     }
                     Err(why) => {
-                        warn(&why);
+                        unread += 1;
+                        if unread <= UNREAD_TOLD {
+                            warn(&why);
+                        }
                         fleet.add_unread(told.name, why);
                     }
                 }
@@ -172,6 +177,9 @@ impl Page<'_> {
             },
         );
         result?;
+        if unread > UNREAD_TOLD {
+            warn(&format!("{} more could not be read; the report names each", unread - UNREAD_TOLD));
+        }
         if let Some((name, mut checked)) = last {
             checked.ruling = self.policy.apply(&checked.outcomes, self.options, self.today, &met);
             let report = checked.report(self.db, self.options);
