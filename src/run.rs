@@ -215,7 +215,7 @@ pub fn document(bytes: &[u8], number: usize, line: usize) -> Result<Facts, NotFa
 pub fn documents(text: &str) -> Result<Vec<Facts>, NotFacts> {
     let mut all = Vec::new();
     let mut begin = 0;
-    let mut heads = serde_json::Deserializer::from_str(text).into_iter::<Head>();
+    let mut heads = serde_json::Deserializer::from_slice(text.as_bytes()).into_iter::<Head>();
     loop {
         let number = all.len() + 1;
         begin += text[begin..].len() - text[begin..].trim_start().len();
@@ -234,7 +234,7 @@ pub fn documents(text: &str) -> Result<Vec<Facts>, NotFacts> {
             Some(Ok(_)) => {}
         }
         let end = heads.byte_offset();
-        all.push(serde_json::from_str(&text[begin..end]).map_err(|error| shape(error.to_string()))?);
+        all.push(serde_json::from_slice(text[begin..end].as_bytes()).map_err(|error| shape(error.to_string()))?);
         begin = end;
     }
 }

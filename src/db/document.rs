@@ -114,9 +114,9 @@ impl Document {
             schema: Option<u64>,
         }
         let shape = |error: serde_json::Error| NotDocument::Shape(error.to_string());
-        let head: Head = serde_json::from_str(text).map_err(shape)?;
+        let head: Head = serde_json::from_slice(text.as_bytes()).map_err(shape)?;
         match head.schema {
-            Some(schema) if schema == u64::from(lint::SCHEMA) => serde_json::from_str(text).map_err(shape),
+            Some(schema) if schema == u64::from(lint::SCHEMA) => serde_json::from_slice(text.as_bytes()).map_err(shape),
             Some(schema) => Err(NotDocument::Schema(schema)),
             None => Err(NotDocument::Shape("it has no `schema`".to_owned())),
         }

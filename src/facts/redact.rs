@@ -116,7 +116,8 @@ pub fn redact_names(facts: &mut Facts, hosts: &[&str]) {
     if let Some(address) = document.pointer_mut("/env/KUBERNETES_SERVICE_HOST") {
         *address = Value::String("set".to_owned());
     }
-    if let Ok(redacted) = serde_json::from_value(document) {
+    // By way of a text: a second way to read all facts, out of values, would make the program half a megabyte larger.
+    if let Ok(redacted) = serde_json::from_slice(document.to_string().as_bytes()) {
         *facts = redacted;
     } else {
         // A name that was also a word of the schema: better no facts than someone's name.

@@ -72,7 +72,7 @@ impl Job<'_> {
         let limit = child.limit;
         let whole = format!("{SOURCE}{GENERATION_SOURCE}");
         let key = self.key(host, &whole);
-        if let Some(made) = cache.and_then(|cache| serde_json::from_str(&cache.get(host, &key)?).ok()) {
+        if let Some(made) = cache.and_then(|cache| serde_json::from_slice(cache.get(host, &key)?.as_bytes()).ok()) {
             return Done {
                 results: self.results(host, made, true).into_iter().map(Ok).collect(),
                 started: 0,

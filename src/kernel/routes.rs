@@ -102,7 +102,7 @@ fn host_compilers(
     let named = find_program(host, "c++").unwrap_or_default();
     key.push(stamp(host, Path::new(&named)));
     let key = key.join("\n");
-    let kept = cache.and_then(|cache| serde_json::from_str(&cache.get(host, &key)?).ok());
+    let kept = cache.and_then(|cache| serde_json::from_slice(cache.get(host, &key)?.as_bytes()).ok());
     let asked = kept.map_or_else(
         || {
             // It runs the compiler, to learn which one it is.

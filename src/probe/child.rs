@@ -208,10 +208,13 @@ pub fn ask_one<P: DeserializeOwned>(
 fn read<P: DeserializeOwned>(stdout: &[u8], stderr: &[u8], end: End) -> Reply<P> {
     let (mut parts, mut stage, mut how, mut done) = (Vec::new(), None, None, false);
     for line in String::from_utf8_lossy(stdout).lines() {
-        let Some(line) = line.strip_prefix(MARK).and_then(|line| serde_json::from_str(line).ok()) else { continue };
+        let Some(line) = line.strip_prefix(MARK).and_then(|line| serde_json::from_slice(line.as_bytes()).ok()) else {
+            continue;
+        };
         match line {
             Line::Stage(name) => stage = Some(name),
-            Line::Part(value) => match serde_json::from_value(value) {
+            // By way of a text, as facts are read anyway.
+            Line::Part(value) => match serde_json::from_slice(value.to_string().as_bytes()) {
                 Ok(part) => parts.push(part),
                 Err(error) => how = Some(How::Panic(format!("an answer of another shape: {error}"))),
             },

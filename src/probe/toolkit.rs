@@ -205,7 +205,7 @@ fn readings(host: &Host, real: &str, kind: ToolkitKind, include: &[String]) -> V
 
 /// The toolkit's version in `version.json`, and its line.
 fn version_json(text: &str) -> Option<(Dotted, u32)> {
-    let document: serde_json::Value = serde_json::from_str(text).ok()?;
+    let document: serde_json::Value = serde_json::from_slice(text.as_bytes()).ok()?;
     let said = document.get("cuda")?.get("version")?.as_str()?;
     let version = said.parse().ok().or_else(|| Dotted::find_in(said))?;
     let quoted = format!("\"{said}\"");

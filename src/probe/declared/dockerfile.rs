@@ -616,7 +616,7 @@ fn other_python(text: &str, own: Option<&DeclaredVersion>) -> bool {
 /// The words of a command or copy in JSON form.
 fn exec(rest: &str) -> Option<Vec<String>> {
     let rest = rest.trim();
-    if rest.starts_with('[') { serde_json::from_str(rest).ok() } else { None }
+    if rest.starts_with('[') { serde_json::from_slice(rest.as_bytes()).ok() } else { None }
 }
 
 /// An image by its reference.

@@ -49,7 +49,7 @@ pub(super) fn tables(path: &str, text: &str) -> Result<DeclaredSet, String> {
 
 /// A Pipfile.lock; `develop` is a set of its own.
 pub(super) fn pipfile(path: &str, text: &str) -> Result<Vec<DeclaredSet>, String> {
-    let root: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let root: serde_json::Value = serde_json::from_slice(text.as_bytes()).map_err(|error| error.to_string())?;
     let text = Text::new(path, text);
     let mut sets = Vec::new();
     for section in ["default", "develop"] {

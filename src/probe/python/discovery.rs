@@ -358,7 +358,7 @@ fn pyenv_folder(host: &Host, root: &Path, version: &str) -> Option<PathBuf> {
 type Spec = (String, BTreeMap<String, String>);
 
 fn parse_kernel(text: &str) -> Result<Option<Spec>, String> {
-    let json: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let json: serde_json::Value = serde_json::from_slice(text.as_bytes()).map_err(|error| error.to_string())?;
     let program = json.get("argv").and_then(|argv| argv.get(0)).and_then(serde_json::Value::as_str);
     let Some(program) = program else { return Err("it names no program".to_owned()) };
     let file = program.rsplit('/').next().unwrap_or(program);

@@ -206,7 +206,7 @@ fn toolkit_version(host: &Host, name: &str, folder: &str) -> Option<Reading<Dott
     };
     let root = folder.strip_suffix("/lib64").or_else(|| folder.strip_suffix("/targets/x86_64-linux/lib"))?;
     let path = join(root, "version.json");
-    let json: serde_json::Value = serde_json::from_str(&host.read_lossy(&path).ok()?).ok()?;
+    let json: serde_json::Value = serde_json::from_slice(host.read_lossy(&path).ok()?.as_bytes()).ok()?;
     let text = json.get(key)?.get("version")?.as_str()?;
     Some(Reading { value: text.parse().ok()?, evidence: Evidence::file(path, format!("{key} {text}")) })
 }

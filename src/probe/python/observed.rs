@@ -115,7 +115,7 @@ fn one(
     };
     let stdout = String::from_utf8_lossy(&ran.stdout);
     let answer = stdout.lines().rev().find_map(|line| line.strip_prefix(MARK));
-    let Some(answer) = answer.and_then(|line| serde_json::from_str::<Answer>(line).ok()) else {
+    let Some(answer) = answer.and_then(|line| serde_json::from_slice::<Answer>(line.as_bytes()).ok()) else {
         let stderr = String::from_utf8_lossy(&ran.stderr);
         let last = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it printed nothing");
         return Probed::Failed { why: format!("{interpreter} gave no answer: {}; {}", ran.end, short(last)) };
