@@ -14,6 +14,11 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use gpu_doctor::facts::Cause;
+use gpu_doctor::host::Host;
+use gpu_doctor::kernel;
+use gpu_doctor::probe::child::driver::{Ask, Image, Part};
+use gpu_doctor::probe::child::{Child, Question, ask};
 use serde_json::{Value, json};
 
 /// Folders with stand-ins: both libraries, libcuda alone, one without contexts, and one that leaves a mark.
@@ -127,6 +132,32 @@ fn a_kernel_runs_and_its_numbers_are_compared() {
         findings(&report),
         [("prediction-contradicted", "a kernel ran on GPU 0 although `gpu-absent` was foretold")]
     );
+}
+
+#[test]
+fn the_second_kernel_is_launched_behind_the_first() {
+    let launch = |generation: bool, wrong: &str| {
+        let env = [("STANDIN_WRONG".to_owned(), wrong.to_owned())].into();
+        let limit = Duration::from_mins(5);
+        let child = Child { program: env!("CARGO_BIN_EXE_cargo-gpu-doctor").into(), limit };
+        let code = kernel::PTX.as_bytes().to_vec();
+        let image = Image { origin: "nvcc".to_owned(), arch: "compute_30".to_owned(), code, generation };
+        let library = StandIns::get().path("both").join("libcuda.so.1").to_str().unwrap().to_owned();
+        let question = Question::Driver(Ask { library, images: vec![image], done: Vec::new() });
+        let reply = ask::<Part>(&Host::here_with(env).unwrap(), &child, &question, limit);
+        assert_eq!(reply.failure, None);
+        let ran = reply.parts.into_iter().find_map(|part| if let Part::Ran(ran) = part { Some(ran) } else { None });
+        ran.unwrap()
+    };
+    let both = launch(true, "");
+    assert_eq!(both.failure, None);
+    assert!(both.ms.contains_key("generation") && both.ms.contains_key("launch"), "{:?}", both.ms);
+    assert!(!launch(false, "generation").ms.contains_key("generation"));
+    let failed = launch(true, "generation").failure.unwrap();
+    assert_eq!(failed.cause, Cause::WrongResult);
+    assert!(failed.says.starts_with("the second kernel") && failed.says.contains("1 of "), "{}", failed.says);
+    // The first one is compared before the second one runs.
+    assert!(!launch(true, "number").failure.unwrap().says.contains("second"));
 }
 
 #[test]

@@ -299,6 +299,7 @@ fn launch(host: &Host, child: &Child, libcuda: &str, compiled: &[Compiled], obse
         .map(|made| Image {
             origin: format!("{} {:?} {:?}", word(&made.route), made.compiler, made.host_compiler),
             arch: made.arch.clone(),
+            generation: made.generation,
             code: match &made.code {
                 Code::Ptx(code) | Code::Cubin(code) => code.clone(),
             },

@@ -264,7 +264,10 @@ impl Page {
             self.put(format_args!("the test kernel was neither compiled nor launched\n"));
             return;
         }
-        let heads = ["GPU", "route", "toolkit", "for"].into_iter().chain(STAGES).chain(["outcome"]);
+        // The second kernel runs only where a compiler made it.
+        let second = kernel.iter().any(|run| run.ms.contains_key("generation")).then_some("generation");
+        let stages = || STAGES.into_iter().chain(second);
+        let heads = ["GPU", "route", "toolkit", "for"].into_iter().chain(stages()).chain(["outcome"]);
         let mut rows = vec![heads.map(str::to_owned).collect::<Vec<_>>()];
         for run in kernel {
             let dash = || "-".to_owned();
@@ -274,7 +277,7 @@ impl Page {
                 run.toolkit.as_deref().map_or_else(dash, clean),
                 run.arch.as_deref().map_or_else(dash, clean),
             ];
-            row.extend(STAGES.map(|stage| run.ms.get(stage).map_or_else(dash, |ms| format!("{ms:.1} ms"))));
+            row.extend(stages().map(|stage| run.ms.get(stage).map_or_else(dash, |ms| format!("{ms:.1} ms"))));
             row.push(clean(&run.outcome));
             rows.push(row);
         }

@@ -2,8 +2,8 @@
  * A stand-in for NVIDIA's user-space driver (libcuda.so.1), for tests on machines without a GPU.
  *
  * It answers what frameworks ask before they list a device: version, count, properties, contexts, memory (plain
- * host memory), streams, events, modules. Of kernels it knows one by its name, gpu_doctor_smoke, and computes what that
- * one computes; every other launched kernel returns success and leaves memory alone. So it tells whether a framework
+ * host memory), streams, events, modules. Of kernels it knows two by their names, gpu_doctor_smoke and gpu_doctor_generation, and
+ * computes what those compute; every other launched kernel returns success and leaves memory alone. So it tells whether a framework
  * gets as far as a device, and not whether its numbers are right.
  *
  * Variables that steer it (all optional):
@@ -15,7 +15,8 @@
  *                     only on that GPU. In place of a code: `hang`, `crash`, `exit`, or `garbage` on standard output
  *   STANDIN_MODE      the compute mode of every GPU, by number                  default 0
  *   STANDIN_MIG       1: the devices are MIG instances
- *   STANDIN_WRONG     `number` or `total`: what the kernel computes wrongly; `nothing`: it does not touch its results
+ *   STANDIN_WRONG     `number` or `total`: what the kernel computes wrongly; `nothing`: it does not touch its results;
+ *                     `generation`: the second kernel, gpu_doctor_generation, computes a wrong number
  *   STANDIN_TRACE     1: each call whose name is asked for through cuGetProcAddress goes to stderr
  */
 #define _GNU_SOURCE
@@ -199,7 +200,7 @@ API CUresult cuPointerGetAttribute(void *data, int attribute, void *pointer) { (
 API CUresult cuPointerGetAttributes(unsigned count, int *attributes, void **data, void *pointer) { (void)count; (void)attributes; (void)data; (void)pointer; return INVALID_VALUE; }
 
 static int handle;
-static int smoke;
+static int smoke, second;
 API CUresult cuStreamCreate(void **stream, unsigned flags) { (void)flags; *stream = &handle; return OK; }
 API CUresult cuStreamCreateWithPriority(void **stream, unsigned flags, int priority) { (void)flags; (void)priority; *stream = &handle; return OK; }
 API CUresult cuStreamDestroy_v2(void *stream) { (void)stream; return OK; }
@@ -249,7 +250,7 @@ API CUresult cuModuleLoadDataEx(void **module, const void *image, unsigned count
 API CUresult cuModuleLoadFatBinary(void **module, const void *image) { return cuModuleLoadData(module, image); }
 API CUresult cuModuleUnload(void *module) { (void)module; return OK; }
 API CUresult cuModuleGetLoadingMode(int *mode) { *mode = 2; return OK; }
-API CUresult cuModuleGetFunction(void **function, void *module, const char *name) { (void)module; *function = strcmp(name, "gpu_doctor_smoke") ? &handle : &smoke; return injected("cuModuleGetFunction"); }
+API CUresult cuModuleGetFunction(void **function, void *module, const char *name) { (void)module; *function = !strcmp(name, "gpu_doctor_smoke") ? &smoke : !strcmp(name, "gpu_doctor_generation") ? &second : &handle; return injected("cuModuleGetFunction"); }
 API CUresult cuModuleGetGlobal_v2(void **pointer, size_t *bytes, void *module, const char *name) { (void)module; (void)name; if (pointer) *pointer = calloc(1, 4096); if (bytes) *bytes = 4096; return OK; }
 API CUresult cuFuncGetAttribute(int *value, int attribute, void *function) { (void)attribute; (void)function; *value = 64; return OK; }
 API CUresult cuFuncSetAttribute(void *function, int attribute, int value) { (void)function; (void)attribute; (void)value; return OK; }
@@ -287,10 +288,30 @@ static void compute(unsigned blocks, unsigned threads, void **arguments) {
     if (wrong && !strcmp(wrong, "number")) out[count / 2] ^= 1u << 7;
     if (wrong && !strcmp(wrong, "total")) *total -= 1;
 }
+/* What generation.cu says. */
+static unsigned products(const unsigned *in, unsigned count, unsigned at) {
+    unsigned value = at < count ? in[at] : 0, far = (at ^ 256) < count ? in[at ^ 256] : 0;
+    return far + (value & 255) * 4 + (value >> 8 & 255) * 3 + (value >> 16 & 255) * 2 + (value >> 24);
+}
+static void compute_second(void **arguments) {
+    const unsigned *in = *(unsigned **)arguments[0];
+    unsigned *out = *(unsigned **)arguments[1];
+    unsigned long long *total = *(unsigned long long **)arguments[2];
+    unsigned count = *(unsigned *)arguments[3];
+    const char *wrong = getenv("STANDIN_WRONG");
+    for (unsigned at = 0; at < count; at++) {
+        unsigned all = 0;
+        for (unsigned lane = at & ~31u; lane <= (at | 31u); lane++) all += products(in, count, lane);
+        out[at] = mix(products(in, count, at)) + all;
+        *total += out[at];
+    }
+    if (wrong && !strcmp(wrong, "generation")) out[count / 3] += 1;
+}
 API CUresult cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared, void *stream, void **arguments, void **extra) {
     (void)gy; (void)gz; (void)by; (void)bz; (void)shared; (void)stream; (void)extra;
     GIVE("cuLaunchKernel");
     if (function == &smoke) compute(gx, bx, arguments);
+    if (function == &second) compute_second(arguments);
     return OK;
 }
 API CUresult cuLaunchKernelEx(const void *config, void *function, void **arguments, void **extra) { (void)config; (void)function; (void)arguments; (void)extra; return injected("cuLaunchKernel"); }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::Teller;
 use super::library::Library;
 use crate::facts::{ApiDevice, Cause, ComputeMode, Failed, Stage};
-use crate::kernel::{self, BLOCK, ENTRY};
+use crate::kernel::{self, BLOCK, ENTRY, GENERATION_ENTRY};
 use crate::version::Dotted;
 
 /// Asks for the devices, and what becomes of kernels on them.
@@ -38,6 +38,9 @@ pub struct Image {
     pub arch: String,
     /// PTX, without a NUL at its end, or machine code.
     pub code: Vec<u8>,
+    /// Whether it holds the second kernel, which is launched behind the first.
+    #[serde(default)]
+    pub generation: bool,
 }
 
 /// A piece of the answer.
@@ -332,10 +335,12 @@ fn run_all(
     let (blocks, count) = kernel::grid(seen.multiprocessors);
     let input = kernel::input(count);
     let expected = kernel::reference(&input);
+    let second = (open.iter().any(|index| images.get(*index).is_some_and(|image| image.generation)))
+        .then(|| kernel::generation_reference(&input));
     for &index in open {
         let mut job =
             Job { cuda, gpu, index, ms: std::mem::take(&mut ms), teller: &mut *teller, blocks, stage: Stage::Load };
-        let failure = images.get(index).and_then(|image| job.run(image, &input, &expected).err());
+        let failure = images.get(index).and_then(|image| job.run(image, &input, &expected, second.as_ref()).err());
         let ms = job.ms;
         let fatal = failure.as_ref().is_some_and(|failed| {
             matches!(failed.cause, Cause::KernelFault | Cause::TimedOut | Cause::HardwareFault | Cause::DeviceLost)
@@ -349,6 +354,9 @@ fn run_all(
     let _ = call!(cuda, Stage::Context, None, leave_context, "cuCtxDestroy", context);
     true
 }
+
+/// What a kernel must compute: its output and its total.
+type Expected = (Vec<u32>, u64);
 
 /// An image on a device.
 struct Job<'j, 'library> {
@@ -379,7 +387,7 @@ impl Job<'_, '_> {
         self.ms.insert(name.to_owned(), millis(begin));
     }
 
-    fn run(&mut self, image: &Image, input: &[u32], expected: &(Vec<u32>, u64)) -> Result<(), Failed> {
+    fn run(&mut self, image: &Image, input: &[u32], first: &Expected, second: Option<&Expected>) -> Result<(), Failed> {
         let begin = self.at(Stage::Load, "cuModuleLoadDataEx");
         let (module, function) = self.load(image)?;
         self.took(begin);
@@ -390,23 +398,58 @@ impl Job<'_, '_> {
         for (slot, size) in memory.iter_mut().zip([bytes, bytes, size_of::<u64>()]) {
             call!(cuda, Stage::Memory, None, take, "cuMemAlloc", ptr::from_mut(slot), size)?;
         }
-        let poison = vec![POISON; input.len()];
-        let base = BASE;
-        for (slot, (from, size)) in memory.iter().zip([
-            (input.as_ptr().cast::<c_void>(), bytes),
-            (poison.as_ptr().cast(), bytes),
-            ((&raw const base).cast(), size_of::<u64>()),
-        ]) {
-            call!(cuda, Stage::Memory, None, send, "cuMemcpyHtoD", *slot, from, size)?;
-        }
+        call!(cuda, Stage::Memory, None, send, "cuMemcpyHtoD", memory[0], input.as_ptr().cast(), bytes)?;
+        self.poison(memory, input.len())?;
         self.took(begin);
+        self.launch(function, memory, input.len(), first)?;
+        if let Some(expected) = second.filter(|_| image.generation) {
+            let begin = Instant::now();
+            let two = |mut failed: Failed| {
+                failed.says =
+                    format!("the second kernel, which uses what this generation of GPUs added: {}", failed.says);
+                failed
+            };
+            let function = self.function(module, GENERATION_ENTRY).map_err(two)?;
+            self.poison(memory, input.len()).map_err(two)?;
+            let before = std::mem::take(&mut self.ms);
+            let ran = self.launch(function, memory, input.len(), expected).map_err(two);
+            self.ms = before;
+            self.ms.insert("generation".to_owned(), millis(begin));
+            ran?;
+        }
+        for slot in memory {
+            let _ = call!(cuda, Stage::Verify, None, give, "cuMemFree", slot);
+        }
+        let _ = call!(cuda, Stage::Verify, None, unload, "cuModuleUnload", module);
+        Ok(())
+    }
+
+    /// Fills results with what no kernel gives.
+    fn poison(&self, memory: [Memory; 3], count: usize) -> Result<(), Failed> {
+        let cuda = self.cuda;
+        let (poison, base) = (vec![POISON; count], BASE);
+        let [_, out, total] = memory;
+        let bytes = size_of_val(poison.as_slice());
+        call!(cuda, Stage::Memory, None, send, "cuMemcpyHtoD", out, poison.as_ptr().cast(), bytes)?;
+        call!(cuda, Stage::Memory, None, send, "cuMemcpyHtoD", total, (&raw const base).cast(), size_of::<u64>())
+    }
+
+    /// Launches a kernel, fetches what it computed and compares.
+    fn launch(
+        &mut self,
+        function: Handle,
+        mut memory: [Memory; 3],
+        count: usize,
+        expected: &Expected,
+    ) -> Result<(), Failed> {
+        let cuda = self.cuda;
         let begin = self.at(Stage::Launch, "cuLaunchKernel");
-        let mut count = c_uint::try_from(input.len()).unwrap_or(0);
+        let mut number = c_uint::try_from(count).unwrap_or(0);
         let mut arguments: [*mut c_void; 4] = [
             (&raw mut memory[0]).cast(),
             (&raw mut memory[1]).cast(),
             (&raw mut memory[2]).cast(),
-            (&raw mut count).cast(),
+            (&raw mut number).cast(),
         ];
         let (blocks, arguments) = (self.blocks, arguments.as_mut_ptr());
         let (none, stream) = (ptr::null_mut(), ptr::null_mut());
@@ -431,15 +474,12 @@ impl Job<'_, '_> {
         call!(cuda, Stage::Launch, None, wait, "cuCtxSynchronize")?;
         self.took(begin);
         let begin = self.at(Stage::Verify, "cuMemcpyDtoH");
-        let (mut out, mut total) = (vec![0u32; input.len()], 0u64);
+        let (mut out, mut total) = (vec![0u32; count], 0u64);
+        let bytes = size_of_val(out.as_slice());
         call!(cuda, Stage::Verify, None, fetch, "cuMemcpyDtoH", out.as_mut_ptr().cast(), memory[1], bytes)?;
         call!(cuda, Stage::Verify, None, fetch, "cuMemcpyDtoH", (&raw mut total).cast(), memory[2], size_of::<u64>())?;
         compare(&out, total, expected)?;
         self.took(begin);
-        for slot in memory {
-            let _ = call!(cuda, Stage::Verify, None, give, "cuMemFree", slot);
-        }
-        let _ = call!(cuda, Stage::Verify, None, unload, "cuModuleUnload", module);
         Ok(())
     }
 
@@ -472,15 +512,20 @@ impl Job<'_, '_> {
             }
             failed
         })?;
-        let name = CString::new(ENTRY).unwrap_or_default();
+        Ok((module, self.function(module, ENTRY)?))
+    }
+
+    fn function(&self, module: Handle, name: &str) -> Result<Handle, Failed> {
+        let cuda = self.cuda;
+        let name = CString::new(name).unwrap_or_default();
         let mut function = ptr::null_mut();
         call!(cuda, Stage::Load, None, function, "cuModuleGetFunction", &raw mut function, module, name.as_ptr())?;
-        Ok((module, function))
+        Ok(function)
     }
 }
 
 /// Holds what the GPU computed against what the CPU did.
-fn compare(out: &[u32], total: u64, expected: &(Vec<u32>, u64)) -> Result<(), Failed> {
+fn compare(out: &[u32], total: u64, expected: &Expected) -> Result<(), Failed> {
     let wrong = |says: String| Failed { stage: Stage::Verify, cause: Cause::WrongResult, code: None, says };
     let differing = || out.iter().zip(&expected.0).enumerate().filter(|(_, (seen, right))| seen != right);
     if let Some((at, (seen, right))) = differing().next() {
@@ -508,7 +553,7 @@ mod tests {
     use super::*;
 
     fn image(origin: &str, arch: &str) -> Image {
-        Image { origin: origin.to_owned(), arch: arch.to_owned(), code: Vec::new() }
+        Image { origin: origin.to_owned(), arch: arch.to_owned(), ..Image::default() }
     }
 
     #[test]
