@@ -898,7 +898,7 @@ fn levels(args: &CheckArgs, matches: &ArgMatches) -> Vec<(String, Option<Level>)
 }
 
 fn json(value: &impl serde::Serialize, pretty: bool) -> Result<String, Failure> {
-    let text = if pretty { serde_json::to_string_pretty(value) } else { serde_json::to_string(value) };
+    let text = if pretty { crate::json::pretty(value) } else { serde_json::to_string(value) };
     text.map(|text| text + "\n")
         .map_err(|error| Failure::incomplete(format!("the report could not be written: {error}")))
 }

@@ -69,23 +69,27 @@ pub struct Gpu {
 
 /// A table that is read when it is first asked for.
 struct Table<Row> {
-    json: &'static str,
+    /// JSON, compressed.
+    json: &'static [u8],
     rows: OnceLock<Vec<Row>>,
 }
 
 impl<Row: DeserializeOwned + Clone> Table<Row> {
-    const fn lazy(json: &'static str) -> Self {
+    const fn lazy(json: &'static [u8]) -> Self {
         Self { json, rows: OnceLock::new() }
     }
 
     #[cfg(any(test, feature = "cli", feature = "update"))]
     fn read(rows: Vec<Row>) -> Self {
-        Self { json: "[]", rows: OnceLock::from(rows) }
+        Self { json: &[], rows: OnceLock::from(rows) }
     }
 
     fn rows(&self) -> &[Row] {
         // The build script wrote this text from these very types: it reads, and a test reads every table.
-        self.rows.get_or_init(|| serde_json::from_slice(self.json.as_bytes()).unwrap_or_default())
+        self.rows.get_or_init(|| {
+            let json = miniz_oxide::inflate::decompress_to_vec(self.json).unwrap_or_default();
+            serde_json::from_slice(&json).unwrap_or_default()
+        })
     }
 
     #[cfg(any(test, feature = "cli", feature = "update"))]
@@ -422,15 +426,15 @@ impl Database {
     /// One table as a JSON array; none where there is no table of that name.
     pub fn table(&self, name: &str) -> Option<Value> {
         match name {
-            "tensorflow" => serde_json::to_value(self.tensorflow_rows()),
-            "keras" => serde_json::to_value(self.keras_rows()),
-            "cuda" => serde_json::to_value(self.cuda_rows()),
-            "cudnn" => serde_json::to_value(self.cudnn_rows()),
-            "driver" => serde_json::to_value(self.driver_rows()),
-            "gpu" => serde_json::to_value(self.gpu_rows()),
-            "chip" => serde_json::to_value(self.chip_rows()),
-            "compat" => serde_json::to_value(self.compat_rows()),
-            "crates" => serde_json::to_value(self.crates()),
+            "tensorflow" => crate::json::value(&self.tensorflow_rows()),
+            "keras" => crate::json::value(&self.keras_rows()),
+            "cuda" => crate::json::value(&self.cuda_rows()),
+            "cudnn" => crate::json::value(&self.cudnn_rows()),
+            "driver" => crate::json::value(&self.driver_rows()),
+            "gpu" => crate::json::value(&self.gpu_rows()),
+            "chip" => crate::json::value(&self.chip_rows()),
+            "compat" => crate::json::value(&self.compat_rows()),
+            "crates" => crate::json::value(&self.crates()),
             _ => return None,
         }
         .ok()

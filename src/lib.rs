@@ -16,6 +16,8 @@ mod gate;
 #[cfg(feature = "cli")]
 pub mod hook;
 pub mod host;
+#[cfg(any(test, feature = "cli", feature = "update"))]
+mod json;
 pub mod kernel;
 pub mod options;
 pub mod policy;

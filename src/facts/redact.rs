@@ -96,7 +96,7 @@ pub fn redact_names(facts: &mut Facts, hosts: &[&str]) {
     if facts.machine.user.name.as_deref().is_some_and(|name| name != "root") {
         facts.machine.user.name = Some(USER.to_owned());
     }
-    let mut document = serde_json::to_value(&*facts).unwrap_or_default();
+    let mut document = crate::json::value(&*facts).unwrap_or_default();
     walk(&mut document, None, &mut |text| names.clean(text));
     // Ids come last, and are all collected before the first is replaced: a short one may stand before the long one
     // that begins with it, or behind it.

@@ -251,17 +251,21 @@ impl Teller {
 
     /// Gives a piece of the answer.
     pub fn part(&mut self, part: &impl Serialize) {
-        match serde_json::to_value(part) {
-            Ok(value) => self.line(&Line::Part(value)),
+        match serde_json::to_string(part) {
+            Ok(text) => self.put(&format!("{{\"part\":{text}}}")),
             Err(error) => self.line(&Line::Panic(error.to_string())),
         }
     }
 
     fn line(&mut self, line: &Line) {
         if let Ok(text) = serde_json::to_string(line) {
-            // Nobody is left to tell where the parent is gone.
-            let _ = self.to.write_all(format!("\n{MARK}{text}\n").as_bytes());
+            self.put(&text);
         }
+    }
+
+    fn put(&mut self, text: &str) {
+        // Nobody is left to tell where the parent is gone.
+        let _ = self.to.write_all(format!("\n{MARK}{text}\n").as_bytes());
     }
 }
 
