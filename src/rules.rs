@@ -183,7 +183,7 @@ pub mod layer {
     pub const XLA: u8 = 90;
     /// Keras.
     pub const KERAS: u8 = 100;
-    /// The Cargo project and its toolkit.
+    /// The Cargo project and its toolkit: first what build scripts ask about the GPU and of variables, one behind it the rest.
     pub const PROJECT: u8 = 110;
     /// The program itself.
     pub const TOOL: u8 = 120;

@@ -32,6 +32,8 @@ struct Case {
     env: &'static [(&'static str, &'static str)],
     /// Its name here.
     name: &'static str,
+    /// The `main` of its build script, where it has one: the crate is a library for build scripts then.
+    build: &'static str,
 }
 
 const fn case(
@@ -40,7 +42,18 @@ const fn case(
     toolkit: &'static str,
     env: &'static [(&'static str, &'static str)],
 ) -> Case {
-    Case { dependencies, toolkit, env, name }
+    Case { dependencies, toolkit, env, name, build: "" }
+}
+
+/// A project whose build script compiles a kernel by one of the libraries for that.
+const fn kernel(
+    name: &'static str,
+    dependencies: &'static str,
+    build: &'static str,
+    toolkit: &'static str,
+    env: &'static [(&'static str, &'static str)],
+) -> Case {
+    Case { dependencies, toolkit, env, name, build }
 }
 
 include!("built/cases.rs");
@@ -93,10 +106,11 @@ fn main() {
         let with = if case.toolkit.is_empty() { "none".to_owned() } else { case.toolkit.to_owned() };
         let env: Vec<String> = case.env.iter().map(|(name, value)| format!("`{name}={value}`")).collect();
         let observed = if line.observed { "builds".to_owned() } else { format!("fails: {}", line.said) };
+        let by = if case.build.is_empty() { "" } else { " (in a build script)" };
         let dependencies = case.dependencies.replace('\n', "; ");
         let because = if line.because.is_empty() { String::new() } else { format!(" ({})", line.because) };
         let row = format!(
-            "| `{dependencies}` | {with} | {} | {}{because}{mark} | {observed} |",
+            "| `{dependencies}`{by} | {with} | {} | {}{because}{mark} | {observed} |",
             env.join(" "),
             line.predicted
         );
@@ -122,10 +136,16 @@ fn look(case: &Case, work: &Path, toolkits: &BTreeMap<String, String>) -> Line {
     let folder = work.join(case.name);
     std::fs::create_dir_all(folder.join("src")).unwrap();
     std::fs::write(folder.join("src/lib.rs"), "").unwrap();
+    let table = if case.build.is_empty() { "dependencies" } else { "build-dependencies" };
     let manifest = format!(
-        "[package]\nname = \"built\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n[dependencies]\n{}\n\n[workspace]\n",
+        "[package]\nname = \"built\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n[{table}]\n{}\n\n[workspace]\n",
         case.dependencies
     );
+    if !case.build.is_empty() {
+        std::fs::write(folder.join("build.rs"), case.build).unwrap();
+        let kernel = "extern \"C\" __global__ void add(float *x) { x[threadIdx.x] += 1.0f; }\n";
+        std::fs::write(folder.join("src/add.cu"), kernel).unwrap();
+    }
     std::fs::write(folder.join("Cargo.toml"), manifest).unwrap();
     let cargo = |args: &[&str]| Command::new(env!("CARGO")).args(args).current_dir(&folder).output().unwrap();
     // The lock and the sources come first; from then on nothing is asked of the network.
@@ -164,7 +184,7 @@ fn look(case: &Case, work: &Path, toolkits: &BTreeMap<String, String>) -> Line {
     let predicted = verdict["builds"].as_str().unwrap_or("none").to_owned();
     let because: Vec<&str> = verdict["because"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let because =
-        if predicted == "yes" { String::new() } else { because.first().copied().unwrap_or_default().to_owned() };
+        if predicted == "no" { because.first().copied().unwrap_or_default().to_owned() } else { String::new() };
     let built = run(env!("CARGO"), &["check", "--offline", "--locked"]);
     let stderr = String::from_utf8_lossy(&built.stderr);
     if let Ok(log) = std::env::var("BUILT_LOG") {

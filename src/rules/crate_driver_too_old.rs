@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     id: ID,
     family: Family::Project,
     level: Level::Deny,
-    layer: layer::PROJECT,
+    layer: layer::PROJECT + 1,
     summary: "what a crate of this project is built for needs a newer driver",
     docs: "\
 ### What it means

@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     id: ID,
     family: Family::Project,
     level: Level::Deny,
-    layer: layer::PROJECT,
+    layer: layer::PROJECT + 1,
     summary: "the LibTorch that tch would find is not the one that it takes",
     docs: "\
 ### What it means

@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     id: ID,
     family: Family::Project,
     level: Level::Deny,
-    layer: layer::PROJECT,
+    layer: layer::PROJECT + 1,
     summary: "a crate of this project does not build with the CUDA toolkit that its build script finds",
     docs: "\
 ### What it means

@@ -12,7 +12,7 @@ pub(super) static RULE: Rule = Rule {
     id: "gpu-not-targeted-by-toolkit",
     family: Family::Cuda,
     level: Level::Deny,
-    layer: layer::PROJECT,
+    layer: layer::PROJECT + 1,
     summary: "the CUDA toolkit cannot compile for this GPU",
     docs: "\
 ### What it means

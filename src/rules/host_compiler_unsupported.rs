@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     id: "host-compiler-unsupported",
     family: Family::Cuda,
     level: Level::Deny,
-    layer: layer::PROJECT,
+    layer: layer::PROJECT + 1,
     summary: "the host compiler is newer than the CUDA toolkit takes",
     docs: "\
 ### What it means

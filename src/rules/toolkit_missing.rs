@@ -13,7 +13,7 @@ pub(super) static RULE: Rule = Rule {
     id: "toolkit-missing",
     family: Family::Cuda,
     level: Level::Deny,
-    layer: layer::PROJECT,
+    layer: layer::PROJECT + 1,
     summary: "a crate of this project compiles CUDA, and there is no nvcc",
     docs: "\
 ### What it means

@@ -2,6 +2,19 @@
 
 const PLAIN: &[(&str, &str)] = &[];
 
+const BINDGEN: &str = r#"
+fn main() {
+    let bindings = bindgen_cuda::Builder::default().build_ptx().unwrap();
+    bindings.write(std::path::Path::new(&std::env::var("OUT_DIR").unwrap()).join("kernels.rs")).unwrap();
+}
+"#;
+const FORGE: &str = r#"
+fn main() -> cudaforge::Result<()> {
+    let output = cudaforge::KernelBuilder::new().source_glob("src/**/*.cu").build_ptx()?;
+    output.write(std::path::Path::new(&std::env::var("OUT_DIR").unwrap()).join("kernels.rs"))
+}
+"#;
+
 /// All builds.
 const CASES: &[Case] = &[
     // cudarc: the version by nvcc, by a variable, by a feature, by the newest bindings, or by nothing.
@@ -52,9 +65,22 @@ const CASES: &[Case] = &[
     case("candle-kernels-0.9.2-no-nvcc", r#"candle-kernels = "=0.9.2""#, "", &[("CUDA_COMPUTE_CAP", "86")]),
     case("candle-kernels-0.11.1-no-cap", r#"candle-kernels = "=0.11.1""#, "13.0", PLAIN),
     case("candle-kernels-0.11.1-no-nvcc", r#"candle-kernels = "=0.11.1""#, "", &[("CUDA_COMPUTE_CAP", "86")]),
+    // The libraries for build scripts by themselves, with one kernel.
+    kernel("bindgen-0.1.5-path", r#"bindgen_cuda = "=0.1.5""#, BINDGEN, "13.0", &[("CUDA_COMPUTE_CAP", "86"), ("CUDA_PATH", "{13.0}")]),
+    kernel("bindgen-0.1.5-no-cap", r#"bindgen_cuda = "=0.1.5""#, BINDGEN, "13.0", &[("CUDA_PATH", "{13.0}")]),
+    kernel("bindgen-0.1.6-path", r#"bindgen_cuda = "=0.1.6""#, BINDGEN, "13.0", &[("CUDA_COMPUTE_CAP", "86"), ("CUDA_PATH", "{13.0}")]),
+    kernel("bindgen-0.1.6-home", r#"bindgen_cuda = "=0.1.6""#, BINDGEN, "13.0", &[("CUDA_COMPUTE_CAP", "86"), ("CUDA_HOME", "{13.0}")]),
+    kernel("forge-0.1.2-cap", r#"cudaforge = "=0.1.2""#, FORGE, "13.0", &[("CUDA_COMPUTE_CAP", "86")]),
+    kernel("forge-0.1.2-no-cap", r#"cudaforge = "=0.1.2""#, FORGE, "13.0", PLAIN),
+    kernel("forge-0.1.6-home", r#"cudaforge = "=0.1.6""#, FORGE, "", &[("CUDA_COMPUTE_CAP", "sm_90a"), ("CUDA_HOME", "{13.0}")]),
+    kernel("forge-0.1.6-none", r#"cudaforge = "=0.1.6""#, FORGE, "", PLAIN),
     // cubecl and burn: cudarc beneath them.
     case("cubecl-cuda-0.8.0-asks-13.5", r#"cubecl-cuda = { version = "=0.8.0", default-features = false, features = ["std"] }"#, "13.5", PLAIN),
     case("cubecl-cuda-0.9.0-asks-13.5", r#"cubecl-cuda = { version = "=0.9.0", default-features = false, features = ["std"] }"#, "13.5", PLAIN),
+    case("burn-cuda-0.18.0-asks-13.5", r#"burn-cuda = { version = "=0.18.0", default-features = false, features = ["std"] }"#, "13.5", PLAIN),
+    case("burn-cuda-0.19.1-asks-13.5", r#"burn-cuda = { version = "=0.19.1", default-features = false, features = ["std"] }"#, "13.5", PLAIN),
+    case("cubecl-cuda-0.9.0-asks-13.0", r#"cubecl-cuda = { version = "=0.9.0", default-features = false, features = ["std"] }"#, "13.0", PLAIN),
+    case("burn-cuda-0.20.1-asks-13.0", r#"burn-cuda = { version = "=0.20.1", default-features = false, features = ["std"] }"#, "13.0", PLAIN),
     // Those that compile all of candle's kernels take minutes, so they come last.
     case("candle-kernels-0.8.4-path", r#"candle-kernels = "=0.8.4""#, "13.0", &[("CUDA_COMPUTE_CAP", "86"), ("CUDA_PATH", "{13.0}")]),
     case("candle-kernels-0.11.1-cap", r#"candle-kernels = "=0.11.1""#, "13.0", &[("CUDA_COMPUTE_CAP", "86")]),
