@@ -1,4 +1,5 @@
-//! What one runs on a machine with a GPU: `cargo test --release --features gpu-tests --test gpu -- --nocapture`.
+//! What one runs on a machine with a GPU: `GPU_TEST_ENV=VENV cargo test --release --features gpu-tests --test gpu --
+//! --nocapture`, `VENV` being an environment with `tensorflow[and-cuda]`.
 //!
 //! Nothing stands in for anything here. A machine without a working GPU fails these tests.
 
@@ -60,6 +61,23 @@ fn driver_nvml_and_files_agree() {
     for gpu in list(&nvml["value"]["gpus"]) {
         assert!(gpu["compute"].is_string() && gpu["memory"].as_u64() > Some(1 << 30), "{gpu}");
     }
+}
+
+#[test]
+fn cublas_and_cudnn_of_an_environment_compute() {
+    let env = std::env::var("GPU_TEST_ENV").expect("GPU_TEST_ENV names an environment with tensorflow[and-cuda]");
+    let begin = Instant::now();
+    let report = report(&["kernel", "--python", &env], &[]);
+    let work = list(&report["facts"]["observed"]["libraries"]);
+    println!("with libraries: {:?} in all", begin.elapsed());
+    for work in work {
+        println!("{work}");
+        assert_eq!(work["failure"], Value::Null);
+        assert!(!list(&work["runs"]).is_empty());
+        assert!(list(&work["runs"]).iter().all(|run| run["failure"].is_null()));
+    }
+    let names: Vec<&Value> = work.iter().map(|work| &work["library"]).collect();
+    assert_eq!(names, ["cublas", "cudnn"]);
 }
 
 #[test]

@@ -299,6 +299,18 @@ impl MathLibrary {
     }
 }
 
+impl MathLibrary {
+    /// Whether a library says that it does not take what it was asked (invalid or not supported), which says nothing of
+    /// what it takes from others.
+    pub fn refuses(self, failed: &Failed) -> bool {
+        let asked = match self {
+            Self::Cublas => matches!(failed.code, Some(7 | 15)),
+            Self::Cudnn => matches!(failed.code, Some(3 | 5 | 9 | 2000..=3999)),
+        };
+        asked && failed.cause == Cause::Other
+    }
+}
+
 /// What a library computed on the GPUs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

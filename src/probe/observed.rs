@@ -137,7 +137,17 @@ fn compute(host: &Host, child: &Child, facts: &Facts, libcuda: &str, gpus: &[u32
             }
         }
     }
-    wanted.into_iter().map(|(ask, envs)| work(host, child, ask, envs)).collect()
+    let mut done: Vec<LibraryWork> = Vec::new();
+    for (ask, envs) in wanted {
+        let one = work(host, child, ask, envs);
+        let hung = one.failures().any(|(_, failed)| failed.cause == Cause::TimedOut && failed.code.is_none());
+        done.push(one);
+        // Where one hangs, the next would cost its time, too.
+        if hung {
+            break;
+        }
+    }
+    done
 }
 
 fn work(host: &Host, child: &Child, question: math::Ask, envs: Vec<usize>) -> LibraryWork {

@@ -48,7 +48,10 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             failed.cause,
             Cause::OutOfMemory | Cause::TimedOut | Cause::ExclusiveMode | Cause::DeviceUnavailable
         );
-        if elsewhere || passing {
+        if work.library.refuses(failed) {
+            // The question may be at fault, and TensorFlow asks others.
+            finding = finding.at(Level::Note);
+        } else if elsewhere || passing {
             finding = finding.at(Level::Warn);
         } else {
             for env in &work.envs {
@@ -102,14 +105,18 @@ mod tests {
     use crate::rules::testing::{judge, machine, silent, tensorflow};
 
     fn machine_with(runs: Vec<(u32, Option<Cause>)>) -> Facts {
+        coded(runs, 1002)
+    }
+
+    fn coded(runs: Vec<(u32, Option<Cause>)>, code: i32) -> Facts {
         let mut facts = machine();
         facts.pythons = vec![tensorflow("2.20.0", "12.5.1", &["sm_90"])];
         let runs = runs.into_iter().map(|(gpu, cause)| {
             let failure = cause.map(|cause| Failed {
                 stage: Stage::Handle,
                 cause,
-                code: Some(1002),
-                says: "cudnnCreate gives 1002".to_owned(),
+                code: Some(code),
+                says: format!("cudnnCreate gives {code}"),
             });
             LibraryRun { gpu, failure, ..LibraryRun::default() }
         });
@@ -131,6 +138,15 @@ mod tests {
         let found = judge(&RULE, &machine_with(vec![(0, Some(Cause::PartsMixed))])).findings;
         assert_eq!(found[0].breaks, [(Subject::Env(0), Break::TfRuns)]);
         assert_eq!(found[0].title, "cuDNN 9.3.0 does not compute on GPU 0: cudnnCreate gives 1002");
+    }
+
+    #[test]
+    fn what_the_library_does_not_take_is_a_note() {
+        for code in [3000, 2008, 9] {
+            let found = judge(&RULE, &coded(vec![(0, Some(Cause::Other))], code)).findings;
+            assert_eq!((found[0].level, found[0].breaks.len()), (Some(Level::Note), 0), "{code}");
+        }
+        assert_eq!(judge(&RULE, &coded(vec![(0, Some(Cause::NoBinaryForGpu))], 3007)).findings[0].level, None);
     }
 
     #[test]
