@@ -28,8 +28,17 @@ pub(super) fn follow(script: &Script<'_>, said: &mut Said) {
         return said.open(NEEDS_GPU, missing, Break::Builds);
     }
     let forge = script.it.name == "cudaforge";
-    compute(script, forge, said);
-    let toolkit = if forge { forge_nvcc(script, said) } else { bindgen_nvcc(script, said) };
+    // cudaforge looks for nvcc first, and bindgen_cuda asks for the GPU first: the build stops at the first of them.
+    let toolkit = if forge {
+        let (toolkit, missing) = forge_nvcc(script, said);
+        if !missing {
+            compute(script, forge, said);
+        }
+        toolkit
+    } else {
+        compute(script, forge, said);
+        bindgen_nvcc(script, said)
+    };
     if let Some(toolkit) = toolkit {
         driver(script, toolkit, said);
     }
@@ -134,8 +143,8 @@ fn bindgen_nvcc<'c>(script: &Script<'c>, said: &mut Said) -> Option<&'c Toolkit>
     toolkit
 }
 
-/// cudaforge takes NVCC, then PATH, then `CUDA_HOME`, then the usual places.
-fn forge_nvcc<'c>(script: &Script<'c>, said: &mut Said) -> Option<&'c Toolkit> {
+/// cudaforge takes NVCC, then PATH, then `CUDA_HOME`, then the usual places; and whether nvcc is certainly in none.
+fn forge_nvcc<'c>(script: &Script<'c>, said: &mut Said) -> (Option<&'c Toolkit>, bool) {
     let facts = script.cx.facts;
     let by_name = |name: &str| {
         let selector = facts.selectors.iter().find(|selector| selector.name == name)?;
@@ -145,16 +154,16 @@ fn forge_nvcc<'c>(script: &Script<'c>, said: &mut Said) -> Option<&'c Toolkit> {
     if script.env("NVCC").is_some()
         && let Some(toolkit) = by_name("NVCC")
     {
-        return Some(toolkit);
+        return (Some(toolkit), false);
     }
     match script.nvcc() {
         Nvcc::There { toolkit, .. } => {
             script.warn_of_ignored(toolkit, &["NVCC"], "export NVCC={}/bin/nvcc", said);
-            return toolkit;
+            return (toolkit, false);
         }
         Nvcc::Unknown => {
             said.open(MISSING, "which nvcc is on PATH".to_owned(), Break::Builds);
-            return None;
+            return (None, false);
         }
         Nvcc::Missing => {}
     }
@@ -162,13 +171,14 @@ fn forge_nvcc<'c>(script: &Script<'c>, said: &mut Said) -> Option<&'c Toolkit> {
     let folder =
         home.into_iter().chain(FORGE_PLACES.iter().copied()).find(|it| script.place(it).is_some_and(|it| it.nvcc));
     if let Some(folder) = folder {
-        return facts.toolkits.iter().find(|it| it.path == folder.trim_end_matches('/') || it.real == folder);
+        let there = facts.toolkits.iter().find(|it| it.path == folder.trim_end_matches('/') || it.real == folder);
+        return (there, false);
     }
     let (rule, finding) =
         script.no_nvcc("by NVCC, on PATH, in CUDA_HOME or in the usual places", &["NVCC", "CUDA_HOME"]);
     said.looked(rule);
     said.find(rule, finding);
-    None
+    (None, true)
 }
 
 /// Kernels are kept as PTX, which a driver older than nvcc does not take; and the runtime has a floor.
