@@ -234,7 +234,7 @@ pub fn documents(text: &str) -> Result<Vec<Facts>, NotFacts> {
             Some(Ok(_)) => {}
         }
         let end = heads.byte_offset();
-        all.push(serde_json::from_slice(text[begin..end].as_bytes()).map_err(|error| shape(error.to_string()))?);
+        all.push(serde_json::from_slice(&text.as_bytes()[begin..end]).map_err(|error| shape(error.to_string()))?);
         begin = end;
     }
 }
