@@ -28,6 +28,7 @@ mod predict;
 #[path = "conformance/roots.rs"]
 mod roots;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -97,6 +98,12 @@ fn main() {
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let bad = Mutex::new(Vec::new());
     let not_built = Mutex::new(Vec::new());
+    // What several begin with goes as soon as none of them is left: all of it at once would fill a disk.
+    let mut users: BTreeMap<String, usize> = BTreeMap::new();
+    for environment in &chosen {
+        *users.entry(build::base_name(environment)).or_default() += 1;
+    }
+    let users = Mutex::new(users);
     let work = || {
         while let Some(environment) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
             let start = Instant::now();
@@ -132,6 +139,12 @@ fn main() {
             if !taken {
                 compare::save(&places, environment, &result);
             }
+            let mut users = users.lock().unwrap();
+            let left = users.entry(build::base_name(environment)).or_default();
+            *left = left.saturating_sub(1);
+            if *left == 0 && !keep {
+                build::remove_base(&places, environment);
+            }
         }
     };
     std::thread::scope(|scope| {
@@ -140,12 +153,6 @@ fn main() {
         }
     });
     let (bad, not_built) = (bad.into_inner().unwrap(), not_built.into_inner().unwrap());
-    if !keep {
-        // Those of another run that goes on at the same time stay.
-        for environment in &chosen {
-            build::remove_base(&places, environment);
-        }
-    }
     if write {
         page::write(&places, &all, &program);
     }
