@@ -99,9 +99,10 @@ fn main() {
     let bad = Mutex::new(Vec::new());
     let not_built = Mutex::new(Vec::new());
     // What several begin with goes as soon as none of them is left: all of it at once would fill a disk.
+    let base = |environment: &Environment| format!("{} {}", environment.root, build::base_name(environment));
     let mut users: BTreeMap<String, usize> = BTreeMap::new();
     for environment in &chosen {
-        *users.entry(build::base_name(environment)).or_default() += 1;
+        *users.entry(base(environment)).or_default() += 1;
     }
     let users = Mutex::new(users);
     let work = || {
@@ -140,7 +141,7 @@ fn main() {
                 compare::save(&places, environment, &result);
             }
             let mut users = users.lock().unwrap();
-            let left = users.entry(build::base_name(environment)).or_default();
+            let left = users.entry(base(environment)).or_default();
             *left = left.saturating_sub(1);
             if *left == 0 && !keep {
                 build::remove_base(&places, environment);
