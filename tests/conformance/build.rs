@@ -135,9 +135,10 @@ fn touches(step: &Step) -> bool {
     }
 }
 
-/// Whether an environment differs from its base, so that it needs a copy of it.
+/// Whether an environment needs a copy of its base: where it differs, and where traces are looked for, which another
+/// environment that uses the base at the same time would leave.
 pub(crate) fn own_copy(environment: &Environment) -> bool {
-    environment.steps.iter().skip(1).any(touches)
+    environment.run_python || environment.steps.iter().skip(1).any(touches)
 }
 
 /// The name of what an environment begins with.
