@@ -107,7 +107,8 @@ fn hook() {
 fn fleet(env: &str) {
     const MACHINES: usize = 10_000;
     let args = ["facts", "--python", env, "--assume", "driver=580.95.05", "--assume", "gpu=9.0"];
-    let facts = Command::new(PROGRAM).args(args).output().unwrap().stdout;
+    let empty = tempfile::tempdir().unwrap();
+    let facts = Command::new(PROGRAM).args(args).current_dir(&empty).output().unwrap().stdout;
     let facts: serde_json::Value = serde_json::from_slice(&facts).unwrap();
     let facts = facts.to_string();
     let document = |number: usize| facts.replace(env, &format!("/srv/app{number:05}")) + "\n";
@@ -162,7 +163,9 @@ fn main() {
     let env_text = env.to_str().unwrap();
     fleet(env_text);
     let check = ["check", "--python", env_text, "--assume", "driver=550.54.14", "--assume", "gpu=9.0"];
-    let ours = measure(50, PROGRAM, &check);
+    // A folder without a project: nothing but the environment is measured.
+    let empty = tempfile::tempdir().unwrap();
+    let ours = measure_in(empty.path(), 50, PROGRAM, &check);
     println!("check: {:.2} ms wall, {:.4} s CPU", ours.wall_ms, ours.cpu_s);
     let python = env.join("bin/python");
     let import = "import tensorflow as tf, keras; tf.config.list_physical_devices('GPU')";
@@ -175,7 +178,7 @@ fn main() {
     );
 
     let deep: Vec<&str> = check.iter().copied().chain(["--deep"]).collect();
-    let ours = measure(10, PROGRAM, &deep);
+    let ours = measure_in(empty.path(), 10, PROGRAM, &deep);
     let mut all = Vec::new();
     files(&env.join("lib"), &mut all);
     let mut loops: Vec<f64> = (0..10)

@@ -103,7 +103,7 @@ pub fn probe(host: &Host, options: &Options, names: &[&str]) -> Option<Project> 
     };
     let root = workspace_root(host, &manifest, &content);
     let lock = root.join("Cargo.lock");
-    let (read, asked) = std::thread::scope(|scope| {
+    let (read, asked, build) = std::thread::scope(|scope| {
         let path = text(&lock);
         let content = lock_text(host, &lock);
         // Cargo takes longer than all the rest, so that it starts as soon as it is likely to be wanted.
@@ -113,8 +113,9 @@ pub fn probe(host: &Host, options: &Options, names: &[&str]) -> Option<Project> 
         let read = content.and_then(|content| {
             parse_lock(&content, &path, names).map_err(|why| LockError::Parse { path: path.clone(), why })
         });
+        let build = read.as_ref().is_ok_and(|crates| !crates.is_empty()).then(|| places::probe(host));
         let asked = asking.and_then(|asking| asking.join().ok());
-        (read, asked)
+        (read, asked, build)
     });
     match read {
         Ok(crates) => {
@@ -123,7 +124,7 @@ pub fn probe(host: &Host, options: &Options, names: &[&str]) -> Option<Project> 
             if !found.crates.is_empty() {
                 let asked = asked.unwrap_or_else(|| ask(host, &manifest, options, names, &text(&lock)));
                 resolve(host, &manifest, options, asked, &mut found);
-                found.build = (!found.crates.is_empty()).then(|| places::probe(host));
+                found.build = build.filter(|_| !found.crates.is_empty());
             }
         }
         Err(LockError::Read(error)) if error.is_absent() => {}
@@ -144,7 +145,12 @@ fn resolve(
     found: &mut Project,
 ) {
     match asked {
-        Ok(crates) => {
+        Ok(mut crates) => {
+            for it in &mut crates {
+                let locked =
+                    found.crates.iter().find(|locked| (&locked.name, &locked.version) == (&it.name, &it.version));
+                it.evidence = locked.map_or_else(|| it.evidence.clone(), |locked| locked.evidence.clone());
+            }
             found.resolved = true;
             found.crates = crates;
         }
@@ -167,7 +173,10 @@ fn ask(
         return Err("only files are read (--static)".to_owned());
     }
     let answer = metadata::ask(host, manifest, options)?;
-    Ok(answer.crates(host, lock, manifest, options, names))
+    let crates = answer.crates(host, lock, manifest, options, names);
+    // Giving its hundred thousand pieces back takes milliseconds, and nobody has to wait for that.
+    let _ = std::thread::Builder::new().spawn(move || drop(answer));
+    Ok(crates)
 }
 
 #[cfg(not(feature = "cli"))]
@@ -227,32 +236,6 @@ const ALWAYS: &[(&str, &str)] = &[
 #[cfg(feature = "cli")]
 fn configured_target(host: &Host) -> Option<String> {
     places::target(host)
-}
-
-/// A package of a lock file with its line.
-#[cfg(feature = "cli")]
-struct LockLine {
-    name: String,
-    version: Option<String>,
-    line: u32,
-}
-
-/// The packages of those names in a lock file, with their lines; without the file none.
-#[cfg(feature = "cli")]
-fn lock_lines(host: &Host, path: &Path, names: &[&str]) -> Vec<LockLine> {
-    let Ok(bytes) = host.read(path, LOCK_LIMIT) else { return Vec::new() };
-    let content = String::from_utf8_lossy(&bytes);
-    let Ok(lock) = toml::from_str::<Lock>(&content) else { return Vec::new() };
-    let line = |at: usize| line_of(&content, at);
-    lock.package
-        .into_iter()
-        .filter(|package| names.contains(&package.name.get_ref().as_str()))
-        .map(|package| LockLine {
-            line: line(package.name.span().start),
-            version: package.version,
-            name: package.name.into_inner(),
-        })
-        .collect()
 }
 
 fn text(path: &Path) -> String {

@@ -88,7 +88,6 @@ impl Answer {
         let asked = Asked { features: &features, all: options.all_features, no_default: options.no_default_features };
         let graph = Graph::resolve(metadata, &roots, asked);
         let ways = graph.ways(&roots);
-        let lines = super::lock_lines(host, Path::new(lock), names);
         let mut crates: Vec<LockedCrate> = graph
             .built()
             .filter(|(_, active)| names.contains(&active.package.name.as_str()))
@@ -106,13 +105,9 @@ impl Answer {
                     declared = Some((package.manifest_path.as_std_path(), name_of(dependency)));
                     here = *before;
                 }
-                let line = lines.iter().find(|line| line.name == name && line.version.as_deref() == Some(&*version));
-                let evidence = Evidence::file(lock, format!("{name} {version}"));
                 LockedCrate {
-                    evidence: match line {
-                        Some(line) => evidence.line(line.line),
-                        None => evidence,
-                    },
+                    // Its line is known to who reads the lock file.
+                    evidence: Evidence::file(lock, format!("{name} {version}")),
                     features: active.features.iter().cloned().collect(),
                     all_features: true,
                     built: true,
