@@ -53,6 +53,11 @@ pub fn probe_timed(host: &Host, options: &Options) -> (Facts, Times) {
     (facts.assumed, facts.troubles) = wished_by_variables(host);
     let troubles = &mut facts.troubles;
     std::thread::scope(|scope| {
+        // The first, since it may start Cargo, which takes longer than all the rest.
+        let project = Aside::start(scope, "Cargo project", move || {
+            let mut times = Times::default();
+            (times.part("probe.project", || project::probe(host, options, project::CUDA_CRATES)), times)
+        });
         let pythons = Aside::start(scope, "Python environments", move || {
             let mut times = Times::default();
             // A build has no business with the environments that it did not name.
@@ -72,10 +77,6 @@ pub fn probe_timed(host: &Host, options: &Options) -> (Facts, Times) {
             let found = times.part("probe.toolkit", || toolkit::probe(host));
             let cudnn = times.part("probe.cudnn", || cudnn::probe(host, &found.toolkits));
             (found, cudnn, times)
-        });
-        let project = Aside::start(scope, "Cargo project", move || {
-            let mut times = Times::default();
-            (times.part("probe.project", || project::probe(host, options, project::CUDA_CRATES)), times)
         });
         let rest = Aside::start(scope, "machine", move || {
             let mut times = Times::default();
