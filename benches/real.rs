@@ -134,7 +134,9 @@ fn fleet(env: &str) {
             .spawn()
             .unwrap();
         let mut input = child.stdin.take().unwrap();
-        all.iter().for_each(|text| input.write_all(text.as_bytes()).unwrap());
+        for text in &all {
+            input.write_all(text.as_bytes()).unwrap();
+        }
         drop(input);
         assert!(child.wait().unwrap().success());
         start.elapsed().as_secs_f64()

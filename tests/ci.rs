@@ -98,3 +98,17 @@ fn the_action_ends_with_the_exit_code() {
     let (code, told, _) = run(&[("ARGS", "--nonsense")]);
     assert_eq!((code, told.as_str()), (Some(2), "exit-code=2\n"));
 }
+
+#[test]
+fn the_lints_that_fence_the_code_are_switched_on() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let manifest: toml::Table = std::fs::read_to_string(manifest).unwrap().parse().unwrap();
+    let lints = &manifest["lints"];
+    assert_eq!(lints["rust"]["unsafe_code"].as_str(), Some("deny"));
+    for lint in
+        ["disallowed_methods", "exit", "print_stderr", "print_stdout", "undocumented_unsafe_blocks", "unwrap_used"]
+    {
+        assert_eq!(lints["clippy"][lint].as_str(), Some("warn"), "{lint}");
+    }
+    assert_eq!(lints["clippy"]["pedantic"]["level"].as_str(), Some("warn"));
+}

@@ -39,7 +39,9 @@ impl Machine {
         let (cublas, cudnn) = (machine.lib("cublas"), machine.lib("cudnn"));
         // The shells that the description lays out are no libraries that a loader takes.
         for folder in [&cublas, &cudnn] {
-            std::fs::read_dir(folder).unwrap().for_each(|entry| std::fs::remove_file(entry.unwrap().path()).unwrap());
+            for entry in std::fs::read_dir(folder).unwrap() {
+                std::fs::remove_file(entry.unwrap().path()).unwrap();
+            }
         }
         standin::build(&cublas, "cublas.c", "libcublas.so.12", &[]);
         standin::build(&cudnn, "cudnn.c", "libcudnn.so.9", &["-Wl,-rpath,$ORIGIN", "-ldl"]);
@@ -201,6 +203,30 @@ fn what_passes_breaks_nothing() {
         assert!(matches!(findings(&report)[..], [("warn", _)]), "{fail}: {:?}", findings(&report));
         assert_ne!(report["verdicts"]["environments"][0]["tensorflow"]["runs_on_gpu"], "no", "{fail}");
     }
+}
+
+#[test]
+fn a_gpu_on_which_it_fails_hides_no_other() {
+    let machine = Machine::new(Some(92_800));
+    let variables =
+        [("STANDIN_DEVICES", "2"), ("STANDIN_CC", "6.0,9.0"), ("STANDIN_FAIL", "cuDevicePrimaryCtxRetain@0=999")];
+    let report = machine.report(&[], &variables);
+    for work in libraries(&report) {
+        let runs: Vec<(&Value, bool)> =
+            list(&work["runs"]).iter().map(|run| (&run["gpu"], run["failure"].is_null())).collect();
+        assert_eq!(runs, [(&json!(0), false), (&json!(1), true)], "{work}");
+    }
+    assert!(matches!(findings(&report)[..], [("warn", _), ("warn", _)]), "{:?}", findings(&report));
+}
+
+#[test]
+fn a_full_gpu_is_no_fault_of_the_library() {
+    let machine = Machine::new(Some(92_800));
+    let report = machine.report(&[], &[("STANDIN_FAIL", "cublasCreate=1"), ("STANDIN_FREE", "300")]);
+    let failure = &libraries(&report)[0]["runs"][0]["failure"];
+    assert_eq!(failure["cause"], "out-of-memory", "{failure}");
+    assert!(failure["says"].as_str().unwrap().contains("300 MiB of the GPU's memory are free"), "{failure}");
+    assert!(matches!(findings(&report)[..], [("warn", _)]), "{:?}", findings(&report));
 }
 
 #[test]

@@ -288,7 +288,7 @@ impl MathLibrary {
     /// `cudnn_ops_infer.h` of cuDNN 8 (below).
     pub const fn cause(self, status: i32) -> Cause {
         match (self, status) {
-            (Self::Cublas, 3) | (Self::Cudnn, 2 | 4004) => Cause::OutOfMemory,
+            (Self::Cublas, 3) | (Self::Cudnn, 2 | 4003 | 4004) => Cause::OutOfMemory,
             (Self::Cublas, 8) | (Self::Cudnn, 6 | 3007) => Cause::NoBinaryForGpu,
             (Self::Cublas, 13) | (Self::Cudnn, 8 | 5000..=5004) => Cause::KernelFault,
             (Self::Cudnn, 14 | 1002) => Cause::PartsMixed,

@@ -93,7 +93,8 @@ impl Job<'_> {
                 Err(_) => begin = begin.checked_sub(first).unwrap_or(begin),
             }
         }
-        let ms = begin.elapsed().as_secs_f64() * 1000.0;
+        // To a thousandth: a text gives such a number back as it was.
+        let ms = (begin.elapsed().as_secs_f64() * 1e6).round() / 1e3;
         match made {
             Ok(mut made) => {
                 made.ms = ms;

@@ -5,15 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::thread::{Builder, scope};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::child::driver::{self, Image, Part, Ran};
 use super::child::{Child, Failure, How, Question, Reply, ask, ask_one, math, nvml};
 use crate::db::Database;
 use crate::facts::Evidence;
 use crate::facts::{
-    ApiDevice, Cause, CompileFailed, DriverApi, Facts, Failed, KernelCompile, KernelRun, Library, LibraryRun,
-    LibraryWork, MathLibrary, Nvml, Observed, Probed, Resolution, Source, Stage,
+    ApiDevice, Cause, CompileFailed, ComputeMode, DriverApi, Facts, Failed, KernelCompile, KernelRun, Library,
+    LibraryRun, LibraryWork, MathLibrary, Nvml, Observed, Probed, Resolution, Source, Stage, Trouble,
 };
 use crate::host::Host;
 use crate::kernel::{self, Code, Compiled};
@@ -23,6 +23,9 @@ use crate::view::View;
 
 /// Processes that are started for launches at most; each but the first follows a kernel that broke its process.
 const ROUNDS: usize = 24;
+/// Libraries that compute at most, and for how long another one is begun: a machine may have many environments.
+const LIBRARIES: usize = 8;
+const LIBRARIES_TIME: Duration = Duration::from_secs(20);
 /// What each further GPU may take while the driver starts.
 const EACH_GPU: Duration = Duration::from_secs(1);
 
@@ -82,13 +85,14 @@ pub fn probe(host: &Host, options: &Options, facts: &Facts) -> Option<Observed> 
     let gpus = usable(&observed);
     if let (Some(libcuda), false) = (observed.driver.value().map(|driver| driver.library.clone()), gpus.is_empty()) {
         let limit = child.limit.max(options.compile.limit);
-        observed.libraries = compute(host, &Child { limit, ..child.clone() }, facts, &libcuda, &gpus);
+        let child = Child { limit, ..child.clone() };
+        observed.libraries = compute(host, &child, facts, &libcuda, &gpus, &mut observed.troubles);
     }
     Some(observed)
 }
 
 /// The GPUs on which libraries are worth trying: the kernel ran, and none before has the same compute capability.
-fn usable(observed: &Observed) -> Vec<u32> {
+fn usable(observed: &Observed) -> Vec<(u32, Option<ComputeMode>)> {
     let Some(driver) = observed.driver.value() else { return Vec::new() };
     let mut seen = Vec::new();
     let ran = |gpu| observed.runs.iter().any(|run| run.gpu == gpu && run.route == "ptx" && run.failure.is_none());
@@ -98,15 +102,30 @@ fn usable(observed: &Observed) -> Vec<u32> {
         seen.push(&device.compute);
         new
     });
-    first.map(|device| device.gpu).collect()
+    first.map(|device| (device.gpu, device.compute_mode)).collect()
+}
+
+/// A library that is to compute, for the environments whose TensorFlow would load it.
+struct Wanted {
+    ask: math::Ask,
+    envs: Vec<usize>,
+    /// The same package and size, or the same file: the same library, wherever it lies.
+    identity: (MathLibrary, String, u64),
 }
 
 /// Computes with the cuBLAS and the cuDNN that TensorFlow of each environment would load; equal files once.
 ///
-/// One after the other: a GPU may be set for one process at a time.
-fn compute(host: &Host, child: &Child, facts: &Facts, libcuda: &str, gpus: &[u32]) -> Vec<LibraryWork> {
+/// One after the other: a GPU may be set for one process at a time. The active environment comes first.
+fn compute(
+    host: &Host,
+    child: &Child,
+    facts: &Facts,
+    libcuda: &str,
+    gpus: &[(u32, Option<ComputeMode>)],
+    troubles: &mut Vec<Trouble>,
+) -> Vec<LibraryWork> {
     let view = View::new(facts, Database::embedded());
-    let mut wanted: Vec<(math::Ask, Vec<usize>)> = Vec::new();
+    let mut wanted: Vec<Wanted> = Vec::new();
     for env in view.envs().filter(|env| env.tf_alive().is_some() && env.cuda_build() == Some(true)) {
         let names = env.wanted();
         let library = |stem: &str| names.iter().find(|name| name.starts_with(stem)).and_then(|name| env.library(name));
@@ -120,6 +139,7 @@ fn compute(host: &Host, child: &Child, facts: &Facts, libcuda: &str, gpus: &[u32
             // What the files show to be incomplete has its finding; the loader would say the same.
             let Some(library) = library.filter(|library| library.missing.is_empty()) else { continue };
             before.extend(with(library));
+            let identity = (which, library.owner.clone().unwrap_or_else(|| library.real.clone()), library.size);
             let ask = math::Ask {
                 which,
                 library: library.path.clone(),
@@ -128,61 +148,79 @@ fn compute(host: &Host, child: &Child, facts: &Facts, libcuda: &str, gpus: &[u32
                 gpus: gpus.to_vec(),
             };
             before.push(library.path.clone());
-            let same = |(other, _): &&mut (math::Ask, Vec<usize>)| {
-                (&other.library, &other.before) == (&ask.library, &ask.before)
-            };
-            match wanted.iter_mut().find(same) {
-                Some((_, envs)) => envs.push(env.index),
-                None => wanted.push((ask, vec![env.index])),
+            match wanted.iter_mut().find(|other| other.identity == identity) {
+                Some(other) => other.envs.push(env.index),
+                None => wanted.push(Wanted { ask, envs: vec![env.index], identity }),
             }
         }
     }
+    let (begin, all) = (Instant::now(), wanted.len());
     let mut done: Vec<LibraryWork> = Vec::new();
-    for (ask, envs) in wanted {
-        let one = work(host, child, ask, envs);
-        let hung = one.failures().any(|(_, failed)| failed.cause == Cause::TimedOut && failed.code.is_none());
-        done.push(one);
-        // Where one hangs, the next would cost its time, too.
-        if hung {
+    for (index, Wanted { ask, envs, .. }) in wanted.into_iter().enumerate() {
+        if index >= LIBRARIES || begin.elapsed() > LIBRARIES_TIME {
+            let why = format!("{} more libraries of environments were not asked to compute", all - index);
+            troubles.push(Trouble { at: "cuBLAS and cuDNN".to_owned(), why });
             break;
+        }
+        let path = ask.library.clone();
+        match work(host, child, ask, envs) {
+            Ok(one) => {
+                let hung = one.failures().any(|(_, failed)| failed.cause == Cause::TimedOut && failed.code.is_none());
+                done.push(one);
+                // Where one hangs, the next would cost its time, too.
+                if hung {
+                    break;
+                }
+            }
+            // That says nothing of the library.
+            Err(failure) => troubles.push(Trouble { at: path, why: failure.to_string() }),
         }
     }
     done
 }
 
-fn work(host: &Host, child: &Child, question: math::Ask, envs: Vec<usize>) -> LibraryWork {
+fn work(host: &Host, child: &Child, mut question: math::Ask, envs: Vec<usize>) -> Result<LibraryWork, Failure> {
     let mut work =
         LibraryWork { library: question.which, path: question.library.clone(), envs, ..LibraryWork::default() };
-    let Reply { parts, failure } = ask(host, child, &Question::Math(question), child.limit);
-    let mut at = None;
-    for part in parts {
-        match part {
-            math::Part::Opened { version, cudart } => (work.version, work.cudart) = (version, cudart),
-            math::Part::Failed(failed) => work.failure = Some(failed),
-            math::Part::At(gpu, stage) => at = Some((gpu, stage)),
-            math::Part::Ran(run) => {
-                at = None;
-                work.runs.push(run);
+    // A GPU on which it failed is the last of its process; the others have another one.
+    while !question.gpus.is_empty() {
+        let Reply { parts, failure } = ask(host, child, &Question::Math(question.clone()), child.limit);
+        let mut at = None;
+        for part in parts {
+            match part {
+                math::Part::Opened { version, cudart } => (work.version, work.cudart) = (version, cudart),
+                math::Part::Failed(failed) => work.failure = Some(failed),
+                math::Part::At(gpu, stage) => at = Some((gpu, stage)),
+                math::Part::Ran(run) => {
+                    at = None;
+                    work.runs.push(run);
+                }
+                math::Part::Mapped(mapped) => work.mapped = mapped,
             }
-            math::Part::Mapped(mapped) => work.mapped = mapped,
+        }
+        let hung = failure.as_ref().is_some_and(Failure::hung);
+        if let Some(failure) = failure {
+            let cause = match &failure.how {
+                How::Overtime(_) => Cause::TimedOut,
+                How::Signal(_) | How::NoAnswer(..) => Cause::Crashed,
+                How::NotStarted(_) | How::Refused(_) | How::Panic(_) => return Err(failure),
+            };
+            let failed = Failed { stage: Stage::Open, cause, code: None, says: failure.to_string() };
+            match at {
+                Some((gpu, stage)) => {
+                    let failure = Some(Failed { stage, ..failed });
+                    work.runs.push(LibraryRun { gpu, ms: BTreeMap::new(), failure });
+                }
+                None => work.failure = Some(failed),
+            }
+        }
+        let left = question.gpus.len();
+        question.gpus.retain(|(gpu, _)| !work.runs.iter().any(|run| run.gpu == *gpu));
+        if hung || work.failure.is_some() || question.gpus.len() == left {
+            break;
         }
     }
-    if let Some(failure) = failure {
-        let (cause, stage) = match &failure.how {
-            How::Overtime(_) => (Cause::TimedOut, Stage::Open),
-            How::Signal(_) | How::NoAnswer(..) => (Cause::Crashed, Stage::Open),
-            _ => (Cause::Other, Stage::Open),
-        };
-        let failed = Failed { stage, cause, code: None, says: failure.to_string() };
-        match at {
-            Some((gpu, stage)) => {
-                let failure = Some(Failed { stage, ..failed });
-                work.runs.push(LibraryRun { gpu, ms: BTreeMap::new(), failure });
-            }
-            None => work.failure = Some(failed),
-        }
-    }
-    work
+    Ok(work)
 }
 
 /// Whether a driver stands behind this process: nothing assumed counts.

@@ -59,8 +59,10 @@ pub fn probe(
     let folders = Folders::new(host);
     let config = keras::config(host);
     let mut envs: Vec<(usize, PythonEnv)> = Vec::new();
+    // Of what is only looked at beside the others, no file is compared.
+    let lightly = Options { deep: false, hashes: false, ..options.clone() };
     for (index, place) in found.places.iter().enumerate() {
-        let env = read(&folders, search, options, place, &config);
+        let env = read(&folders, search, if place.beside { &lightly } else { options }, place, &config);
         for kernel in found.kernels.iter_mut().filter(|kernel| kernel.env == Some(index)) {
             kernel.prefix = Some(env.path.clone());
             kernel.tensorflow = Some(env.tensorflow.is_some());
@@ -120,14 +122,12 @@ fn read(
             .filter(|(_, dist)| !options.deep && recorded(&dist.metadata, &dist.location) && is_large(&dist.name))
             .map(|(index, dist)| (index, Package::new(&dist.location, &dist.metadata)))
             .collect();
-        let worker = scope.spawn(move || {
-            let own = Folders::new(host);
-            let compare = |package: &Package| match record(host, &package.record) {
-                Ok(text) => record::check(&own, &package.location, &text),
-                Err(error) => unread(&error),
-            };
-            known.iter().map(|(index, package)| (*index, compare(package))).collect::<Vec<_>>()
-        });
+        let known = std::sync::Arc::new(known);
+        let theirs = std::sync::Arc::clone(&known);
+        // Where no thread can be had, it is done here in the end.
+        let worker = (!known.is_empty())
+            .then(|| std::thread::Builder::new().spawn_scoped(scope, move || compare_all(host, &theirs)).ok())
+            .flatten();
         let mut records = nvidia_records(host, &installed, recorded);
         let mut checks = std::mem::take(&mut records.unread);
         if work.is_none() {
@@ -139,7 +139,10 @@ fn read(
         }
         let wheels = Wheels::read(host, &installed, &records.texts);
         let mut env = assemble(folders, search, layout, wheels, installed, sys_path, troubles);
-        checks.extend(worker.join().unwrap_or_default());
+        checks.extend(match worker {
+            Some(worker) => worker.join().unwrap_or_default(),
+            None => compare_all(host, &known),
+        });
         for (index, check) in checks {
             if let Some(dist) = env.dists.get_mut(index) {
                 dist.record = Some(check);
@@ -175,6 +178,16 @@ fn read(
         dist_count: count,
         ..env
     }
+}
+
+/// Compares the files of distributions as far as a verdict rests on them.
+fn compare_all(host: &Host, known: &[(usize, Package)]) -> Vec<(usize, RecordCheck)> {
+    let own = Folders::new(host);
+    let compare = |package: &Package| match record(host, &package.record) {
+        Ok(text) => record::check(&own, &package.location, &text),
+        Err(error) => unread(&error),
+    };
+    known.iter().map(|(index, package)| (*index, compare(package))).collect()
 }
 
 /// The text of a RECORD file, or why there is none; conda and distributions' own packages come without.

@@ -50,7 +50,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         if gone.is_empty() {
             continue;
         }
-        let owner = library.owner.as_deref().and_then(|owner| owner.split(' ').next());
+        let owner = library.owner.as_deref().and_then(|owner| owner.split_once(' '));
         let mut finding =
             Finding::new(Subject::Env(env.index), format!("cuDNN is incomplete: {} is missing", gone.join(", ")))
                 .because(Evidence::file(&library.path, format!("opens {} by name at first use", gone[0])))
@@ -58,8 +58,11 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 .so("TensorFlow lists the GPU, and the process dies at the first call into cuDNN")
                 .breaks(Break::TfRuns);
         finding = match owner {
-            Some(owner) => finding
-                .run("reinstall cuDNN", cx.view.install(env.env, &format!("--force-reinstall --no-deps {owner}"))),
+            // The same release: a newer one may have no code for this GPU.
+            Some((package, version)) => finding.run(
+                "reinstall cuDNN",
+                cx.view.install(env.env, &format!("--force-reinstall --no-deps {package}=={version}")),
+            ),
             None => finding.help("reinstall the cuDNN package that brought this file, all parts of one release"),
         };
         out.find(finding);

@@ -83,16 +83,27 @@ fn help(cx: &Cx<'_>, finding: Finding, work: &LibraryWork, failed: &Failed) -> F
     let owner = env.and_then(|env| {
         let libraries = env.tensorflow.iter().flat_map(|tf| &tf.libraries);
         let library = libraries.filter_map(|resolution| resolution.file.value()).find(|file| file.path == work.path)?;
-        Some((env, library.owner.as_deref()?.split(' ').next()?))
+        Some((env, library.owner.as_deref()?.split_once(' ')?))
     });
+    let name = work.library.name();
     match (failed.cause, owner) {
-        (Cause::PartsMixed | Cause::PartMissing | Cause::Crashed | Cause::LibraryBroken, Some((env, owner))) => finding
-            .run(
-                format!("install {owner} again, all its parts of one release"),
-                cx.view.install(env, &format!("--force-reinstall --no-deps {owner}")),
-            ),
-        (Cause::LibraryBroken, None) => {
-            finding.help("install the package again that the library comes from, with what it needs")
+        // The same release: another one may have no code for this GPU, or not fit its neighbours.
+        (
+            Cause::PartsMixed | Cause::PartMissing | Cause::Crashed | Cause::LibraryBroken | Cause::SymbolMissing,
+            Some((env, (package, version))),
+        ) => finding.run(
+            format!("install {package} {version} again, all its parts of one release"),
+            cx.view.install(env, &format!("--force-reinstall --no-deps {package}=={version}")),
+        ),
+        (
+            Cause::PartsMixed | Cause::PartMissing | Cause::Crashed | Cause::LibraryBroken | Cause::SymbolMissing,
+            None,
+        ) => finding.help("install the package again that the library comes from, with what it needs"),
+        (Cause::NoBinaryForGpu, _) => {
+            finding.help(format!("take a release of {name} that still has code for this GPU"))
+        }
+        (Cause::KernelFault, _) => {
+            finding.run("look for an Xid of that moment in the kernel's log", "sudo dmesg | grep -i xid")
         }
         _ => kernel::help(cx, finding, failed),
     }

@@ -17,6 +17,7 @@
  *   STANDIN_MIG       1: the devices are MIG instances
  *   STANDIN_WRONG     `number` or `total`: what the kernel computes wrongly; `nothing`: it does not touch its results;
  *                     `generation`: the second kernel, gpu_doctor_generation, computes a wrong number
+ *   STANDIN_FREE      free memory of every GPU in MiB                           default 2048
  *   STANDIN_TRACE     1: each call whose name is asked for through cuGetProcAddress goes to stderr
  */
 #define _GNU_SOURCE
@@ -170,7 +171,7 @@ static CUresult get_memory(void **pointer, size_t bytes, const char *call) {
     *pointer = aligned_alloc(512, (bytes + 511) & ~(size_t)511);
     return *pointer ? OK : OUT_OF_MEMORY;
 }
-API CUresult cuMemGetInfo_v2(size_t *free_, size_t *total) { *free_ = (size_t)2 << 30; *total = (size_t)16 << 30; return injected("cuMemGetInfo"); }
+API CUresult cuMemGetInfo_v2(size_t *free_, size_t *total) { *free_ = (size_t)number("STANDIN_FREE", 2048) << 20; *total = (size_t)16 << 30; return injected("cuMemGetInfo"); }
 API CUresult cuMemAlloc_v2(void **pointer, size_t bytes) { return get_memory(pointer, bytes, "cuMemAlloc"); }
 API CUresult cuMemAllocManaged(void **pointer, size_t bytes, unsigned flags) { (void)flags; return get_memory(pointer, bytes, "cuMemAllocManaged"); }
 API CUresult cuMemAllocHost_v2(void **pointer, size_t bytes) { return get_memory(pointer, bytes, "cuMemAllocHost"); }

@@ -152,6 +152,7 @@ functions! {
     leave_context: "cuCtxDestroy_v2", fn(Handle);
     primary: "cuDevicePrimaryCtxRetain", fn(*mut Handle, Device);
     enter: "cuCtxSetCurrent", fn(Handle);
+    free: "cuMemGetInfo_v2", fn(*mut usize, *mut usize);
     load: "cuModuleLoadDataEx", fn(*mut Handle, *const c_void, c_uint, *const c_int, *mut *mut c_void);
     unload: "cuModuleUnload", fn(Handle);
     function: "cuModuleGetFunction", fn(*mut Handle, Handle, *const c_char);

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::Teller;
 use super::driver::{Cuda, Device, Handle, Memory, call, millis, missing};
 use super::library::Library;
-use crate::facts::{Cause, Failed, LibraryRun, MathLibrary, Stage};
+use crate::facts::{Cause, ComputeMode, Failed, LibraryRun, MathLibrary, Stage};
 use crate::version::Dotted;
 
 /// Asks for a computation by one library.
@@ -29,8 +29,8 @@ pub struct Ask {
     pub before: Vec<String>,
     /// The libcuda that the loader would choose.
     pub libcuda: String,
-    /// The GPUs to compute on, by their numbers.
-    pub gpus: Vec<u32>,
+    /// The GPUs to compute on, by their numbers, and who may use each.
+    pub gpus: Vec<(u32, Option<ComputeMode>)>,
 }
 
 /// A piece of the answer.
@@ -59,6 +59,9 @@ const SIDE: usize = 16;
 /// The side of the filter, which stands over the whole of the picture at every place.
 const FILTER: usize = 3;
 
+/// With less free memory than this (bytes) a handle may fail for want of it.
+const LITTLE: usize = 1 << 30;
+
 type Status = c_int;
 type Property = unsafe extern "C" fn(c_int, *mut c_int) -> Status;
 type Runtime = unsafe extern "C" fn() -> usize;
@@ -86,15 +89,15 @@ pub(super) fn ask(question: &Ask, teller: &mut Teller) -> Result<(), String> {
         teller.part(&Part::Failed(failed));
         return Ok(());
     }
-    for &gpu in &question.gpus {
-        let mut job = Job { cuda: &cuda, library: &library, gpu, ms: BTreeMap::new(), begin: None, teller };
-        let failure = job.run(question.which).err();
+    for &(gpu, mode) in &question.gpus {
+        let mut job = Job { cuda: &cuda, library: &library, gpu, mode, ms: BTreeMap::new(), begin: None, teller };
+        let failure = job.run(question.which).err().map(|failed| job.explained(failed));
         job.took();
         let ms = job.ms;
         let broken = failure.is_some();
         teller.part(&Part::Ran(LibraryRun { gpu, ms, failure }));
         if broken {
-            // What a failed computation did to this process, nobody knows.
+            // What a failed computation did to this process, nobody knows: another one goes on.
             break;
         }
     }
@@ -152,6 +155,7 @@ struct Job<'j, 'library> {
     cuda: &'j Cuda<'library>,
     library: &'j Library,
     gpu: u32,
+    mode: Option<ComputeMode>,
     ms: BTreeMap<String, f64>,
     begin: Option<(Stage, Instant)>,
     teller: &'j mut Teller,
@@ -213,11 +217,11 @@ impl Job<'_, '_> {
             }
         }
         if which == MathLibrary::Cudnn {
+            type Last = unsafe extern "C" fn(*mut c_char, usize);
             let mut text: [c_char; 512] = [0; 512];
             // SAFETY: that is its type in cudnn_graph.h, from cuDNN 9 on.
-            if let Ok(last) =
-                unsafe { self.library.function::<unsafe extern "C" fn(*mut c_char, usize)>("cudnnGetLastErrorString") }
-            {
+            let last = unsafe { self.library.function::<Last>("cudnnGetLastErrorString") };
+            if let Ok(last) = last {
                 // SAFETY: it writes at most as many bytes as it is told.
                 unsafe { last(text.as_mut_ptr(), text.len() - 1) };
                 let last = super::driver::text_of(&text);
@@ -237,12 +241,30 @@ impl Job<'_, '_> {
         let ordinal = c_int::try_from(self.gpu).unwrap_or(c_int::MAX);
         call!(cuda, Stage::Device, None, device, "cuDeviceGet", &raw mut device, ordinal)?;
         // The context that the libraries' own runtime takes.
-        call!(cuda, Stage::Context, None, primary, "cuDevicePrimaryCtxRetain", &raw mut context, device)?;
-        call!(cuda, Stage::Context, None, enter, "cuCtxSetCurrent", context)?;
+        call!(cuda, Stage::Context, self.mode, primary, "cuDevicePrimaryCtxRetain", &raw mut context, device)?;
+        call!(cuda, Stage::Context, self.mode, enter, "cuCtxSetCurrent", context)?;
         match which {
             MathLibrary::Cublas => self.product(),
             MathLibrary::Cudnn => self.convolution(),
         }
+    }
+
+    /// A failure with what may lie behind it: libraries tell of a full GPU by codes that tell nothing.
+    fn explained(&self, mut failed: Failed) -> Failed {
+        // The test kernel had a context here a moment ago, so that somebody came in between.
+        if failed.stage == Stage::Context && failed.cause == Cause::DeviceLost {
+            failed.cause = Cause::DeviceUnavailable;
+        }
+        let vague = failed.cause == Cause::Other && matches!(failed.stage, Stage::Handle | Stage::Launch);
+        let (cuda, mut free, mut total) = (self.cuda, 0, 0);
+        if vague
+            && call!(cuda, Stage::Memory, None, free, "cuMemGetInfo", &raw mut free, &raw mut total).is_ok()
+            && free < LITTLE
+        {
+            failed.cause = Cause::OutOfMemory;
+            failed.says = format!("{}; {} MiB of the GPU's memory are free", failed.says, free >> 20);
+        }
+        failed
     }
 
     /// Takes memory on the GPU and fills it.
@@ -345,7 +367,7 @@ impl Job<'_, '_> {
                 side
             )?;
         }
-        ask_library!(self, which, Stage::Handle, "cudnnCreateFilterDescriptor", fn(*mut Handle), &mut *weights)?;
+        ask_library!(self, which, Stage::Handle, "cudnnCreateFilterDescriptor", fn(*mut Handle), &raw mut *weights)?;
         ask_library!(
             self,
             which,
@@ -360,7 +382,7 @@ impl Job<'_, '_> {
             filter,
             filter
         )?;
-        ask_library!(self, which, Stage::Handle, "cudnnCreateConvolutionDescriptor", fn(*mut Handle), &mut *how)?;
+        ask_library!(self, which, Stage::Handle, "cudnnCreateConvolutionDescriptor", fn(*mut Handle), &raw mut *how)?;
         // CUDNN_CROSS_CORRELATION is 1.
         ask_library!(
             self,

@@ -303,7 +303,11 @@ impl Discovery<'_> {
             }
         };
         kernel.variables = variables;
-        if !program.contains('/') {
+        // Jupyter puts its own prefix and the kernel's folder in the place of these.
+        let own = matches!(program.as_str(), "{prefix}/bin/python" | "{prefix}/bin/python3");
+        let folder = kernel.path.trim_end_matches("/kernel.json").to_owned();
+        let program = program.replace("{resource_dir}", &folder);
+        if own || !program.contains('/') {
             // A bare `python` is replaced by the interpreter that runs Jupyter.
             kernel.env = owner.or_else(|| self.found.places.iter().position(|place| place.active));
             kernel.interpreter =
@@ -326,7 +330,9 @@ impl Discovery<'_> {
                 kernel.env = Some(index);
             }
             Err(why) => {
-                kernel.gone = self.host.stat(&program).is_err_and(|error| error.why == Why::NotFound);
+                // What is relative, or holds another placeholder, leads nobody knows where.
+                let certain = program.starts_with('/') && !program.contains('{');
+                kernel.gone = certain && self.host.stat(&program).is_err_and(|error| error.why == Why::NotFound);
                 kernel.trouble = Some(format!("{program}: {why}"));
             }
         }
@@ -459,15 +465,32 @@ mod tests {
             "usr/share/jupyter/kernels/dead/kernel.json|{\"argv\":[\"/gone/bin/python\"]}",
             "usr/share/jupyter/kernels/r/kernel.json|{\"argv\":[\"R\"],\"language\":\"R\"}",
             "usr/share/jupyter/kernels/bad/kernel.json|{",
+            "usr/share/jupyter/kernels/prefix/kernel.json|{\"argv\":[\"{prefix}/bin/python\",\"-m\"]}",
+            "usr/share/jupyter/kernels/script/kernel.json|{\"argv\":[\"{resource_dir}/run.sh\"],\"language\":\"python\"}",
+            "usr/share/jupyter/kernels/script/run.sh|#!/bin/sh\n",
+            "usr/share/jupyter/kernels/what/kernel.json|{\"argv\":[\"{x}/python\"],\"language\":\"python\"}",
         ];
         let (_dir, host) = tree(&files, &[("VIRTUAL_ENV", "/app/.venv")]);
         let found = discover(&host, &Options::default());
         assert_eq!(prefixes(&found), [("/app/.venv", true), ("/k", false)]);
         let told: Vec<(&str, Option<usize>, bool)> =
             found.kernels.iter().map(|kernel| (kernel.name.as_str(), kernel.env, kernel.trouble.is_some())).collect();
-        assert_eq!(told, [("own", Some(0), false), ("bad", None, true), ("dead", None, true), ("far", Some(1), false)]);
+        assert_eq!(
+            told,
+            [
+                ("own", Some(0), false),
+                ("bad", None, true),
+                ("dead", None, true),
+                ("far", Some(1), false),
+                ("prefix", Some(0), false),
+                ("script", None, true),
+                ("what", None, true),
+            ]
+        );
         assert_eq!(found.kernels[3].variables["A"], "b");
-        assert_eq!(found.kernels.iter().map(|kernel| kernel.gone).collect::<Vec<_>>(), [false, false, true, false]);
+        let gone: Vec<&str> =
+            found.kernels.iter().filter(|kernel| kernel.gone).map(|kernel| kernel.name.as_str()).collect();
+        assert_eq!(gone, ["dead"]);
 
         // Where `--python` names one, the others are found for what their kernels start, and not judged.
         let named = Options { python: vec!["/app/.venv".to_owned()], ..Options::default() };

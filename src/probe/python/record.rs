@@ -63,8 +63,18 @@ fn line(line: &str) -> Option<Line<'_>> {
         (Cow::Owned(quoted[..end].replace("\"\"", "\"")), hash, size)
     } else {
         // From the end: neither size nor hash can hold a comma, and a path that does should have been quoted.
-        let (rest, size) = comma(line)?;
-        let (path, hash) = comma(rest).unwrap_or((rest, ""));
+        let usual = comma(line).and_then(|(rest, size)| {
+            let (path, hash) = comma(rest)?;
+            (hash.is_empty() || hash.contains('=')).then_some((path, hash, size))
+        });
+        let (path, hash, size) = if let Some(usual) = usual {
+            usual
+        } else {
+            // A field too few or too many: the path ends at the first comma.
+            let (path, rest) = line.split_once(',')?;
+            let (hash, more) = rest.split_once(',').unwrap_or((rest, ""));
+            (path, hash, more.rsplit(',').next().unwrap_or_default())
+        };
         (Cow::Borrowed(path), hash, size)
     };
     if path.is_empty() || path.bytes().any(|byte| byte == 0) {
@@ -413,6 +423,19 @@ mod tests {
         fs::write(dir.path().join("site/tensorflow/libx.so.2"), "abcde").unwrap();
         let host = Host::rooted(dir.path(), BTreeMap::new()).unwrap();
         (dir, host)
+    }
+
+    #[test]
+    fn lines_with_a_field_too_few_or_too_many_keep_their_path() {
+        let read = |text: &'static str| line(text).map(|line| (line.path.into_owned(), line.size, line.sha256));
+        let path = |name: &str| name.to_owned();
+        assert_eq!(read("a/b.py,sha256=xy,12"), Some((path("a/b.py"), Some(12), Some("xy"))));
+        assert_eq!(read("a/b.py,,"), Some((path("a/b.py"), None, None)));
+        assert_eq!(read("a,b.py,sha256=xy=,12"), Some((path("a,b.py"), Some(12), Some("xy"))));
+        assert_eq!(read("\"a,b.py\",sha256=xy,12"), Some((path("a,b.py"), Some(12), Some("xy"))));
+        assert_eq!(read("a/b.py,sha256=xy"), Some((path("a/b.py"), None, Some("xy"))));
+        assert_eq!(read("a/b.py,sha256=xy,12,more"), Some((path("a/b.py"), None, Some("xy"))));
+        assert_eq!(read("a/b.py"), None);
     }
 
     #[test]
