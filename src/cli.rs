@@ -835,9 +835,17 @@ fn python(host: &Host, path: &str) -> Result<String, Failure> {
         let folders = host.env("PATH").unwrap_or_default().split(':').filter(|folder| !folder.is_empty());
         folders.map(|folder| host.absolute(folder).join(path)).find(|file| host.is_executable(file))
     };
-    found
-        .map(|path| path.to_string_lossy().into_owned())
-        .ok_or_else(|| Failure::usage(format!("--python {path}: no such interpreter or environment folder")))
+    let found =
+        found.ok_or_else(|| Failure::usage(format!("--python {path}: no such interpreter or environment folder")))?;
+    if host.is_dir(&found)
+        && let Err(why) = crate::probe::python::environment(host, &found)
+    {
+        let near = [".venv", "venv", "env"].into_iter().map(|name| found.join(name));
+        let near = near.into_iter().find(|near| crate::probe::python::environment(host, near).is_ok());
+        let hint = near.map_or_else(String::new, |near| format!("; did you mean {}?", near.display()));
+        return Err(Failure::usage(format!("--python {path}: no environment folder: {why}{hint}")));
+    }
+    Ok(found.to_string_lossy().into_owned())
 }
 
 fn assume(pairs: &[(String, Dotted)]) -> Assume {

@@ -397,6 +397,10 @@ fn project_verdict(
     unknown: &[(&'static str, Unknown)],
 ) -> Option<ProjectVerdict> {
     let project = facts.project.as_ref()?;
+    // Which crates are in a lock file that cannot be read, nobody knows.
+    if project.crates.is_empty() && project.lock.is_some() && project.trouble.is_some() {
+        return Some(ProjectVerdict { builds: Answer::Unknown, runs: Answer::Unknown, because: Vec::new() });
+    }
     // A project without CUDA asks nothing of the machine.
     project.crates.iter().find(|locked| db.crates().iter().any(|row| row.name == locked.name))?;
     let (builds, because) = verdict_on(&[Subject::Project], &[Break::Builds], findings, unknown);

@@ -592,6 +592,29 @@ fn a_closed_pipe_is_no_fault() {
 }
 
 #[test]
+fn who_reads_no_further_changes_no_verdict() {
+    let dir = folder();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut child = std::process::Command::new(cargo_bin!("cargo-gpu-doctor"));
+    let args = ["check", "--static", "--gpu", "required", "--root", "."];
+    let output = child.args(args).current_dir(&dir).stdout(writer).output().unwrap();
+    assert_eq!(output.status.code(), Some(100));
+}
+
+#[test]
+fn a_folder_that_is_no_environment_is_a_mistake() {
+    let dir = folder();
+    std::fs::create_dir_all(dir.path().join("app/.venv/bin")).unwrap();
+    std::fs::write(dir.path().join("app/.venv/pyvenv.cfg"), "version = 3.11.2\n").unwrap();
+    let mut child = std::process::Command::new(cargo_bin!("cargo-gpu-doctor"));
+    let output = child.args(["check", "--static", "--python", "app"]).current_dir(&dir).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("no environment folder") && said.contains("app/.venv?"), "{said}");
+}
+
+#[test]
 fn a_full_disk_is_told() {
     let dir = folder();
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();

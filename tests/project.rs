@@ -152,3 +152,19 @@ fn variables_of_cargos_configuration_reach_the_build_scripts() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["verdicts"]["project"]["builds"], "yes", "{}", report["outcomes"]["unknown"]);
 }
+
+#[test]
+fn a_lock_file_that_cannot_be_read_passes_nothing() {
+    let folder = workspace();
+    let lock = folder.path().join("Cargo.lock");
+    let text = std::fs::read_to_string(&lock).unwrap();
+    std::fs::write(&lock, format!("<<<<<<< HEAD\n{text}")).unwrap();
+    let args = ["check", "--format", "json", "--gpu", "none"];
+    let output = run(&folder.path().join("other"), &args);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["verdicts"]["project"]["builds"], "unknown", "{}", report["verdicts"]);
+    let output = run(&folder.path().join("other"), &["check", "--gpu", "none", "--strict"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(100), "{said}");
+    assert!(said.contains("cannot tell (toolkit-missing): which crates are in the project's lock file"), "{said}");
+}

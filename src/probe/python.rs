@@ -42,6 +42,15 @@ pub(crate) use self::requirement::normalise;
 #[cfg(feature = "update")]
 pub(crate) use self::{dists::head, requirement::parse as parse_requirement, tensorflow::parse_build};
 
+/// Whether a folder is that of an environment; why not.
+///
+/// # Errors
+///
+/// What is missing in it.
+pub fn environment(host: &Host, folder: &std::path::Path) -> Result<(), String> {
+    layout::locate(host, folder).map(drop)
+}
+
 /// Reads every Python environment, the active one first, and the Jupyter kernels that start them.
 ///
 /// The troubles are those of the search itself: a path of `--python` that is no environment, a

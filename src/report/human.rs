@@ -213,7 +213,7 @@ impl Page {
             _ => self.entry("Python", &format!("{others} more environments, without TensorFlow and Keras")),
         }
         if let (Some(verdict), Some(project)) = (project, &facts.project)
-            && !(project.crates.is_empty() && verdict.because.is_empty())
+            && !(project.crates.is_empty() && verdict.because.is_empty() && project.trouble.is_none())
         {
             self.entry("Project", &clean(&project.manifest));
             let (builds, runs) = (answer(verdict.builds), answer(verdict.runs));
@@ -434,6 +434,9 @@ impl Page {
         self.text(&text, 0, 2);
         if denied == 0 && report.exit_code != 0 {
             self.text("the check fails because of `--strict`: a verdict or a requirement could not be told", 0, 2);
+            for unknown in &report.outcomes.unknown {
+                self.text(&format!("cannot tell ({}): {}", unknown.rule, clean(unknown.missing)), 2, 4);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Rule `cuda-library-missing`: a CUDA library that TensorFlow opens by name is not found by the loader.
 
 use super::{Cx, Family, Rule, layer};
-use crate::facts::{Evidence, Library, Probed};
+use crate::facts::{Evidence, Library, Probed, Resolution};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::shell;
 use crate::view::{EnvView, folders};
@@ -64,6 +64,15 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             }
             continue;
         }
+        let (ended, absent): (Vec<_>, Vec<_>) = absent.into_iter().partition(|(_, resolution)| {
+            resolution.is_some_and(|resolution| matches!(resolution.file, Probed::Failed { .. }))
+        });
+        if !ended.is_empty() {
+            given_up(cx, &env, &ended, out);
+        }
+        if absent.is_empty() {
+            continue;
+        }
         let only_cudnn_nowhere = absent.iter().all(|(name, resolution)| {
             name.starts_with("libcudnn.")
                 && resolution.is_none_or(|resolution| resolution.others.is_empty() && resolution.file.is_absent())
@@ -95,9 +104,6 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         );
         for (name, resolution) in &absent {
             let Some(resolution) = resolution else { continue };
-            if let Probed::Failed { why } = &resolution.file {
-                finding = finding.because(Evidence::loader(name, why));
-            }
             for other in resolution.others.iter().take(1) {
                 finding = finding.because(Evidence::file(
                     &other.path,
@@ -129,6 +135,38 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         }
         out.find(finding);
     }
+}
+
+/// Names whose search ends at a file that is no library: the loader looks no further, wherever else they lie.
+fn given_up(cx: &Cx<'_>, env: &EnvView<'_, '_>, ended: &[(String, Option<&Resolution>)], out: &mut Judgment) {
+    let names: Vec<&str> = ended.iter().map(|(name, _)| name.as_str()).collect();
+    let title = format!("the loader gives up on {}: the first file of that name is no library", names.join(", "));
+    let mut finding = Finding::new(Subject::Env(env.index), title);
+    let mut files: Vec<&str> = Vec::new();
+    for (name, resolution) in ended {
+        let Some(why) = resolution.and_then(|resolution| resolution.file.unknown()) else { continue };
+        finding = finding.because(Evidence::loader(name, why));
+        files.extend(why.split_once(": ").map(|(path, _)| path).filter(|path| path.starts_with('/')));
+    }
+    finding = finding
+        .row(env.tf_row_ref())
+        .breaks(Break::TfSees)
+        .so("TensorFlow lists no GPU: it registers one only when every library of its list opens");
+    let folder = files.first().and_then(|file| file.rsplit_once('/')).map(|(folder, _)| folder);
+    let entries: Vec<&str> = cx.facts.loader.library_path.iter().map(|entry| entry.text.as_str()).collect();
+    let entry = folder.and_then(|folder| entries.iter().find(|entry| entry.trim_end_matches('/') == folder));
+    if let Some(taken) = entry {
+        let rest: Vec<&str> = entries.iter().copied().filter(|entry| entry != taken).collect();
+        finding = finding.run(
+            format!("take {taken} out of LD_LIBRARY_PATH"),
+            format!("export LD_LIBRARY_PATH={}", shell::quoted(&rest.join(":"))),
+        );
+    }
+    if !files.is_empty() {
+        let words: Vec<_> = files.iter().map(|file| shell::word(file)).collect();
+        finding = finding.run("or remove what is no library", format!("rm {}", words.join(" ")));
+    }
+    out.find(finding);
 }
 
 /// Libraries that are found, but need others in turn that are not, and of which no other copy is there.

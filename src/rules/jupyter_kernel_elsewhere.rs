@@ -48,22 +48,25 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         }
         let interpreter = kernel.interpreter.as_deref().unwrap_or("another Python");
         let why = if kernel.gone { "which is not there" } else { "which has no TensorFlow" };
-        out.find(
-            Finding::new(
-                Subject::Env(home.index),
-                format!("the Jupyter kernel `{}` runs {interpreter}, {why}", kernel.name),
-            )
-            .because(Evidence::file(&kernel.path, format!("argv[0] is {interpreter}")))
-            .because(Evidence::file(home.path(), "TensorFlow is here"))
-            .run(
-                "make a kernel of the environment that has it",
-                format!(
-                    "{} -m ipykernel install --user --name {}",
-                    shell::word(&home.env.interpreter),
-                    shell::word(&name_for(home.path()))
-                ),
+        let mut finding = Finding::new(
+            Subject::Env(home.index),
+            format!("the Jupyter kernel `{}` runs {interpreter}, {why}", kernel.name),
+        )
+        .because(Evidence::file(&kernel.path, format!("argv[0] is {interpreter}")))
+        .because(Evidence::file(home.path(), "TensorFlow is here"));
+        if kernel.gone {
+            let folder = kernel.path.trim_end_matches("/kernel.json");
+            finding = finding.run("remove the kernel that leads nowhere", format!("rm -r {}", shell::word(folder)));
+        }
+        out.find(finding.run(
+            "make a kernel of the environment that has it",
+            format!(
+                "{} && {} -m ipykernel install --user --name {}",
+                cx.view.install(home.env, "ipykernel"),
+                shell::word(&home.env.interpreter),
+                shell::word(&name_for(home.path()))
             ),
-        );
+        ));
     }
 }
 

@@ -48,7 +48,11 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             .because(step.evidence.clone())
             .because(reader.evidence.clone())
             .so(so)
-            .help(format!("move line {} above line {}", line(&step.evidence), line(&reader.evidence)))
+            .help(format!(
+                "move the statement of line {}, and the import of `os` that it needs, above line {}",
+                line(&step.evidence),
+                line(&reader.evidence)
+            ))
             .help(format!("or set {} before Python starts", step.name));
         out.find(finding);
     }

@@ -73,6 +73,12 @@ pub(super) fn version(toolkit: &Toolkit) -> Option<&Dotted> {
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
     build::say(cx, RULE.id, out);
+    if let Some(project) = &cx.facts.project
+        && let (true, Some(_), Some(why)) = (project.crates.is_empty(), &project.lock, &project.trouble)
+    {
+        let missing = format!("which crates are in the project's lock file: {why}");
+        out.unknown(Subject::Project, missing, Some(Break::Builds));
+    }
     // Crates whose build scripts are not followed one by one.
     let rest: Vec<_> = compiling(cx).into_iter().filter(|(locked, _)| !build::follows(&locked.name)).collect();
     judge(cx, &rest, out);

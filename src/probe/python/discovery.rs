@@ -369,7 +369,10 @@ fn parse_kernel(text: &str) -> Result<Option<Spec>, String> {
     let Some(program) = program else { return Err("it names no program".to_owned()) };
     let file = program.rsplit('/').next().unwrap_or(program);
     let language = json.get("language").and_then(serde_json::Value::as_str).unwrap_or_default();
-    if !file.starts_with("python") && !language.eq_ignore_ascii_case("python") {
+    // Kernels of other languages may be written in Python.
+    let python = language.to_ascii_lowercase().starts_with("python");
+    let by_name = language.is_empty() && file.starts_with("python");
+    if !(python || by_name) {
         return Ok(None);
     }
     let variables = json.get("env").and_then(serde_json::Value::as_object).map_or_else(BTreeMap::new, |map| {

@@ -213,7 +213,8 @@ fn choose(script: &Script<'_>, said: &mut Said) -> Option<Dotted> {
                 match script.has("fallback-latest") {
                     Some(true) if falls_back => return row.cuda_features.last().map(minor),
                     None if falls_back => {
-                        said.open(UNSUPPORTED, "whether fallback-latest is on".to_owned(), Break::Builds);
+                        let why = script.project.unresolved.as_deref().unwrap_or("its features are not resolved");
+                        said.open(UNSUPPORTED, format!("whether fallback-latest is on: {why}"), Break::Builds);
                     }
                     _ => said_no_nvcc(script, said),
                 }
