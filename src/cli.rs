@@ -840,8 +840,8 @@ fn python(host: &Host, path: &str) -> Result<String, Failure> {
     if host.is_dir(&found)
         && let Err(why) = crate::probe::python::environment(host, &found)
     {
-        let near = [".venv", "venv", "env"].into_iter().map(|name| found.join(name));
-        let near = near.into_iter().find(|near| crate::probe::python::environment(host, near).is_ok());
+        let mut near = [".venv", "venv", "env"].into_iter().map(|name| found.join(name));
+        let near = near.find(|near| crate::probe::python::environment(host, near).is_ok());
         let hint = near.map_or_else(String::new, |near| format!("; did you mean {}?", near.display()));
         return Err(Failure::usage(format!("--python {path}: no environment folder: {why}{hint}")));
     }

@@ -398,7 +398,7 @@ fn project_verdict(
 ) -> Option<ProjectVerdict> {
     let project = facts.project.as_ref()?;
     // Which crates are in a lock file that cannot be read, nobody knows.
-    if project.crates.is_empty() && project.lock.is_some() && project.trouble.is_some() {
+    if project.lock_unread().is_some() {
         return Some(ProjectVerdict { builds: Answer::Unknown, runs: Answer::Unknown, because: Vec::new() });
     }
     // A project without CUDA asks nothing of the machine.

@@ -68,7 +68,7 @@ impl<'a> Sink<'a> {
     pub(super) fn write(&self, text: &str, exit: Exit) -> Result<Exit, Failure> {
         let mut stream = self.begin()?;
         stream.put(text)?;
-        Ok(stream.end(exit))
+        Ok(exit)
     }
 
     /// Begins a text that is written in pieces.
@@ -89,7 +89,7 @@ impl<'a> Sink<'a> {
 pub(super) struct Stream<'a> {
     paint: Paint,
     file: Option<(&'a Path, std::fs::File)>,
-    /// Whoever read standard output has seen enough, as `head` does.
+    /// Whoever read standard output has seen enough, as `head` does; that changes no verdict.
     closed: bool,
 }
 
@@ -113,12 +113,6 @@ impl Stream<'_> {
             }
             Err(error) => Err(Failure::incomplete(format!("standard output: {error}"))),
         }
-    }
-
-    /// The exit code with which a run ends that asked for this one: who reads no further changes no verdict.
-    pub(super) fn end(self, exit: Exit) -> Exit {
-        drop(self);
-        exit
     }
 }
 

@@ -200,7 +200,7 @@ impl Page<'_> {
             Exit::Usage
         };
         stream.put(&self.together(&fleet, exit)?)?;
-        Ok(stream.end(exit))
+        Ok(exit)
     }
 
     /// Whether a machine gets a report of its own.

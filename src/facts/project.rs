@@ -30,6 +30,13 @@ pub struct Project {
     pub build: Option<BuildSystem>,
 }
 
+impl Project {
+    /// Why the lock file could not be read, so that nobody knows which crates are in it.
+    pub fn lock_unread(&self) -> Option<&str> {
+        self.trouble.as_deref().filter(|_| self.crates.is_empty() && self.lock.is_some())
+    }
+}
+
 /// A package of the project's graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -93,8 +93,7 @@ impl Job<'_> {
                 Err(_) => begin = begin.checked_sub(first).unwrap_or(begin),
             }
         }
-        // To a thousandth: a text gives such a number back as it was.
-        let ms = (begin.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+        let ms = child::millis(begin);
         match made {
             Ok(mut made) => {
                 made.ms = ms;

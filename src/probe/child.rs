@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -235,6 +235,11 @@ fn read<P: DeserializeOwned>(stdout: &[u8], stderr: &[u8], end: End) -> Reply<P>
         }
     });
     Reply { parts, failure: how.map(|how| Failure::new(how, stage)) }
+}
+
+/// Milliseconds since then, to a thousandth: a text gives such a number back as it was.
+pub(crate) fn millis(begin: Instant) -> f64 {
+    (begin.elapsed().as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// What a child tells with.

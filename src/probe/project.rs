@@ -103,12 +103,12 @@ pub fn probe(host: &Host, options: &Options, names: &[&str]) -> Option<Project> 
     };
     let root = workspace_root(host, &manifest, &content);
     let lock = root.join("Cargo.lock");
+    let path = text(&lock);
+    let ask = || ask(host, &manifest, options, names, &path);
     let (read, asked, build) = std::thread::scope(|scope| {
-        let path = text(&lock);
         let content = lock_text(host, &lock);
         // Cargo takes longer than all the rest, so that it starts as soon as it is likely to be wanted.
         let likely = content.as_ref().is_ok_and(|content| mentions(content, names));
-        let ask = || ask(host, &manifest, options, names, &text(&lock));
         let asking = likely.then(|| std::thread::Builder::new().spawn_scoped(scope, ask).ok()).flatten();
         let read = content.and_then(|content| {
             parse_lock(&content, &path, names).map_err(|why| LockError::Parse { path: path.clone(), why })
@@ -122,7 +122,7 @@ pub fn probe(host: &Host, options: &Options, names: &[&str]) -> Option<Project> 
             found.lock = Some(text(&lock));
             found.crates = crates;
             if !found.crates.is_empty() {
-                let asked = asked.unwrap_or_else(|| ask(host, &manifest, options, names, &text(&lock)));
+                let asked = asked.unwrap_or_else(&ask);
                 resolve(host, &manifest, options, asked, &mut found);
                 found.build = build.filter(|_| !found.crates.is_empty());
             }
@@ -147,9 +147,10 @@ fn resolve(
     match asked {
         Ok(mut crates) => {
             for it in &mut crates {
-                let locked =
-                    found.crates.iter().find(|locked| (&locked.name, &locked.version) == (&it.name, &it.version));
-                it.evidence = locked.map_or_else(|| it.evidence.clone(), |locked| locked.evidence.clone());
+                let same = |locked: &&LockedCrate| (&locked.name, &locked.version) == (&it.name, &it.version);
+                if let Some(locked) = found.crates.iter().find(same) {
+                    it.evidence = locked.evidence.clone();
+                }
             }
             found.resolved = true;
             found.crates = crates;

@@ -68,10 +68,8 @@ pub fn probe(
     let folders = Folders::new(host);
     let config = keras::config(host);
     let mut envs: Vec<(usize, PythonEnv)> = Vec::new();
-    // Of what is only looked at beside the others, no file is compared.
-    let lightly = Options { deep: false, hashes: false, ..options.clone() };
     for (index, place) in found.places.iter().enumerate() {
-        let env = read(&folders, search, if place.beside { &lightly } else { options }, place, &config);
+        let env = read(&folders, search, options, place, &config);
         for kernel in found.kernels.iter_mut().filter(|kernel| kernel.env == Some(index)) {
             kernel.prefix = Some(env.path.clone());
             kernel.tensorflow = Some(env.tensorflow.is_some());
@@ -108,6 +106,8 @@ fn read(
     config: &crate::facts::KerasConfig,
 ) -> PythonEnv {
     let host = folders.host;
+    // Of what is only looked at beside the others, no file is compared.
+    let deep = options.deep && !place.beside;
     let hashes = options.hashes && cfg!(feature = "cli");
     let layout = &place.layout;
     let version = layout.version.clone();
@@ -116,7 +116,7 @@ fn read(
     troubles.extend(folders.open_archives(&sys_path));
     let recorded = |metadata: &str, location: &str| metadata.ends_with(".dist-info") && !folders.is_archived(location);
     // TensorFlow's RECORD takes as long as all the rest, which goes on beside it.
-    let work = options.deep.then(|| Work::new(host, dists::packages(folders, &sys_path), hashes));
+    let work = deep.then(|| Work::new(host, dists::packages(folders, &sys_path), hashes));
     let (count, rest, mut env) = std::thread::scope(|scope| {
         if let Some(work) = &work {
             for _ in 0..Work::helpers() {
@@ -124,11 +124,11 @@ fn read(
                 let _ = std::thread::Builder::new().spawn_scoped(scope, || work.run());
             }
         }
-        let found = dists::find(folders, layout, &sys_path, &markers, options.deep);
+        let found = dists::find(folders, layout, &sys_path, &markers, deep);
         let (count, rest, installed) = (found.count, found.rest, found.dists);
         troubles.extend(found.troubles);
         let known: Vec<(usize, Package)> = (installed.iter().enumerate())
-            .filter(|(_, dist)| !options.deep && recorded(&dist.metadata, &dist.location) && is_large(&dist.name))
+            .filter(|(_, dist)| !deep && recorded(&dist.metadata, &dist.location) && is_large(&dist.name))
             .map(|(index, dist)| (index, Package::new(&dist.location, &dist.metadata)))
             .collect();
         let known = std::sync::Arc::new(known);

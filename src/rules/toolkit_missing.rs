@@ -73,9 +73,7 @@ pub(super) fn version(toolkit: &Toolkit) -> Option<&Dotted> {
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
     build::say(cx, RULE.id, out);
-    if let Some(project) = &cx.facts.project
-        && let (true, Some(_), Some(why)) = (project.crates.is_empty(), &project.lock, &project.trouble)
-    {
+    if let Some(why) = cx.facts.project.as_ref().and_then(crate::facts::Project::lock_unread) {
         let missing = format!("which crates are in the project's lock file: {why}");
         out.unknown(Subject::Project, missing, Some(Break::Builds));
     }

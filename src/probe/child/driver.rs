@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::Teller;
 use super::library::Library;
+use super::{Teller, millis};
 use crate::facts::{ApiDevice, Cause, ComputeMode, Failed, Stage};
 use crate::kernel::{self, BLOCK, ENTRY, GENERATION_ENTRY};
 use crate::version::Dotted;
@@ -543,10 +543,6 @@ fn compare(out: &[u32], total: u64, expected: &Expected) -> Result<(), Failed> {
     } else {
         Err(wrong(format!("the total is {total:#018x}, and not {right:#018x}: an atomic addition was lost")))
     }
-}
-
-pub(super) fn millis(begin: Instant) -> f64 {
-    (begin.elapsed().as_secs_f64() * 1e6).round() / 1e3
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::Teller;
-use super::driver::{Cuda, Device, Handle, Memory, call, millis, missing};
+use super::driver::{Cuda, Device, Handle, Memory, call, missing};
 use super::library::Library;
+use super::{Teller, millis};
 use crate::facts::{Cause, ComputeMode, Failed, LibraryRun, MathLibrary, Stage};
 use crate::version::Dotted;
 
