@@ -24,6 +24,12 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
+/// A command that takes an entry out of `LD_LIBRARY_PATH`, whatever else is in it by then.
+pub(crate) fn without_entry(entry: &str) -> String {
+    let rest = "tr : '\\n' | grep -vxF {} | paste -sd: -".replace("{}", &quoted(entry));
+    format!("export LD_LIBRARY_PATH=$(printf %s \"$LD_LIBRARY_PATH\" | {rest})")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -50,6 +50,16 @@ impl Dotted {
         Self { text, parts: parts.to_vec() }
     }
 
+    /// A version of CUDA by the number that headers and libraries give: `12080` is 12.8.
+    ///
+    /// ```
+    /// use gpu_doctor::version::Dotted;
+    /// assert_eq!(Dotted::of_cuda(12080).to_string(), "12.8");
+    /// ```
+    pub fn of_cuda(number: u32) -> Self {
+        Self::new(&[number / 1000, number % 1000 / 10])
+    }
+
     /// The first number.
     pub fn major(&self) -> u32 {
         self.part(0)

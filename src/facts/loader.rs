@@ -22,6 +22,14 @@ pub struct Loader {
     pub default_folders: Vec<String>,
 }
 
+impl Loader {
+    /// `LD_LIBRARY_PATH` without an entry, as written.
+    pub fn without(&self, entry: &str) -> String {
+        let entries = self.library_path.iter().map(|folder| folder.text.as_str());
+        entries.filter(|text| *text != entry).collect::<Vec<_>>().join(":")
+    }
+}
+
 /// An entry of `LD_LIBRARY_PATH`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -184,7 +184,7 @@ fn readings(host: &Host, real: &str, kind: ToolkitKind, include: &[String]) -> V
         let path = format!("{folder}/cuda.h");
         let bytes = host.read_head(&path, HEADER_LIMIT).ok()?;
         let (number, line) = define(&String::from_utf8_lossy(&bytes), "CUDA_VERSION")?;
-        let value = Dotted::new(&[number / 1000, number % 1000 / 10]);
+        let value = Dotted::of_cuda(number);
         Some(Reading { value, evidence: Evidence::file(path, format!("CUDA_VERSION {number}")).line(line) })
     });
     readings.extend(header);

@@ -153,13 +153,12 @@ fn given_up(cx: &Cx<'_>, env: &EnvView<'_, '_>, ended: &[(String, Option<&Resolu
         .breaks(Break::TfSees)
         .so("TensorFlow lists no GPU: it registers one only when every library of its list opens");
     let folder = files.first().and_then(|file| file.rsplit_once('/')).map(|(folder, _)| folder);
-    let entries: Vec<&str> = cx.facts.loader.library_path.iter().map(|entry| entry.text.as_str()).collect();
-    let entry = folder.and_then(|folder| entries.iter().find(|entry| entry.trim_end_matches('/') == folder));
-    if let Some(taken) = entry {
-        let rest: Vec<&str> = entries.iter().copied().filter(|entry| entry != taken).collect();
+    let mut entries = cx.facts.loader.library_path.iter().map(|entry| entry.text.as_str());
+    let entry = folder.and_then(|folder| entries.find(|entry| entry.trim_end_matches('/') == folder));
+    if let Some(entry) = entry {
         finding = finding.run(
-            format!("take {taken} out of LD_LIBRARY_PATH"),
-            format!("export LD_LIBRARY_PATH={}", shell::quoted(&rest.join(":"))),
+            format!("take {entry} out of LD_LIBRARY_PATH"),
+            format!("export LD_LIBRARY_PATH={}", shell::quoted(&cx.facts.loader.without(entry))),
         );
     }
     if !files.is_empty() {

@@ -75,13 +75,7 @@ fn foreign_part(cx: &Cx<'_>, env: &EnvView<'_, '_>, name: &str, library: &Librar
     .breaks(Break::TfSees)
     .so(format!("TensorFlow opens {name} with all its symbols at once, cannot, and lists no GPU"));
     if let Some(entry) = &lacking.entry {
-        return finding.run(
-            format!("take `{entry}` off LD_LIBRARY_PATH"),
-            format!(
-                "export LD_LIBRARY_PATH=$(printf %s \"$LD_LIBRARY_PATH\" | tr : '\\n' | grep -vxF {} | paste -sd: -)",
-                shell::quoted(entry)
-            ),
-        );
+        return finding.run(format!("take `{entry}` off LD_LIBRARY_PATH"), shell::without_entry(entry));
     }
     match (&lacking.owner, env.tf_version_text()) {
         (Some(_), Some(version)) => finding.run(
@@ -135,13 +129,9 @@ fn floor(env: &EnvView<'_, '_>, name: &str) -> Option<Dotted> {
 /// How to get the winner out of the way.
 fn way_out(finding: Finding, library: &Library) -> Finding {
     match &library.via {
-        Via::LibraryPath { entry } => finding.run(
-            format!("take `{entry}` off LD_LIBRARY_PATH"),
-            format!(
-                "export LD_LIBRARY_PATH=$(printf %s \"$LD_LIBRARY_PATH\" | tr : '\\n' | grep -vxF {} | paste -sd: -)",
-                shell::quoted(entry)
-            ),
-        ),
+        Via::LibraryPath { entry } => {
+            finding.run(format!("take `{entry}` off LD_LIBRARY_PATH"), shell::without_entry(entry))
+        }
         Via::AlreadyLoaded { by } => finding.help(format!("take {by} out of LD_PRELOAD")),
         _ => finding.help(format!("remove {} or the package that brought it, then run ldconfig", library.path)),
     }

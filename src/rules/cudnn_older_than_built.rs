@@ -58,10 +58,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             finding = finding.because(Evidence::file(&newer.path, "a newer copy that loses"));
         }
         finding = if let (Via::LibraryPath { entry }, Some(_)) = (&library.via, newer) {
-            finding.run(
-            format!("take `{entry}` off LD_LIBRARY_PATH"),
-            format!("export LD_LIBRARY_PATH=$(printf %s \"$LD_LIBRARY_PATH\" | tr : '\\n' | grep -vxF {} | paste -sd: -)", shell::quoted(entry)),
-        )
+            finding.run(format!("take `{entry}` off LD_LIBRARY_PATH"), shell::without_entry(entry))
         } else {
             let major = env.cuda_major().unwrap_or(12);
             finding.run(

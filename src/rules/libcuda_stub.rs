@@ -51,14 +51,10 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             .because(library.evidence("libcuda.so.1"))
             .because(Evidence::file(&library.real, "lies in a folder of stubs"));
         finding = match &library.via {
-            Via::LibraryPath { entry } => {
-                let rest = cx.facts.loader.library_path.iter().map(|folder| folder.text.as_str());
-                let rest: Vec<&str> = rest.filter(|text| text != entry).collect();
-                finding.because(Evidence::env("LD_LIBRARY_PATH", entry)).run(
-                    format!("take {entry} out of LD_LIBRARY_PATH"),
-                    format!("export LD_LIBRARY_PATH={}", shell::quoted(&rest.join(":"))),
-                )
-            }
+            Via::LibraryPath { entry } => finding.because(Evidence::env("LD_LIBRARY_PATH", entry)).run(
+                format!("take {entry} out of LD_LIBRARY_PATH"),
+                format!("export LD_LIBRARY_PATH={}", shell::quoted(&cx.facts.loader.without(entry))),
+            ),
             Via::Cache { file } => finding.run(
                 format!("take its folder out of /etc/ld.so.conf.d and write {file} anew; this shows who names it"),
                 "grep -rn stubs /etc/ld.so.conf /etc/ld.so.conf.d",

@@ -231,7 +231,7 @@ pub(super) fn ask(question: &Ask, teller: &mut Teller) -> Result<(), String> {
     let mut version = 0;
     let reported = call!(cuda, Stage::Init, None, version, "cuDriverGetVersion", &raw mut version);
     let reported = reported.ok().and_then(|()| u32::try_from(version).ok()).filter(|version| *version > 0);
-    let reported = reported.map(|version| Dotted::new(&[version / 1000, version % 1000 / 10]));
+    let reported = reported.map(Dotted::of_cuda);
     teller.part(&Part::Driver { mapped, cuda: reported });
     teller.stage("cuInit ran");
     let mut count = 0;

@@ -134,8 +134,7 @@ fn cudart(library: &Library, which: MathLibrary) -> Option<Dotted> {
     // SAFETY: that is its type in cublas_api.h and in cudnn.h.
     let runtime = unsafe { library.function::<Runtime>(name) }.ok()?;
     // SAFETY: it takes nothing.
-    let number = u32::try_from(unsafe { runtime() }).ok().filter(|number| *number > 0)?;
-    Some(Dotted::new(&[number / 1000, number % 1000 / 10]))
+    u32::try_from(unsafe { runtime() }).ok().filter(|number| *number > 0).map(Dotted::of_cuda)
 }
 
 /// The files of NVIDIA's that this process has mapped.

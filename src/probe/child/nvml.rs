@@ -38,7 +38,7 @@ pub(super) fn ask(question: &Ask, teller: &mut Teller) -> Result<(), String> {
     let mut seen = Nvml { library: question.library.clone(), ..Nvml::default() };
     seen.driver = nvml.sys_driver_version().ok().and_then(|version| version.parse().ok());
     let cuda = nvml.sys_cuda_driver_version().ok().and_then(|version| u32::try_from(version).ok());
-    seen.cuda = cuda.filter(|cuda| *cuda > 0).map(|cuda| Dotted::new(&[cuda / 1000, cuda % 1000 / 10]));
+    seen.cuda = cuda.filter(|cuda| *cuda > 0).map(Dotted::of_cuda);
     let count = nvml.device_count().map_err(|error| format!("nvmlDeviceGetCount: {}", told(&error)))?;
     for index in 0..count {
         teller.stage(format!("GPU {index} was asked"));

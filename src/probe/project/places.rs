@@ -91,7 +91,7 @@ fn place(host: &Host, folder: String) -> Option<BuildPlace> {
     let header = format!("{folder}/include/cuda.h");
     let read = |path: &str| host.read_head(path, HEADER_LIMIT).ok().map(|it| String::from_utf8_lossy(&it).into_owned());
     let version = read(&header).and_then(|text| define(&text, "CUDA_VERSION")).map(|(number, line)| Reading {
-        value: Dotted::new(&[number / 1000, number % 1000 / 10]),
+        value: Dotted::of_cuda(number),
         evidence: Evidence::file(&header, format!("CUDA_VERSION {number}")).line(line),
     });
     let cudnn = ["cudnn_version.h", "cudnn.h"].iter().find_map(|name| {
