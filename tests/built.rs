@@ -4,8 +4,18 @@
 //! `lib` and `nvvm` in one folder, `lib64` a link to `lib`):
 //!
 //! ```sh
-//! cargo test --test built -- --work /tmp/built --toolkit 13.0=/path --toolkit 13.5=/path [--only NAME] [--write]
+//! cargo test --test built -- --work /tmp/built --toolkit 13.0=/path --toolkit 13.5=/path --place NAME=/path ... \
+//!     [--only NAME] [--write]
 //! ```
+//!
+//! `--place` names folders that builds are given, all of them of real packages: `cuda-dev` (Debian's `nvidia-cuda-dev`:
+//! its `include`, and its folder of libraries as `lib64`), `venv-2.4.0`, `venv-2.13.0` and `venv-bare` (virtual
+//! environments with that PyTorch of PyPI, the last one 2.4.0 without setuptools), `torch-2.4.0` and `torch-2.13.0` (the
+//! folder `torch` in them), `tensorflow` (`lib` with the two libraries of the wheel `tensorflow-cpu` 2.13.0 as
+//! libtensorflow.so and libtensorflow_framework.so, and a `lib/pkgconfig/tensorflow.pc` that names them),
+//! `tensorflow-archive` (a folder with those in `libtensorflow-cpu-linux-x86_64-2.13.0.tar.gz`) and `onnxruntime` (the
+//! library of the wheel `onnxruntime`, and libonnxruntime.so as a link to it). A case whose place is not given is left
+//! out.
 //!
 //! `--write` puts the table into `docs/crates.md`. Each project has a target folder of its own, since Cargo does not run
 //! a build script again because another nvcc is on PATH. `cargo check` is run: it runs the build scripts and compiles
@@ -34,6 +44,8 @@ struct Case {
     name: &'static str,
     /// The `main` of its build script, where it has one: the crate is a library for build scripts then.
     build: &'static str,
+    /// Its program, where it has one: it is linked then.
+    program: &'static str,
 }
 
 const fn case(
@@ -42,7 +54,17 @@ const fn case(
     toolkit: &'static str,
     env: &'static [(&'static str, &'static str)],
 ) -> Case {
-    Case { dependencies, toolkit, env, name, build: "" }
+    Case { dependencies, toolkit, env, name, build: "", program: "" }
+}
+
+/// A project that is linked.
+const fn program(
+    name: &'static str,
+    dependencies: &'static str,
+    program: &'static str,
+    env: &'static [(&'static str, &'static str)],
+) -> Case {
+    Case { dependencies, toolkit: "", env, name, build: "", program }
 }
 
 /// A project whose build script compiles a kernel by one of the libraries for that.
@@ -53,7 +75,7 @@ const fn kernel(
     toolkit: &'static str,
     env: &'static [(&'static str, &'static str)],
 ) -> Case {
-    Case { dependencies, toolkit, env, name, build }
+    Case { dependencies, toolkit, env, name, build, program: "" }
 }
 
 include!("built/cases.rs");
@@ -70,15 +92,19 @@ fn main() {
     let mut args = std::env::args().skip(1);
     let (mut work, mut only, mut write) = (PathBuf::from("/tmp/built"), None, false);
     let mut toolkits = BTreeMap::new();
+    let mut places = BTreeMap::new();
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--work" => work = PathBuf::from(args.next().unwrap()),
             "--only" => only = args.next(),
             "--write" => write = true,
-            "--toolkit" => {
+            "--toolkit" | "--place" => {
                 let text = args.next().unwrap();
                 let (name, folder) = text.split_once('=').unwrap();
-                toolkits.insert(name.to_owned(), folder.to_owned());
+                if arg == "--toolkit" {
+                    toolkits.insert(name.to_owned(), folder.to_owned());
+                }
+                places.insert(name.to_owned(), folder.to_owned());
             }
             other => panic!("unknown argument {other}"),
         }
@@ -92,7 +118,12 @@ fn main() {
             println!("{}: left out, no toolkit {}", case.name, case.toolkit);
             continue;
         }
-        let line = look(case, &work, &toolkits);
+        let unknown = case.env.iter().map(|(_, value)| filled(value, &work, &places)).find(|it| it.contains('{'));
+        if let Some(unknown) = unknown {
+            println!("{}: left out, no place {unknown}", case.name);
+            continue;
+        }
+        let line = look(case, &work, &toolkits, &places);
         count += 1;
         let agrees = match line.predicted.as_str() {
             "unknown" => {
@@ -106,7 +137,11 @@ fn main() {
         let with = if case.toolkit.is_empty() { "none".to_owned() } else { case.toolkit.to_owned() };
         let env: Vec<String> = case.env.iter().map(|(name, value)| format!("`{name}={value}`")).collect();
         let observed = if line.observed { "builds".to_owned() } else { format!("fails: {}", line.said) };
-        let by = if case.build.is_empty() { "" } else { " (in a build script)" };
+        let by = match (case.build, case.program) {
+            ("", "") => "",
+            ("", _) => " (and a program)",
+            _ => " (in a build script)",
+        };
         let dependencies = case.dependencies.replace('\n', "; ");
         let because = if line.because.is_empty() { String::new() } else { format!(" ({})", line.because) };
         let row = format!(
@@ -123,7 +158,7 @@ fn main() {
         let text = std::fs::read_to_string(&page).unwrap();
         let (before, rest) = text.split_once("<!-- builds -->\n").unwrap();
         let (_, after) = rest.split_once("<!-- end -->").unwrap();
-        let head = "| dependencies | nvcc on PATH | variables | foretold | `cargo check` |\n|---|---|---|---|---|\n";
+        let head = "| dependencies | nvcc on PATH | variables | foretold | what Cargo did |\n|---|---|---|---|---|\n";
         let foot = format!("\n{count} builds, {wrong} foretold wrongly, {open} left open.\n");
         let text = format!("{before}<!-- builds -->\n{head}{table}{foot}<!-- end -->{after}");
         std::fs::write(page, text).unwrap();
@@ -131,11 +166,24 @@ fn main() {
     assert_eq!(wrong, 0, "a verdict was wrong");
 }
 
+/// A value with the folders for which its names in braces stand; a name that is not known stays.
+fn filled(value: &str, work: &Path, places: &BTreeMap<String, String>) -> String {
+    let mut value = value.replace("{work}", work.to_str().unwrap());
+    for (name, folder) in places {
+        value = value.replace(&format!("{{{name}}}"), folder);
+    }
+    value
+}
+
 /// Foretells one build, and then does it.
-fn look(case: &Case, work: &Path, toolkits: &BTreeMap<String, String>) -> Line {
+fn look(case: &Case, work: &Path, toolkits: &BTreeMap<String, String>, places: &BTreeMap<String, String>) -> Line {
     let folder = work.join(case.name);
     std::fs::create_dir_all(folder.join("src")).unwrap();
-    std::fs::write(folder.join("src/lib.rs"), "").unwrap();
+    if case.program.is_empty() {
+        std::fs::write(folder.join("src/lib.rs"), "").unwrap();
+    } else {
+        std::fs::write(folder.join("src/main.rs"), format!("fn main() {{ {} }}\n", case.program)).unwrap();
+    }
     let table = if case.build.is_empty() { "dependencies" } else { "build-dependencies" };
     let manifest = format!(
         "[package]\nname = \"built\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n[{table}]\n{}\n\n[workspace]\n",
@@ -165,11 +213,10 @@ fn look(case: &Case, work: &Path, toolkits: &BTreeMap<String, String>) -> Line {
     env.insert("PATH".to_owned(), format!("{nvcc}{cargo_folder}:/usr/local/bin:/usr/bin:/bin"));
     env.insert("CARGO".to_owned(), env!("CARGO").to_owned());
     for (name, value) in case.env {
-        let mut value = value.replace("{work}", work.to_str().unwrap());
-        for (toolkit, folder) in toolkits {
-            value = value.replace(&format!("{{{toolkit}}}"), folder);
-        }
-        env.insert((*name).to_owned(), value);
+        env.insert((*name).to_owned(), filled(value, work, places));
+    }
+    if let Some(venv) = env.get("VIRTUAL_ENV").cloned() {
+        env.entry("PATH".to_owned()).and_modify(|path| path.insert_str(0, &format!("{venv}/bin:")));
     }
     let target = folder.join("target");
     let _ = std::fs::remove_dir_all(&target);
@@ -185,7 +232,8 @@ fn look(case: &Case, work: &Path, toolkits: &BTreeMap<String, String>) -> Line {
     let because: Vec<&str> = verdict["because"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let because =
         if predicted == "no" { because.first().copied().unwrap_or_default().to_owned() } else { String::new() };
-    let built = run(env!("CARGO"), &["check", "--offline", "--locked"]);
+    let what = if case.program.is_empty() { "check" } else { "build" };
+    let built = run(env!("CARGO"), &[what, "--offline", "--locked"]);
     let stderr = String::from_utf8_lossy(&built.stderr);
     if let Ok(log) = std::env::var("BUILT_LOG") {
         let _ = std::fs::write(Path::new(&log).join(format!("{}.log", case.name)), &*stderr);
@@ -199,8 +247,9 @@ fn decisive(stderr: &str) -> String {
     let mut lines = stderr.lines().map(str::trim);
     let panicked = lines.clone().skip_while(|line| !line.contains("panicked at")).nth(1);
     let returned = lines.clone().find(|line| line.starts_with("Error: "));
+    let linked = lines.clone().find(|line| line.starts_with("rust-lld: error") || line.contains("ld: "));
     let told = lines.find(|line| line.starts_with("error"));
-    let line = panicked.or(returned).or(told).unwrap_or_default();
+    let line = panicked.or(returned).or(linked).or(told).unwrap_or_default();
     let line: String = line.replace('|', "\\|").chars().take(110).collect();
     format!("`{}`", line.replace('`', "'"))
 }

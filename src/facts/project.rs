@@ -25,6 +25,10 @@ pub struct Project {
     /// Why Cargo did not resolve the graph, where it was asked or could not be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unresolved: Option<String>,
+    /// Whether a build links a program or a shared library, which is when a missing library stops it; not known where
+    /// Cargo did not resolve the graph.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<bool>,
     /// What build scripts would find; only where a crate is there that might ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<BuildSystem>,
@@ -83,9 +87,27 @@ pub struct BuildSystem {
     /// `nvidia-smi` on PATH.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nvidia_smi: Option<String>,
-    /// The LibTorch that `LIBTORCH` names.
+    /// The C++ compiler that the `cc` crate takes: `CXX`, else `c++` on PATH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cxx: Option<String>,
+    /// `bazel` on PATH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bazel: Option<String>,
+    /// The program of `PKG_CONFIG`, else `pkg-config` on PATH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pkg_config: Option<String>,
+    /// What that program would find of the packages for which build scripts ask it, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub packages: BTreeMap<String, PkgConfigFile>,
+    /// The LibTorch that `LIBTORCH` names, else the one in /usr/lib.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub libtorch: Option<LibTorch>,
+    /// The folders of ONNX Runtime that variables name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub onnxruntime: Vec<OnnxRuntime>,
+    /// Archives of libtensorflow in the folder of `TF_RUST_DOWNLOAD_DIR`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tensorflow_archives: Vec<String>,
     /// Folders in which some build script looks for a toolkit, those of variables among them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub places: Vec<BuildPlace>,
@@ -97,15 +119,57 @@ pub struct BuildSystem {
 pub struct LibTorch {
     /// Its folder.
     pub folder: String,
-    /// Whether its headers are there.
+    /// Whether its headers are there, those of `LIBTORCH_INCLUDE` where that is set.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub headers: bool,
-    /// What its `build-version` says.
+    /// What its `build-version` says, which wheels do not have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// The version that its headers define.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<Reading<String>>,
+    /// Whether `libtorch.so` is there, in the folder of `LIBTORCH_LIB` where that is set.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub library: bool,
     /// Whether it has `libtorch_cuda.so`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cuda: bool,
+    /// `_GLIBCXX_USE_CXX11_ABI` with which it was compiled, as its `CMake` files say: `0` or `1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cxx11_abi: Option<Reading<String>>,
+}
+
+/// A folder that a variable names to ort-sys.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnnxRuntime {
+    /// The variable.
+    pub variable: String,
+    /// What it says.
+    pub folder: String,
+    /// Whether that folder is there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub there: bool,
+    /// Libraries of ONNX Runtime in it and in its folders, as paths from there: `lib/libonnxruntime.so`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub libraries: Vec<String>,
+}
+
+/// A `.pc` file that `pkg-config` would read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PkgConfigFile {
+    /// Its path.
+    pub path: String,
+    /// The version that it states.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Libraries that it hands to the linker and that are in no folder that it names or that linkers search.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+    /// What of it is not followed here: other packages that it requires, text that is quoted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open: Option<String>,
 }
 
 /// A variable that Cargo's configuration sets for build scripts.

@@ -359,6 +359,9 @@ pub struct Torch {
     pub cuda: Probed<String>,
     /// Whether `torch/lib/libtorch_cuda.so` is there.
     pub libtorch_cuda: bool,
+    /// `setuptools`, where `torch/utils/cpp_extension.py` imports it and it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension_lacks: Option<Evidence>,
 }
 
 /// One wheel of NVIDIA's libraries.

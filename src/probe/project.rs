@@ -15,6 +15,7 @@ mod graph;
 mod manifest;
 #[cfg(feature = "cli")]
 mod metadata;
+mod native;
 mod places;
 
 /// Crates that deal with CUDA, `TensorFlow` or `LibTorch`, for callers without a longer list.
@@ -136,16 +137,19 @@ pub fn probe(host: &Host, options: &Options, names: &[&str]) -> Option<Project> 
     Some(found)
 }
 
+/// What Cargo's own resolution of the graph tells.
+struct Resolved {
+    /// The crates that were asked for, as far as they are built.
+    crates: Vec<LockedCrate>,
+    /// Whether a program or a shared library is linked.
+    links: bool,
+}
+
 /// Lets Cargo resolve the graph where it may be asked; else tells what the manifest makes certain.
-fn resolve(
-    host: &Host,
-    manifest: &Path,
-    options: &Options,
-    asked: Result<Vec<LockedCrate>, String>,
-    found: &mut Project,
-) {
+fn resolve(host: &Host, manifest: &Path, options: &Options, asked: Result<Resolved, String>, found: &mut Project) {
     match asked {
-        Ok(mut crates) => {
+        Ok(Resolved { mut crates, links }) => {
+            found.links = Some(links);
             for it in &mut crates {
                 let same = |locked: &&LockedCrate| (&locked.name, &locked.version) == (&it.name, &it.version);
                 if let Some(locked) = found.crates.iter().find(same) {
@@ -163,25 +167,19 @@ fn resolve(
 }
 
 #[cfg(feature = "cli")]
-fn ask(
-    host: &Host,
-    manifest: &Path,
-    options: &Options,
-    names: &[&str],
-    lock: &str,
-) -> Result<Vec<LockedCrate>, String> {
+fn ask(host: &Host, manifest: &Path, options: &Options, names: &[&str], lock: &str) -> Result<Resolved, String> {
     if options.only_static || host.is_rooted() {
         return Err("only files are read (--static)".to_owned());
     }
     let answer = metadata::ask(host, manifest, options)?;
-    let crates = answer.crates(host, lock, manifest, options, names);
+    let resolved = answer.resolved(host, lock, manifest, options, names);
     // Giving its hundred thousand pieces back takes milliseconds, and nobody has to wait for that.
     let _ = std::thread::Builder::new().spawn(move || drop(answer));
-    Ok(crates)
+    Ok(resolved)
 }
 
 #[cfg(not(feature = "cli"))]
-fn ask(_: &Host, _: &Path, _: &Options, _: &[&str], _: &str) -> Result<Vec<LockedCrate>, String> {
+fn ask(_: &Host, _: &Path, _: &Options, _: &[&str], _: &str) -> Result<Resolved, String> {
     Err("this build asks no Cargo".to_owned())
 }
 

@@ -7,13 +7,14 @@ use super::Cx;
 use super::toolkit_missing::version as toolkit_version;
 use crate::db::CrateRow;
 use crate::facts::{BuildPlace, BuildSystem, Evidence, LockedCrate, Project, Toolkit};
-use crate::finding::{Break, Finding, Judgment, RowRef, Subject};
+use crate::finding::{Break, Finding, Judgment, Level, RowRef, Subject};
 use crate::version::Dotted;
 
 mod cudarc;
 mod cust;
 mod kernels;
-mod prebuilt;
+mod ort;
+mod tensorflow;
 mod torch;
 
 /// Crates without a build script of CUDA's: they ask through others, which are in the graph too.
@@ -103,8 +104,8 @@ fn judge(cx: &Cx<'_>) -> Said {
             "candle-kernels" => kernels::candle(&script, &mut said),
             "cust" | "cust_raw" | "find_cuda_helper" => cust::follow(&script, &mut said),
             "torch-sys" => torch::follow(&script, &mut said),
-            "ort-sys" => prebuilt::ort(&script, &mut said),
-            "tensorflow-sys" => prebuilt::tensorflow(&script, &mut said),
+            "ort-sys" => ort::follow(&script, &mut said),
+            "tensorflow-sys" => tensorflow::follow(&script, &mut said),
             name if THROUGH_OTHERS.contains(&name) => {}
             _ => said.open(UNSUPPORTED, format!("what the build script of {} asks for", script.title()), Break::Builds),
         }
@@ -228,6 +229,40 @@ impl<'c> Script<'c> {
         said.find(IGNORES, finding);
     }
 
+    /// Says that a library is missing when the project is linked, which stops only a build that links.
+    fn does_not_link(&self, rule: &'static str, finding: Finding, said: &mut Said) {
+        match self.project.links {
+            Some(true) => said.find(rule, finding.at(Level::Deny).breaks(Break::Builds)),
+            Some(false) => {
+                let so = "the library compiles; tests and programs that use it do not link";
+                said.find(rule, finding.at(Level::Warn).so(so));
+            }
+            None => {
+                said.find(rule, finding.at(Level::Warn));
+                said.open(rule, "whether the project links a program", Break::Builds);
+            }
+        }
+    }
+
+    /// Whether `pkg-config` finds a package; what of it does not link, or is not followed, is said.
+    fn pkg_config(&self, name: &str, said: &mut Said) -> bool {
+        let off = format!("{}_NO_PKG_CONFIG", name.to_uppercase());
+        let Some(build) = self.build().filter(|it| it.pkg_config.is_some() && self.env(&off).is_none()) else {
+            return false;
+        };
+        let Some(file) = build.packages.get(name) else { return false };
+        if let Some(open) = &file.open {
+            said.open(UNSUPPORTED, open.clone(), Break::Builds);
+        } else if let Some(missing) = file.missing.first() {
+            let title = format!("{} links lib{missing}, which is in no folder that {} names", self.title(), file.path);
+            let finding = self.finding(title).because(Evidence::file(&file.path, format!("-l{missing}")));
+            let help =
+                format!("install that library, or take {} away, so that {} looks elsewhere", file.path, self.it.name);
+            self.does_not_link(UNSUPPORTED, finding.help(help), said);
+        }
+        true
+    }
+
     /// The row that a finding rests on.
     fn row_ref(&self) -> Option<RowRef> {
         self.row.map(CrateRow::row_ref)
@@ -254,7 +289,7 @@ impl<'c> Script<'c> {
                 .finding(title)
                 .because(Evidence::env(variable, &toolkit.path))
                 .run("put that toolkit on PATH", format!("export PATH={}/bin:$PATH", toolkit.path));
-            return (IGNORES, finding.at(crate::finding::Level::Deny).breaks(Break::Builds));
+            return (IGNORES, finding.at(Level::Deny).breaks(Break::Builds));
         }
         let title = format!("{} needs nvcc, and there is none {where_}", self.title());
         let finding = self.finding(title).because(Evidence::env("PATH", "no folder of it has nvcc"));
@@ -290,7 +325,9 @@ fn release(toolkit: Option<&Toolkit>) -> Option<(Dotted, Evidence)> {
 mod tests {
     use super::*;
     use crate::db::Database;
-    use crate::facts::{Assumption, Facts, ToolkitSelector};
+    use crate::facts::{
+        Assumption, Dist, Facts, LibTorch, OnnxRuntime, PkgConfigFile, PythonEnv, Reading, ToolkitSelector, Torch,
+    };
     use crate::options::GpuWish;
     use crate::rules::testing::{bare, machine_with_driver, v};
     use crate::rules::toolkit_missing::tests::toolkit;
@@ -349,6 +386,19 @@ mod tests {
             today: "2026-11-23",
             predicted: None,
         })
+    }
+
+    fn reading(value: &str) -> Reading<String> {
+        Reading { value: value.to_owned(), evidence: Evidence::default() }
+    }
+
+    fn system(facts: &mut Facts) -> &mut BuildSystem {
+        facts.project.as_mut().unwrap().build.as_mut().unwrap()
+    }
+
+    /// What was left open.
+    fn open(facts: &Facts) -> Vec<String> {
+        said(facts).unknown.into_iter().map(|(_, missing, _)| missing).collect()
     }
 
     /// The rules that found something, and all that they said.
@@ -476,23 +526,141 @@ mod tests {
         assert_eq!(rules, [LIBTORCH]);
         assert!(text.contains("2.13.0"), "{text}");
         let mut facts = env(with(bare(), "torch-sys", "0.26.0", &[]), "LIBTORCH", "/opt/libtorch");
-        let found_there = |version: &str| crate::facts::LibTorch {
+        let found_there = |version: &str| LibTorch {
             folder: "/opt/libtorch".to_owned(),
             headers: true,
             version: Some(version.to_owned()),
+            header: Some(reading(version.split('+').next().unwrap())),
+            library: true,
             cuda: true,
+            cxx11_abi: None,
         };
-        let build = |facts: &mut Facts, version: &str| {
-            facts.project.as_mut().unwrap().build.as_mut().unwrap().libtorch = Some(found_there(version));
-        };
+        let build = |facts: &mut Facts, version: &str| system(facts).libtorch = Some(found_there(version));
         build(&mut facts, "2.4.0+cu121");
         let (rules, text) = found(&facts);
         assert_eq!(rules, [LIBTORCH]);
         assert!(text.contains("tch 0.17.0"), "{text}");
         build(&mut facts, "2.13.0+cpu");
         assert!(found(&facts).0.is_empty());
+        assert_eq!(open(&facts), ["which C++ compiler torch-sys 0.26.0 uses: no c++ is on PATH"]);
+        system(&mut facts).cxx = Some("/usr/bin/c++".to_owned());
+        assert!(open(&facts).is_empty());
         let asks = ["dynamic-loading", "cuda-12080", "cudnn-version-from-build-system"];
         assert_eq!(found(&with(bare(), "cudarc", "0.19.10", &asks)).0, [CUDNN]);
+    }
+
+    #[test]
+    fn a_libtorch_of_a_wheel_is_compiled_against_with_its_own_abi() {
+        let mut facts = env(with(bare(), "torch-sys", "0.17.0", &[]), "LIBTORCH", "/t");
+        let mut wheel = LibTorch {
+            folder: "/t".to_owned(),
+            headers: true,
+            header: Some(reading("2.4.0")),
+            library: true,
+            cxx11_abi: Some(reading("0")),
+            ..LibTorch::default()
+        };
+        system(&mut facts).cxx = Some("/usr/bin/c++".to_owned());
+        system(&mut facts).libtorch = Some(wheel.clone());
+        facts.project.as_mut().unwrap().links = Some(true);
+        let (rules, text) = found(&facts);
+        assert_eq!(rules, [LIBTORCH]);
+        assert!(text.contains("export LIBTORCH_CXX11_ABI=0"), "{text}");
+        assert!(said(&facts).findings[0].1.breaks.len() == 1);
+        // A library alone compiles.
+        facts.project.as_mut().unwrap().links = Some(false);
+        assert!(said(&facts).findings[0].1.breaks.is_empty());
+        let mut facts = env(facts, "LIBTORCH_CXX11_ABI", "0");
+        assert!(found(&facts).0.is_empty() && open(&facts).is_empty());
+        // Another PyTorch that has no `build-version`: the compiler has the last word.
+        wheel.header = Some(reading("2.3.1"));
+        system(&mut facts).libtorch = Some(wheel.clone());
+        assert_eq!(found(&facts).0, [LIBTORCH]);
+        assert_eq!(open(&facts), ["whether torch-sys 0.17.0 compiles against PyTorch 2.3.1"]);
+        wheel.headers = false;
+        system(&mut facts).libtorch = Some(wheel);
+        assert!(found(&facts).1.contains("finds no headers"), "{}", found(&facts).1);
+    }
+
+    #[test]
+    fn pytorch_is_asked_by_a_python_that_has_setuptools() {
+        let mut facts = env(with(bare(), "torch-sys", "0.17.0", &[]), "LIBTORCH_USE_PYTORCH", "1");
+        system(&mut facts).cxx = Some("/usr/bin/c++".to_owned());
+        let torch = Dist { name: "torch".to_owned(), version: "2.4.0".to_owned(), ..Dist::default() };
+        let import = Evidence::file("/venv/torch/utils/cpp_extension.py", "import setuptools").line(10);
+        let lacks = Torch { extension_lacks: Some(import), ..Torch::default() };
+        facts.pythons = vec![PythonEnv {
+            path: "/venv".to_owned(),
+            active: true,
+            dists: vec![torch],
+            torch: Some(lacks),
+            ..PythonEnv::default()
+        }];
+        let (rules, text) = found(&facts);
+        assert_eq!(rules, [LIBTORCH]);
+        assert!(text.contains("setuptools"), "{text}");
+        facts.pythons[0].torch = Some(Torch::default());
+        assert!(found(&facts).0.is_empty() && open(&facts).is_empty());
+    }
+
+    #[test]
+    fn onnx_runtime_is_linked_from_where_it_is_named() {
+        let named = |version: &str, variable: &str, libraries: &[&str], dynamic: bool| {
+            let mut facts = with(bare(), "ort-sys", version, &["std", "copy-dylibs"]);
+            facts.project.as_mut().unwrap().links = Some(true);
+            system(&mut facts).onnxruntime = vec![OnnxRuntime {
+                variable: variable.to_owned(),
+                folder: "/o".to_owned(),
+                there: !libraries.is_empty(),
+                libraries: libraries.iter().map(|name| (*name).to_owned()).collect(),
+            }];
+            if dynamic { env(facts, "ORT_PREFER_DYNAMIC_LINK", "1") } else { facts }
+        };
+        for version in ["2.0.0-rc.10", "2.0.0-rc.15"] {
+            let fine = named(version, "ORT_LIB_LOCATION", &["libonnxruntime.so"], true);
+            assert!(found(&fine).0.is_empty() && open(&fine).is_empty(), "{version}");
+            assert_eq!(found(&named(version, "ORT_LIB_LOCATION", &[], true)).0, [UNSUPPORTED], "{version}");
+            let only_versioned = named(version, "ORT_LIB_LOCATION", &["libonnxruntime.so.1.22.0"], true);
+            assert!(found(&only_versioned).1.contains("make that name a link"), "{version}");
+        }
+        // The newer ones link statically unless told otherwise, the older ones take what is there.
+        let (rules, text) = found(&named("2.0.0-rc.15", "ORT_LIB_PATH", &["lib/libonnxruntime.so"], false));
+        assert_eq!(rules, [UNSUPPORTED]);
+        assert!(text.contains("export ORT_LIB_PATH=/o/lib ORT_PREFER_DYNAMIC_LINK=1"), "{text}");
+        assert!(found(&named("2.0.0-rc.10", "ORT_LIB_LOCATION", &["lib/libonnxruntime.so"], false)).0.is_empty());
+        let (rules, _) = found(&named("2.0.0-rc.10", "ORT_LIB_PATH", &["libonnxruntime.so"], true));
+        assert_eq!(rules, [IGNORES, UNSUPPORTED]);
+        // Never read: nothing is claimed.
+        assert!(found(&named("2.0.0-rc.99", "ORT_LIB_PATH", &[], true)).0.is_empty());
+        let mut offline = with(bare(), "ort-sys", "2.0.0-rc.15", &["std", "download-binaries"]);
+        assert_eq!(open(&offline).len(), 1);
+        offline.project.as_mut().unwrap().links = Some(true);
+        let offline = env(offline, "ORT_SKIP_DOWNLOAD", "1");
+        assert!(found(&offline).1.contains("unset ORT_SKIP_DOWNLOAD"), "{}", found(&offline).1);
+        // There the first variable that is set decides alone.
+        assert!(found(&env(offline, "CARGO_NET_OFFLINE", "false")).0.is_empty());
+    }
+
+    #[test]
+    fn tensorflows_library_comes_from_pkg_config_from_an_archive_or_from_bazel() {
+        let mut facts = with(bare(), "tensorflow-sys", "0.24.0", &[]);
+        assert!(found(&facts).0.is_empty());
+        assert!(open(&facts)[0].contains("libtensorflow-cpu-linux-x86_64-2.13.0.tar.gz"), "{:?}", open(&facts));
+        system(&mut facts).tensorflow_archives = vec!["libtensorflow-cpu-linux-x86_64-2.13.0.tar.gz".to_owned()];
+        assert!(open(&facts).is_empty());
+        let mut facts = env(facts, "TF_RUST_BUILD_FROM_SRC", "true");
+        let (rules, text) = found(&facts);
+        assert_eq!(rules, [UNSUPPORTED]);
+        assert!(text.contains("bazel"), "{text}");
+        let file = PkgConfigFile { path: "/pc/tensorflow.pc".to_owned(), ..PkgConfigFile::default() };
+        system(&mut facts).packages.insert("tensorflow".to_owned(), file);
+        // Without the program nobody reads it.
+        assert_eq!(found(&facts).0, [UNSUPPORTED]);
+        system(&mut facts).pkg_config = Some("/usr/bin/pkg-config".to_owned());
+        assert!(found(&facts).0.is_empty() && open(&facts).is_empty());
+        system(&mut facts).packages.get_mut("tensorflow").unwrap().missing = vec!["tensorflow".to_owned()];
+        facts.project.as_mut().unwrap().links = Some(true);
+        assert_eq!(found(&facts).0, [UNSUPPORTED]);
     }
 
     #[test]

@@ -84,4 +84,172 @@ const CASES: &[Case] = &[
     // Those that compile all of candle's kernels take minutes, so they come last.
     case("candle-kernels-0.8.4-path", r#"candle-kernels = "=0.8.4""#, "13.0", &[("CUDA_COMPUTE_CAP", "86"), ("CUDA_PATH", "{13.0}")]),
     case("candle-kernels-0.11.1-cap", r#"candle-kernels = "=0.11.1""#, "13.0", &[("CUDA_COMPUTE_CAP", "86")]),
+    // LibTorch of PyPI's wheels: another C++ ABI before PyTorch 2.7.
+    program(
+        "tch-0.17-abi",
+        r#"tch = { version = "=0.17.0", default-features = false }"#,
+        "let _ = tch::Tensor::from_slice(&[1i64, 2]).sum(tch::Kind::Int64);",
+        &[("LIBTORCH", "{torch-2.4.0}")],
+    ),
+    program(
+        "tch-0.17-folder",
+        r#"tch = { version = "=0.17.0", default-features = false }"#,
+        "let _ = tch::Tensor::from_slice(&[1i64, 2]).sum(tch::Kind::Int64);",
+        &[("LIBTORCH", "{torch-2.4.0}"), ("LIBTORCH_CXX11_ABI", "0")],
+    ),
+    program(
+        "tch-0.17-python",
+        r#"tch = { version = "=0.17.0", default-features = false }"#,
+        "let _ = tch::Tensor::from_slice(&[1i64, 2]).sum(tch::Kind::Int64);",
+        &[("LIBTORCH_USE_PYTORCH", "1"), ("VIRTUAL_ENV", "{venv-2.4.0}")],
+    ),
+    program(
+        "tch-0.17-no-setuptools",
+        r#"tch = { version = "=0.17.0", default-features = false }"#,
+        "let _ = tch::Tensor::from_slice(&[1i64, 2]).sum(tch::Kind::Int64);",
+        &[("LIBTORCH_USE_PYTORCH", "1"), ("VIRTUAL_ENV", "{venv-bare}")],
+    ),
+    program(
+        "tch-0.17-other-python",
+        r#"tch = { version = "=0.17.0", default-features = false }"#,
+        "let _ = tch::Tensor::from_slice(&[1i64, 2]).sum(tch::Kind::Int64);",
+        &[("LIBTORCH_USE_PYTORCH", "1"), ("VIRTUAL_ENV", "{venv-2.13.0}")],
+    ),
+    program(
+        "tch-0.26-folder",
+        r#"tch = { version = "=0.26.0", default-features = false }"#,
+        "let _ = tch::Tensor::from_slice(&[1i64, 2]).sum(tch::Kind::Int64);",
+        &[("LIBTORCH", "{torch-2.13.0}")],
+    ),
+    program(
+        "tch-0.26-python",
+        r#"tch = { version = "=0.26.0", default-features = false }"#,
+        "let _ = tch::Tensor::from_slice(&[1i64, 2]).sum(tch::Kind::Int64);",
+        &[("LIBTORCH_USE_PYTORCH", "1"), ("VIRTUAL_ENV", "{venv-2.13.0}")],
+    ),
+    program(
+        "tch-0.26-old-folder",
+        r#"tch = { version = "=0.26.0", default-features = false }"#,
+        "let _ = tch::Tensor::from_slice(&[1i64, 2]).sum(tch::Kind::Int64);",
+        &[("LIBTORCH", "{torch-2.4.0}"), ("LIBTORCH_CXX11_ABI", "0")],
+    ),
+    // cust links libcuda, here the stub of the toolkit.
+    program(
+        "cust-0.3-stub",
+        r#"cust = "=0.3.2""#,
+        "let _ = cust::quick_init();",
+        &[("CUDA_LIBRARY_PATH", "{cuda-dev}")],
+    ),
+    program(
+        "cust-0.3-ignored",
+        r#"cust = "=0.3.2""#,
+        "let _ = cust::quick_init();",
+        &[("CUDA_PATH", "{cuda-dev}")],
+    ),
+    program(
+        "cust-raw-0.11-stub",
+        r#"cust_raw = "=0.11.3""#,
+        "let _ = unsafe { cust_raw::cuInit(0) };",
+        &[("CUDA_LIBRARY_PATH", "{cuda-dev}")],
+    ),
+    case("cust-0.2-stub", r#"cust = "=0.2.2""#, "", &[("CUDA_LIBRARY_PATH", "{cuda-dev}")]),
+    case("cust-0.2-none", r#"cust = "=0.2.2""#, "", &[]),
+    // ONNX Runtime of PyPI's wheel.
+    program(
+        "ort-rc10-nothing",
+        r#"ort-sys = { version = "=2.0.0-rc.10", default-features = false, features = ["std", "copy-dylibs"] }"#,
+        "let _ = unsafe { ort_sys::OrtGetApiBase() };",
+        &[],
+    ),
+    program(
+        "ort-rc10-dynamic",
+        r#"ort-sys = { version = "=2.0.0-rc.10", default-features = false, features = ["std", "copy-dylibs"] }"#,
+        "let _ = unsafe { ort_sys::OrtGetApiBase() };",
+        &[("ORT_LIB_LOCATION", "{onnxruntime}"), ("ORT_PREFER_DYNAMIC_LINK", "1")],
+    ),
+    program(
+        "ort-rc10-gone",
+        r#"ort-sys = { version = "=2.0.0-rc.10", default-features = false, features = ["std", "copy-dylibs"] }"#,
+        "let _ = unsafe { ort_sys::OrtGetApiBase() };",
+        &[("ORT_LIB_LOCATION", "{work}/gone"), ("ORT_PREFER_DYNAMIC_LINK", "1")],
+    ),
+    program(
+        "ort-rc10-static",
+        r#"ort-sys = { version = "=2.0.0-rc.10", default-features = false, features = ["std", "copy-dylibs"] }"#,
+        "let _ = unsafe { ort_sys::OrtGetApiBase() };",
+        &[("ORT_LIB_LOCATION", "{onnxruntime}")],
+    ),
+    program(
+        "ort-rc10-other-variable",
+        r#"ort-sys = { version = "=2.0.0-rc.10", default-features = false, features = ["std", "copy-dylibs"] }"#,
+        "let _ = unsafe { ort_sys::OrtGetApiBase() };",
+        &[("ORT_LIB_PATH", "{onnxruntime}"), ("ORT_PREFER_DYNAMIC_LINK", "1")],
+    ),
+    program(
+        "ort-rc15-nothing",
+        r#"ort-sys = { version = "=2.0.0-rc.15", default-features = false, features = ["std", "copy-dylibs"] }"#,
+        "let _ = unsafe { ort_sys::OrtGetApiBase() };",
+        &[],
+    ),
+    program(
+        "ort-rc15-dynamic",
+        r#"ort-sys = { version = "=2.0.0-rc.15", default-features = false, features = ["std", "copy-dylibs"] }"#,
+        "let _ = unsafe { ort_sys::OrtGetApiBase() };",
+        &[("ORT_LIB_LOCATION", "{onnxruntime}"), ("ORT_PREFER_DYNAMIC_LINK", "1")],
+    ),
+    program(
+        "ort-rc15-gone",
+        r#"ort-sys = { version = "=2.0.0-rc.15", default-features = false, features = ["std", "copy-dylibs"] }"#,
+        "let _ = unsafe { ort_sys::OrtGetApiBase() };",
+        &[("ORT_LIB_LOCATION", "{work}/gone"), ("ORT_PREFER_DYNAMIC_LINK", "1")],
+    ),
+    program(
+        "ort-rc15-static",
+        r#"ort-sys = { version = "=2.0.0-rc.15", default-features = false, features = ["std", "copy-dylibs"] }"#,
+        "let _ = unsafe { ort_sys::OrtGetApiBase() };",
+        &[("ORT_LIB_LOCATION", "{onnxruntime}")],
+    ),
+    program(
+        "ort-rc15-other-variable",
+        r#"ort-sys = { version = "=2.0.0-rc.15", default-features = false, features = ["std", "copy-dylibs"] }"#,
+        "let _ = unsafe { ort_sys::OrtGetApiBase() };",
+        &[("ORT_LIB_PATH", "{onnxruntime}"), ("ORT_PREFER_DYNAMIC_LINK", "1")],
+    ),
+    // TensorFlow's C library of PyPI's wheel.
+    program(
+        "tensorflow-sys-24-pkg-config",
+        r#"tensorflow-sys = "=0.24.0""#,
+        "let _ = unsafe { tensorflow_sys::TF_Version() };",
+        &[("PKG_CONFIG_PATH", "{tensorflow}/lib/pkgconfig")],
+    ),
+    program(
+        "tensorflow-sys-24-bazel",
+        r#"tensorflow-sys = "=0.24.0""#,
+        "let _ = unsafe { tensorflow_sys::TF_Version() };",
+        &[("TF_RUST_BUILD_FROM_SRC", "true")],
+    ),
+    program(
+        "tensorflow-sys-23-pkg-config",
+        r#"tensorflow-sys = "=0.23.0""#,
+        "let _ = unsafe { tensorflow_sys::TF_Version() };",
+        &[("PKG_CONFIG_PATH", "{tensorflow}/lib/pkgconfig")],
+    ),
+    program(
+        "tensorflow-sys-23-bazel",
+        r#"tensorflow-sys = "=0.23.0""#,
+        "let _ = unsafe { tensorflow_sys::TF_Version() };",
+        &[("TF_RUST_BUILD_FROM_SRC", "true")],
+    ),
+    program(
+        "tensorflow-sys-24-archive",
+        r#"tensorflow-sys = "=0.24.0""#,
+        "let _ = unsafe { tensorflow_sys::TF_Version() };",
+        &[("TF_RUST_DOWNLOAD_DIR", "{tensorflow-archive}")],
+    ),
+    program(
+        "tensorflow-0.21-pkg-config",
+        r#"tensorflow = "=0.21.0""#,
+        "let _ = tensorflow::version();",
+        &[("PKG_CONFIG_PATH", "{tensorflow}/lib/pkgconfig")],
+    ),
 ];

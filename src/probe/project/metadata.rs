@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, TargetKind};
 
-use super::graph::{Asked, Graph, name_of};
-use super::manifest;
+use super::graph::{Active, Asked, Graph, name_of};
+use super::{Resolved, manifest};
 use crate::facts::{Evidence, LockedCrate};
 use crate::host::{End, Host, Program};
 use crate::options::Options;
@@ -65,15 +65,15 @@ fn host_triple() -> String {
 }
 
 impl Answer {
-    /// The crates of `names` that a build compiles, and what is asked of them.
-    pub(super) fn crates(
+    /// The crates of `names` that a build compiles, what is asked of them, and whether that build links anything.
+    pub(super) fn resolved(
         &self,
         host: &Host,
         lock: &str,
         manifest: &Path,
         options: &Options,
         names: &[&str],
-    ) -> Vec<LockedCrate> {
+    ) -> Resolved {
         let metadata = &self.0;
         let root = metadata.resolve.as_ref().and_then(|resolve| resolve.root.as_ref());
         let at_workspace = metadata.workspace_root.join("Cargo.toml").as_std_path() == manifest;
@@ -122,7 +122,18 @@ impl Answer {
             })
             .collect();
         crates.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
-        crates
+        let links = graph.built().filter(|(_, active)| roots.contains(&active.package.id.repr.as_str())).any(
+            |(_, Active { package, features, .. })| {
+                let mut targets = package.targets.iter().filter(|target| {
+                    target
+                        .kind
+                        .iter()
+                        .any(|kind| matches!(kind, TargetKind::Bin | TargetKind::CDyLib | TargetKind::DyLib))
+                });
+                targets.any(|target| target.required_features.iter().all(|feature| features.contains(feature)))
+            },
+        );
+        Resolved { crates, links }
     }
 }
 

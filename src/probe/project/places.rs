@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::line_of;
-use crate::facts::{BuildPlace, BuildSystem, ConfiguredVariable, Evidence, LibTorch, Reading};
+use super::{line_of, native};
+use crate::facts::{BuildPlace, BuildSystem, ConfiguredVariable, Evidence, Reading};
 use crate::host::Host;
 use crate::probe::toolkit::{define, find_program};
 use crate::version::Dotted;
@@ -47,6 +47,7 @@ const LIBRARIES: &[&str] = &[
     "libtorch.so",
     "libtensorflow.so",
     "libnvidia-ml.so",
+    "libonnxruntime.so",
 ];
 
 /// Reads all that.
@@ -74,13 +75,20 @@ pub(super) fn probe(host: &Host) -> BuildSystem {
             places.push(place);
         }
     }
-    let libtorch = value("LIBTORCH").filter(|it| !it.is_empty()).map(|folder| LibTorch {
-        headers: host.is_dir(format!("{folder}/include")),
-        version: host.read_text(format!("{folder}/build-version")).ok().map(|text| text.trim().to_owned()),
-        cuda: host.is_file(format!("{folder}/lib/libtorch_cuda.so")),
-        folder,
-    });
-    BuildSystem { nvidia_smi: find_program(host, "nvidia-smi"), env, libtorch, places }
+    let pkg_config = value("PKG_CONFIG").filter(|it| !it.is_empty());
+    let cxx = value("CXX").filter(|it| !it.is_empty());
+    BuildSystem {
+        nvidia_smi: find_program(host, "nvidia-smi"),
+        cxx: find_program(host, cxx.as_deref().unwrap_or("c++")),
+        bazel: find_program(host, "bazel"),
+        pkg_config: find_program(host, pkg_config.as_deref().unwrap_or("pkg-config")),
+        packages: native::packages(host, value),
+        libtorch: native::libtorch(host, value),
+        onnxruntime: native::onnxruntime(host, value),
+        tensorflow_archives: native::tensorflow_archives(host, value("TF_RUST_DOWNLOAD_DIR")),
+        env,
+        places,
+    }
 }
 
 /// One folder, where it is there.

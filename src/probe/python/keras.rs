@@ -265,6 +265,9 @@ pub(super) fn jax(importer: &Importer<'_, '_>, search: &Search<'_>, interpreter:
     Some(Jax { module, jaxlib, plugins, platforms, libraries })
 }
 
+/// How much of `cpp_extension.py` is read: its imports stand first.
+const EXTENSION_HEAD: u64 = 4096;
+
 /// `PyTorch`, where it is there.
 pub(super) fn torch(importer: &Importer<'_, '_>) -> Option<Torch> {
     let module = importer.versioned("torch", &["version.py"]);
@@ -281,9 +284,22 @@ pub(super) fn torch(importer: &Importer<'_, '_>) -> Option<Torch> {
             Err(error) => Probed::failed(error.to_string()),
         };
         torch.libtorch_cuda = importer.folders.host.is_file(join(&module.path, "lib/libtorch_cuda.so"));
+        torch.extension_lacks = extension_lacks(importer, &module.path);
     }
     torch.module = module;
     Some(torch)
+}
+
+/// setuptools, where PyTorch's module for extensions imports it first and it is not there; build scripts ask that module.
+fn extension_lacks(importer: &Importer<'_, '_>, torch: &str) -> Option<Evidence> {
+    let path = join(torch, "utils/cpp_extension.py");
+    let head = importer.folders.host.read_head(&path, EXTENSION_HEAD).ok()?;
+    let text = String::from_utf8_lossy(&head);
+    let line = (1..)
+        .zip(text.lines())
+        .find(|(_, line)| line.split(['#', ',']).next().unwrap_or_default().trim_end() == "import setuptools")?
+        .0;
+    importer.module("setuptools").is_none().then(|| Evidence::file(path, "import setuptools").line(line))
 }
 
 /// `cuda` of `torch/version.py`.

@@ -69,7 +69,7 @@ pub(super) fn follow(script: &Script<'_>, said: &mut Said) {
     }
     let linked = found.iter().any(|place| place.libraries.contains_key("libcuda.so"));
     let system = script.place("/usr").is_some_and(|place| place.libraries.contains_key("libcuda.so"));
-    if !linked && !system {
+    if !linked && !system && script.project.links != Some(false) {
         said.open(
             UNSUPPORTED,
             "whether the linker finds libcuda.so: it is in no folder that find_cuda_helper names".to_owned(),

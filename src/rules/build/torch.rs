@@ -1,8 +1,8 @@
 //! torch-sys: the one LibTorch that a release takes, and the one that its build script would find.
 
 use super::{LIBTORCH, Said, Script};
-use crate::facts::Evidence;
-use crate::finding::Break;
+use crate::facts::{Evidence, LibTorch};
+use crate::finding::{Break, Level};
 
 pub(super) fn follow(script: &Script<'_>, said: &mut Said) {
     said.looked(LIBTORCH);
@@ -21,16 +21,15 @@ pub(super) fn follow(script: &Script<'_>, said: &mut Said) {
     let mismatch = |found: &str, evidence: Evidence, said: &mut Said| {
         let found = found.trim().split('+').next().unwrap_or_default();
         if found == wanted.as_str() {
-            return;
+            return true;
         }
         let title = format!("{} takes PyTorch {wanted} and no other; the one that it finds is {found}", script.title());
         let finding = script.finding(title).because(evidence);
         if bypass {
-            return said.open(
-                LIBTORCH,
-                format!("whether {} compiles against PyTorch {found}: its check is switched off", script.title()),
-                Break::Builds,
-            );
+            let missing =
+                format!("whether {} compiles against PyTorch {found}: its check is switched off", script.title());
+            said.open(LIBTORCH, missing, Break::Builds);
+            return false;
         }
         let fits = script
             .cx
@@ -43,54 +42,19 @@ pub(super) fn follow(script: &Script<'_>, said: &mut Said) {
             finding = finding.help(format!("or ask for tch {version}, which takes PyTorch {found}"));
         }
         said.find(LIBTORCH, finding.breaks(Break::Builds));
+        false
     };
     if script.env("LIBTORCH_USE_PYTORCH").is_some() {
-        let Some(env) = script.cx.facts.pythons.iter().find(|env| env.active) else {
-            return said.open(LIBTORCH, "which Python LIBTORCH_USE_PYTORCH asks".to_owned(), Break::Builds);
-        };
-        if let Some(torch) = env.dists.iter().find(|dist| dist.name == "torch") {
-            mismatch(&torch.version, Evidence::package(format!("{}: torch", env.path), &torch.version), said);
-        } else {
-            let title = format!("LIBTORCH_USE_PYTORCH is set for {}, and {} has no PyTorch", script.title(), env.path);
-            let finding = script.finding(title).because_all(script.env("LIBTORCH_USE_PYTORCH").map(|(_, it)| it));
-            let finding =
-                finding.run("install the one that it takes", script.cx.view.install(env, &format!("torch=={wanted}")));
-            said.find(LIBTORCH, finding.breaks(Break::Builds));
-        }
-        return;
+        return of_python(script, wanted.as_str(), &mismatch, said);
     }
     let Some(build) = script.build() else {
         return said.open(LIBTORCH, "which LibTorch is here".to_owned(), Break::Builds);
     };
-    if let Some((folder, evidence)) = script.env("LIBTORCH") {
-        match &build.libtorch {
-            Some(found) if found.headers => match &found.version {
-                Some(version) => mismatch(version, Evidence::file(format!("{folder}/build-version"), version), said),
-                None => said.open(LIBTORCH, format!("the version of the LibTorch in {folder}"), Break::Builds),
-            },
-            // The headers may lie elsewhere.
-            _ if script.env("LIBTORCH_INCLUDE").is_some() => {
-                said.open(LIBTORCH, "the version of LibTorch behind LIBTORCH_INCLUDE".to_owned(), Break::Builds);
-            }
-            _ => {
-                let title = format!("LIBTORCH is {folder}, where {} finds no LibTorch", script.title());
-                let finding = script
-                    .finding(title)
-                    .because(evidence)
-                    .because(Evidence::file(format!("{folder}/include"), "not there"));
-                let finding =
-                    finding.help(format!("unpack LibTorch {wanted} and name its folder, the one with include and lib"));
-                said.find(LIBTORCH, finding.breaks(Break::Builds));
-            }
-        }
-        return;
-    }
-    let system = build
-        .places
-        .iter()
-        .any(|place| place.folder == "/usr" && place.libraries.get("libtorch.so").is_some_and(|it| it == "/usr/lib"));
-    if system {
-        return said.open(LIBTORCH, "the version of the LibTorch in /usr/lib".to_owned(), Break::Builds);
+    if let Some(found) = &build.libtorch {
+        // Before 0.14 its build script did not look at `build-version`.
+        let found =
+            &LibTorch { version: found.version.clone().filter(|_| script.version() >= (0, 14, 0)), ..found.clone() };
+        return named(script, wanted.as_str(), found, &mismatch, said);
     }
     match script.has("download-libtorch") {
         Some(true) => said.open(
@@ -113,5 +77,112 @@ pub(super) fn follow(script: &Script<'_>, said: &mut Said) {
                 .run(format!("or unpack LibTorch {wanted} and name its folder"), "export LIBTORCH=/path/to/libtorch");
             said.find(LIBTORCH, finding.breaks(Break::Builds));
         }
+    }
+}
+
+/// Compares a version with the wanted one, and says what differs; whether it is the same.
+type Mismatch<'f> = dyn Fn(&str, Evidence, &mut Said) -> bool + 'f;
+
+/// The LibTorch of the active Python, which its build script asks for the folders and the ABI.
+fn of_python(script: &Script<'_>, wanted: &str, mismatch: &Mismatch<'_>, said: &mut Said) {
+    let Some(env) = script.cx.facts.pythons.iter().find(|env| env.active) else {
+        return said.open(LIBTORCH, "which Python LIBTORCH_USE_PYTORCH asks".to_owned(), Break::Builds);
+    };
+    let asks = script.env("LIBTORCH_USE_PYTORCH").map(|(_, it)| it);
+    let Some(torch) = env.dists.iter().find(|dist| dist.name == "torch") else {
+        let title = format!("LIBTORCH_USE_PYTORCH is set for {}, and {} has no PyTorch", script.title(), env.path);
+        let finding = script.finding(title).because_all(asks);
+        let finding =
+            finding.run("install the one that it takes", script.cx.view.install(env, &format!("torch=={wanted}")));
+        return said.find(LIBTORCH, finding.breaks(Break::Builds));
+    };
+    let evidence = Evidence::package(format!("{}: torch", env.path), &torch.version);
+    if !mismatch(&torch.version, evidence, said) {
+        return;
+    }
+    if let Some(import) = env.torch.as_ref().and_then(|torch| torch.extension_lacks.clone()) {
+        let title =
+            format!("{} asks PyTorch for its folders, and {} lacks setuptools for that", script.title(), env.path);
+        let finding = script.finding(title).because_all(asks).because(import);
+        let finding = finding.run("install it", script.cx.view.install(env, "setuptools"));
+        return said.find(LIBTORCH, finding.breaks(Break::Builds));
+    }
+    needs_compiler(script, said);
+}
+
+/// A LibTorch in a folder that is named.
+fn named(script: &Script<'_>, wanted: &str, found: &LibTorch, mismatch: &Mismatch<'_>, said: &mut Said) {
+    let folder = &found.folder;
+    let variables = ["LIBTORCH", "LIBTORCH_INCLUDE", "LIBTORCH_LIB"].map(|name| script.env(name).map(|(_, it)| it));
+    let finding = |title: String| script.finding(title).because_all(variables.iter().flatten().cloned());
+    if let Some(version) = &found.version
+        && !mismatch(version, Evidence::file(format!("{folder}/build-version"), version), said)
+    {
+        return;
+    }
+    if !found.headers {
+        let title = if folder.starts_with('/') {
+            format!("LIBTORCH is {folder}, where {} finds no headers of LibTorch", script.title())
+        } else {
+            format!("LIBTORCH is {folder}, and {} looks for that in its own folder", script.title())
+        };
+        let finding = finding(title).because(Evidence::file(format!("{folder}/include"), "no headers of LibTorch"));
+        let finding = finding.help(format!(
+            "unpack LibTorch {wanted} and name its folder, the one with include and lib, from the root on"
+        ));
+        return said.find(LIBTORCH, finding.breaks(Break::Builds));
+    }
+    match &found.header {
+        Some(header) if header.value == wanted => {}
+        // Without `build-version` nothing compares, and the compiler has the last word.
+        Some(header) if found.version.is_none() => {
+            let title = format!("{} is made for PyTorch {wanted}, and {folder} is of {}", script.title(), header.value);
+            let finding = finding(title).because(header.evidence.clone());
+            let finding = finding.help(format!("install PyTorch (or LibTorch) {wanted}"));
+            said.find(LIBTORCH, finding.at(Level::Warn));
+            let missing = format!("whether {} compiles against PyTorch {}", script.title(), header.value);
+            said.open(LIBTORCH, missing, Break::Builds);
+        }
+        Some(_) => {}
+        None => said.open(LIBTORCH, format!("the version of the LibTorch in {folder}"), Break::Builds),
+    }
+    let linked_statically =
+        script.env("LIBTORCH_STATIC").is_some_and(|(value, _)| !matches!(value, "0" | "false" | "FALSE"));
+    if linked_statically {
+        said.open(LIBTORCH, format!("whether {folder} has static libraries"), Break::Builds);
+    } else if !found.library {
+        let title = format!("{} links libtorch.so, which {folder} does not have", script.title());
+        let finding = finding(title).because(Evidence::file(format!("{folder}/lib/libtorch.so"), "not there"));
+        let finding = finding.help("name the folder that has include and lib; LIBTORCH_LIB names it for lib alone");
+        script.does_not_link(LIBTORCH, finding, said);
+    }
+    let abi = script.env("LIBTORCH_CXX11_ABI");
+    let (value, asked) = abi.map_or(("1", None), |(value, evidence)| (value, Some(evidence)));
+    match &found.cxx11_abi {
+        Some(made) if made.value != value => {
+            let title = format!(
+                "{} compiles for the C++ ABI {value}, and the LibTorch in {folder} is made for {}",
+                script.title(),
+                made.value
+            );
+            let finding = finding(title).because_all(asked).because(made.evidence.clone());
+            let finding = finding
+                .so("names of functions that take a std::string differ between the two, so that the linker does not find them")
+                .run("compile for the ABI of that LibTorch", format!("export LIBTORCH_CXX11_ABI={}", made.value));
+            script.does_not_link(LIBTORCH, finding, said);
+        }
+        // From PyTorch 2.7 on its CMake files say nothing, since there is one ABI only.
+        None if value != "1" => {
+            said.open(LIBTORCH, format!("for which C++ ABI the LibTorch in {folder} is made"), Break::Builds);
+        }
+        _ => {}
+    }
+    needs_compiler(script, said);
+}
+
+/// Its glue is C++ and is compiled in every build.
+fn needs_compiler(script: &Script<'_>, said: &mut Said) {
+    if script.build().is_some_and(|build| build.cxx.is_none()) {
+        said.open(LIBTORCH, format!("which C++ compiler {} uses: no c++ is on PATH", script.title()), Break::Builds);
     }
 }
