@@ -141,7 +141,9 @@ impl<'m> Graph<'m> {
             let &to = self.index.get(chosen.pkg.repr.as_str())?;
             let package = self.packages[to].package;
             let fits = package.name.as_str() == dependency.name
-                && (dependency.req.matches(&package.version) || dependency.path.is_some())
+                // Of a folder or a repository any version is taken where none is asked for, pre-releases too; the
+                // requirement that is stated then, `*`, matches none of those.
+                && (dependency.req.matches(&package.version) || dependency.path.is_some() || of_git(dependency))
                 && chosen.dep_kinds.iter().any(|info| info.kind == dependency.kind && info.target == dependency.target);
             fits.then_some(to)
         })
@@ -191,6 +193,11 @@ impl<'m> Graph<'m> {
             self.packages[at].links.iter().filter(|(_, it)| name_of(it) == name).map(|(to, _)| *to).collect();
         self.todo.extend(on.into_iter().map(|to| (to, feature.to_owned())));
     }
+}
+
+/// Whether a dependency comes from a repository.
+fn of_git(dependency: &Dependency) -> bool {
+    dependency.source.as_ref().is_some_and(|source| source.repr.starts_with("git+"))
 }
 
 /// The name by which a manifest calls a dependency.
