@@ -113,8 +113,24 @@ fn build(node: &Node) -> Option<Build> {
     })
 }
 
-/// Where a service asks for NVIDIA's GPUs.
+/// Where a service asks for NVIDIA's GPUs; none where its own variables hide all of them again.
 fn gpu(path: &str, service: &Node) -> Option<Evidence> {
+    let asked = granted(path, service)?;
+    let environment = service.get("environment");
+    let entries = environment.map(Node::entries).unwrap_or_default();
+    let entries = entries.iter().filter_map(|(name, value)| Some((name.text()?, value.text().unwrap_or_default())));
+    let listed = environment.map(Node::list).unwrap_or_default();
+    let listed = listed.iter().filter_map(|entry| entry.text()?.split_once('='));
+    let hides = |(name, value): (&str, &str)| match name {
+        "CUDA_VISIBLE_DEVICES" => matches!(value.trim(), "" | "-1"),
+        "NVIDIA_VISIBLE_DEVICES" => matches!(value.trim(), "none" | "void"),
+        _ => false,
+    };
+    (!entries.chain(listed).any(hides)).then_some(asked)
+}
+
+/// Where a service asks for NVIDIA's GPUs, whatever its variables say.
+fn granted(path: &str, service: &Node) -> Option<Evidence> {
     if let Some(runtime) = service.get("runtime").filter(|runtime| runtime.text() == Some("nvidia")) {
         return Some(runtime.evidence(path, "runtime: nvidia"));
     }
@@ -128,7 +144,8 @@ fn gpu(path: &str, service: &Node) -> Option<Evidence> {
         let other = device.get("driver").and_then(Node::text).is_some_and(|driver| driver != "nvidia");
         let named =
             capabilities.list().iter().find(|one| one.text().is_some_and(|text| matches!(text, "gpu" | "nvidia")))?;
-        (!other).then(|| named.evidence(path, "capabilities: [gpu]"))
+        let none = device.get("count").and_then(Node::text) == Some("0");
+        (!other && !none).then(|| named.evidence(path, "capabilities: [gpu]"))
     })
 }
 
@@ -176,6 +193,26 @@ services:
         assert_eq!(serve.set.image.as_ref().unwrap().tag.as_deref(), Some("2.15.0-gpu"));
         assert_eq!(serve.set.variables[0].evidence.line, Some(20));
         assert!(serve.set.gpu.is_some() && web.set.gpu.is_none() && web.set.image.is_none() && web.builds.is_some());
+    }
+
+    #[test]
+    fn a_service_that_hides_its_gpus_wants_none() {
+        let wants = |more: &str| {
+            read("c", &format!("services:\n  a:\n    image: x\n    runtime: nvidia\n{more}")).unwrap()[0]
+                .set
+                .gpu
+                .is_some()
+        };
+        assert!(wants("") && wants("    environment: {CUDA_VISIBLE_DEVICES: 0}\n"));
+        for more in [
+            "    environment: {CUDA_VISIBLE_DEVICES: \"\"}\n",
+            "    environment: [CUDA_VISIBLE_DEVICES=-1]\n",
+            "    environment: [NVIDIA_VISIBLE_DEVICES=none]\n",
+        ] {
+            assert!(!wants(more), "{more}");
+        }
+        let devices = "    deploy: {resources: {reservations: {devices: [{count: 0, capabilities: [gpu]}]}}}\n";
+        assert!(read("c", &format!("services:\n  a:\n    image: x\n{devices}")).unwrap()[0].set.gpu.is_none());
     }
 
     #[test]

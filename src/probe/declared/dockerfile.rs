@@ -224,7 +224,10 @@ impl Reader<'_> {
             "COPY" | "ADD" => self.copy(instruction),
             "RUN" => self.run(instruction),
             // They change the shell or what other builds do.
-            "SHELL" | "ONBUILD" => self.open(),
+            "SHELL" | "ONBUILD" => {
+                self.open();
+                self.open_python();
+            }
             _ => {}
         }
     }
@@ -241,6 +244,13 @@ impl Reader<'_> {
     fn open(&mut self) {
         if let Some(stage) = self.stages.last_mut() {
             stage.complete = false;
+        }
+    }
+
+    /// Notes that something may bring or choose another Python than that of the image.
+    fn open_python(&mut self) {
+        if let Some(stage) = self.stages.last_mut() {
+            stage.python_open = true;
         }
     }
 
@@ -309,7 +319,7 @@ impl Reader<'_> {
             let evidence = self.text.at(instruction.source(at), &says);
             if let Some(stage) = self.stages.last_mut() {
                 stage.complete &= !matches!(name.as_str(), "LD_LIBRARY_PATH" | "PYTHONPATH" | "LD_PRELOAD");
-                stage.python_open |= matches!(name.as_str(), "PYTHONHOME" | "CONDA_PREFIX");
+                stage.python_open |= matches!(name.as_str(), "PATH" | "PYTHONHOME" | "CONDA_PREFIX" | "VIRTUAL_ENV");
                 if names_an_index(&name) {
                     let value = value.clone().unwrap_or_default();
                     stage.indexes.push(DeclaredVersion { value, evidence: evidence.clone() });
@@ -338,8 +348,12 @@ impl Reader<'_> {
         };
         let Some(stage) = self.stages.last_mut() else { return };
         if elsewhere {
-            // Libraries may come along.
+            // Libraries may come along, and a Python; programs alone that are no Python leave that one as it is.
             stage.complete = false;
+            let program = |word: &Option<String>| {
+                word.as_ref().is_some_and(|word| ["/uv", "/uvx", "/bin/", "/app/"].contains(&word.as_str()))
+            };
+            stage.python_open |= !listed.iter().all(program);
             return;
         }
         let sources = listed.split_last().map_or(&[][..], |(_, sources)| sources);
@@ -350,9 +364,15 @@ impl Reader<'_> {
                         stage.copies.push(source.clone());
                     }
                 }
-                _ => stage.complete = false,
+                _ => {
+                    stage.complete = false;
+                    stage.python_open = true;
+                }
             }
         }
+        // A tree that is laid over the system's may hold anything.
+        let target = listed.last().and_then(Option::as_deref).unwrap_or("/");
+        stage.python_open |= ["", "/usr", "/usr/local"].contains(&target.trim_end_matches('/'));
     }
 
     fn run(&mut self, instruction: &Instruction) {
@@ -390,11 +410,18 @@ impl Reader<'_> {
         }
         let Some(stage) = self.stages.last_mut() else { return };
         stage.python_open |= other_python(rest, stage.python.as_ref());
+        // Where a word is only known when it is built, a `python` in it may be any.
+        stage.python_open |= rest.contains("python$") || rest.contains("py$");
         for understood in done {
             match understood {
                 Understood::Nothing => {}
                 Understood::Install(install) => stage.installs.push(*install),
-                Understood::Not => stage.complete = false,
+                Understood::NoPython => stage.complete = false,
+                // It may compile a Python, or fetch one.
+                Understood::Not => {
+                    stage.complete = false;
+                    stage.python_open = true;
+                }
             }
         }
     }
@@ -437,6 +464,7 @@ impl Reader<'_> {
                 };
             }
             (name, _) if HARMLESS.contains(&name) => return Understood::Nothing,
+            (name, _) if NO_PYTHON.contains(&name) => return Understood::NoPython,
             _ => return Understood::Not,
         };
         let words = words.get(skip..).unwrap_or_default();
@@ -458,9 +486,11 @@ impl Reader<'_> {
         install.dependencies = !named(&["--no-deps", "--no-dependencies", "--override", "--overrides"]);
         let elsewhere =
             named(&["-t", "--target", "--prefix", "--root", "--platform", "--python-version", "-p", "--python"]);
-        let plain = matches!(first.text.as_str(), "pip" | "pip3" | "python" | "python3" | "uv")
-            || first.text.starts_with("/usr/local/bin/")
-            || first.text.starts_with("/usr/bin/");
+        // Images of Python have theirs in /usr/local, and a distribution's may stand beside it.
+        let image = self.stages.last().and_then(|stage| stage.image.as_ref());
+        let bin = if image.is_some_and(|it| it.name == "python") { "/usr/local/bin/" } else { "/usr/bin/" };
+        let plain =
+            matches!(first.text.as_str(), "pip" | "pip3" | "python" | "python3" | "uv") || first.text.starts_with(bin);
         let system = tool == Tool::Pip || named(&["--system"]) || self.value("UV_SYSTEM_PYTHON").is_some();
         if elsewhere || !plain || !system {
             install.certain = false;
@@ -509,6 +539,8 @@ enum Understood {
     Install(Box<Install>),
     /// That cannot be told.
     Not,
+    /// That cannot be told, but it brings no Python.
+    NoPython,
 }
 
 /// Options of pip and uv with a value of their own that tells nothing about packages.
@@ -577,6 +609,26 @@ const HARMLESS: &[&str] = &[
     "usermod",
     "which",
     "xargs",
+];
+
+/// Programs that may do anything to libraries and packages, and that bring no other Python.
+const NO_PYTHON: &[&str] = &[
+    "apt-key",
+    "curl",
+    "dpkg",
+    "git",
+    "gpg",
+    "jupyter",
+    "node",
+    "npm",
+    "npx",
+    "nvidia-smi",
+    "pytest",
+    "python",
+    "python3",
+    "tee",
+    "wget",
+    "yarn",
 ];
 
 /// Whether a system package may bring libraries of CUDA.
@@ -747,6 +799,25 @@ RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
         }
         assert!(stage("conda install x").python_open && stage("apt-get install python3.11").python_open);
         assert!(!stage("ls /usr/lib/python3.8").python_open);
+        for run in ["make install", "./install.sh 3.10", "tar xzf p.tgz -C /opt", "apt-get install -y python${PY}"] {
+            assert!(stage(run).python_open, "{run}");
+        }
+        assert!(!stage("git clone https://example.org/x && python x/fetch.py").python_open);
+        for more in [
+            "COPY --from=python:3.11-slim /usr/local /usr/local",
+            "ENV PATH=/opt/env/bin:$PATH",
+            "SHELL [\"conda\", \"run\"]",
+            "ADD https://example.org/p.tgz /opt",
+            "COPY rootfs /",
+        ] {
+            assert!(read("D", &format!("FROM ubuntu:20.04\n{more}\n"))[0].python_open, "{more}");
+        }
+        for more in
+            ["COPY --from=ghcr.io/astral-sh/uv:latest /uv /uvx /bin/", "COPY . /opt/app", "COPY run.sh /usr/local/bin/"]
+        {
+            assert!(!read("D", &format!("FROM ubuntu:20.04\n{more}\n"))[0].python_open, "{more}");
+        }
+        assert!(!stage("/usr/bin/python3 -m pip install a").installs[0].certain);
         assert!(!stage("/opt/venv/bin/pip install a").installs[0].certain);
         assert!(!stage("pip install --no-deps a").installs[0].dependencies);
         for run in ["pip config set global.index-url x", "PIP_INDEX_URL=x pip install a"] {
