@@ -143,17 +143,18 @@ impl<'a> View<'a> {
 
     /// The driver that is pretended: by its version, or only by the CUDA that it reports.
     ///
-    /// `--assume cuda=` alone asks for such a driver. `CONDA_OVERRIDE_CUDA`, which conda users set for conda's own
-    /// reasons, stands for one only where no driver answers and no real GPU waits for one: it hides no fault.
+    /// `--assume cuda=` alone asks for such a driver. `CONDA_OVERRIDE_CUDA` and `UV_CUDA_DRIVER_VERSION`, which people
+    /// set for conda's and uv's own reasons, stand for one only where no driver answers and no real GPU waits for one:
+    /// they hide no fault.
     pub fn assumed_driver(&self) -> Option<&'a Assumption> {
-        self.assumed("driver").or_else(|| {
-            let cuda = self.assumed("cuda")?;
-            let vacant = !self.really_loaded()
+        let vacant = || {
+            !self.really_loaded()
                 && self.facts.machine.tegra.is_none()
                 && self.gpu_nodes().next().is_none()
-                && self.gpus.iter().all(|gpu| gpu.assumed);
-            (cuda.evidence.source == Source::Option || vacant).then_some(cuda)
-        })
+                && self.gpus.iter().all(|gpu| gpu.assumed)
+        };
+        let counts = |wish: &&Assumption| wish.evidence.source == Source::Option || vacant();
+        self.assumed("driver").filter(counts).or_else(|| self.assumed("cuda").filter(counts))
     }
 
     /// The CUDA that the driver is said to report; a variable does not overrule a driver that is really here.
@@ -187,8 +188,12 @@ impl<'a> View<'a> {
         })
     }
 
+    /// Those that are here; an assumed one in place of all of them where the command line asks for it, and where none
+    /// is here also by `CUDA_COMPUTE_CAP`, which people set for compilers and which is to hide no GPU.
     fn find_gpus(&self) -> Vec<Gpu> {
-        if let Some(assumed) = self.assumed("gpu") {
+        let real = self.real_gpus();
+        let assumed = self.assumed("gpu").filter(|wish| real.is_empty() || wish.evidence.source == Source::Option);
+        if let Some(assumed) = assumed {
             return vec![Gpu {
                 name: format!("GPU of compute capability {}", assumed.value),
                 compute: Some(assumed.value.clone()),
@@ -200,6 +205,10 @@ impl<'a> View<'a> {
                 assumed: true,
             }];
         }
+        real
+    }
+
+    fn real_gpus(&self) -> Vec<Gpu> {
         let listed = &self.facts.driver.gpus;
         let mut gpus: Vec<Gpu> = self
             .facts
