@@ -13,7 +13,7 @@ use crate::facts::{
     Assumption, DeviceNode, Dist, Evidence, Facts, LibcudaKind, Library, Module, PathOrigin, PythonEnv, Requirement,
     Resolution, Source, TensorFlow, Via, Xid,
 };
-use crate::finding::{RowRef, Subject};
+use crate::finding::{Break, Finding, RowRef, Subject};
 use crate::shell;
 use crate::version::Dotted;
 
@@ -572,15 +572,52 @@ impl<'a> EnvView<'_, 'a> {
         self.view.db.tensorflow(package, &self.view.platform(), self.tf_version_text()?)
     }
 
-    /// A reference to TensorFlow's row.
+    /// TensorFlow's row as far as it tells of this very build.
+    ///
+    /// NVIDIA, conda-forge, distributions and Jetson's images build the same release for another CUDA or cuDNN than the
+    /// package index has it: where `build_info.py` says so, what the row knows of its libraries is not about this one.
+    pub fn build_row(&self) -> Option<&'a TensorflowRow> {
+        let row = self.tf_row()?;
+        let Some(build) = self.tf().and_then(|tf| tf.build.value()) else { return Some(row) };
+        let version = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Dotted>().ok());
+        let cuda = version(&build.cuda).zip(row.cuda.as_ref());
+        let cudnn = version(&build.cudnn).zip(row.cudnn.as_ref());
+        let same = build.cuda_build == row.cuda_build
+            && cuda.is_none_or(|(built, row)| built.prefix(2) == row.prefix(2))
+            && cudnn.is_none_or(|(built, row)| built.major() == row.major());
+        same.then_some(row)
+    }
+
+    /// Whether it is a build of its own, made for another CUDA or cuDNN than the release's row says.
+    pub fn is_own_build(&self) -> bool {
+        self.tf_row().is_some() && self.build_row().is_none()
+    }
+
+    /// How the libraries of CUDA that this TensorFlow asks for are installed.
+    pub fn with_libraries(&self, finding: Finding) -> Finding {
+        if self.is_own_build() {
+            let cuda = self.cuda_text().unwrap_or_default();
+            let cudnn = self.cudnn_built().map_or_else(String::new, |it| format!(" and cuDNN {}", it.major()));
+            let built = self.tf().and_then(|tf| tf.build.evidence()).cloned();
+            return finding.because_all(built).help(format!(
+                "install the libraries of CUDA {cuda}{cudnn}, for which this build of TensorFlow was made; the wheels of \
+                 the package index are for others"
+            ));
+        }
+        let version = self.tf_version_text().unwrap_or_default();
+        let install = self.view.install(self.env, &format!("'tensorflow[and-cuda]=={version}'"));
+        finding.run("install the CUDA libraries that this release asks for", install)
+    }
+
+    /// A reference to the row of this build of TensorFlow.
     pub fn tf_row_ref(&self) -> Option<RowRef> {
-        self.tf_row().map(TensorflowRow::row_ref)
+        self.build_row().map(TensorflowRow::row_ref)
     }
 
     /// Whether TensorFlow was built with CUDA.
     pub fn cuda_build(&self) -> Option<bool> {
         let tf = self.tf()?;
-        tf.build.value().map(|build| build.cuda_build).or_else(|| self.tf_row().map(|row| row.cuda_build))
+        tf.build.value().map(|build| build.cuda_build).or_else(|| self.build_row().map(|row| row.cuda_build))
     }
 
     /// Whether it is worth asking about the CUDA libraries: a GPU, and a living CUDA build.
@@ -591,7 +628,7 @@ impl<'a> EnvView<'_, 'a> {
     /// The CUDA major that TensorFlow was built for.
     pub fn cuda_major(&self) -> Option<u32> {
         let built = self.tf()?.build.value().and_then(|build| build.cuda.clone());
-        let built = built.or_else(|| self.tf_row().and_then(|row| row.cuda.as_ref().map(ToString::to_string)));
+        let built = built.or_else(|| self.build_row().and_then(|row| row.cuda.as_ref().map(ToString::to_string)));
         if let Some(major) = built.and_then(|text| text.split('.').next().and_then(|major| major.parse().ok())) {
             return Some(major);
         }
@@ -604,7 +641,7 @@ impl<'a> EnvView<'_, 'a> {
     pub fn cuda_text(&self) -> Option<String> {
         let built = self.tf()?.build.value().and_then(|build| build.cuda.clone());
         built
-            .or_else(|| self.tf_row().and_then(|row| row.cuda.as_ref().map(ToString::to_string)))
+            .or_else(|| self.build_row().and_then(|row| row.cuda.as_ref().map(ToString::to_string)))
             .or_else(|| self.cuda_major().map(|major| major.to_string()))
     }
 
@@ -614,8 +651,24 @@ impl<'a> EnvView<'_, 'a> {
     }
 
     /// A requirement of TensorFlow, the extra's or the plain one, that applies here.
+    ///
+    /// A build of its own carries the metadata of the package index; which wheels of NVIDIA that names is not for it.
     pub fn requirement(&self, name: &str) -> Option<&'a Requirement> {
-        self.requirements().find(|requirement| requirement.name == name && requirement.applies != Some(false))
+        self.requirements()
+            .find(|requirement| requirement.name == name && requirement.applies != Some(false))
+            .filter(|_| !(name.starts_with("nvidia-") && self.is_own_build()))
+    }
+
+    /// The finding that a package which every import of TensorFlow asks for is not here.
+    pub fn lacks_package(&self, requirement: &Requirement) -> Finding {
+        let version = self.tf_version_text().unwrap_or_default();
+        let title = format!("TensorFlow {version} imports {}, which {} does not have", requirement.name, self.env.path);
+        let wanted = format!("'{}{}'", requirement.name, requirement.specifier);
+        Finding::new(Subject::Env(self.index), title)
+            .because(self.requirement_evidence(requirement))
+            .run("install it", self.view.install(self.env, &wanted))
+            .so("`import tensorflow` fails")
+            .breaks(Break::TfSees)
     }
 
     /// Where a requirement of TensorFlow stands.
@@ -630,20 +683,24 @@ impl<'a> EnvView<'_, 'a> {
 
     /// The cuDNN that TensorFlow was built with: the row's figure, else the lowest that its requirements allow, else the major.
     pub fn cudnn_built(&self) -> Option<Dotted> {
-        let from_row = self.tf_row().and_then(|row| row.cudnn.clone());
+        let from_row = self.build_row().and_then(|row| row.cudnn.clone());
+        let build: Option<Dotted> = self.tf().and_then(|tf| tf.build.value()?.cudnn.as_deref()?.parse().ok());
+        // The extra of the package index stands in the metadata of builds for another cuDNN too.
+        let fits =
+            |bound: &Dotted| !self.is_own_build() && build.as_ref().is_none_or(|build| build.major() == bound.major());
         let from_requirement = || {
             self.requirements()
                 .find(|requirement| requirement.name.starts_with("nvidia-cudnn-cu"))
                 .and_then(|requirement| lower_bound(&requirement.specifier))
                 .map(|bound: Dotted| bound.prefix(3))
+                .filter(fits)
         };
-        let from_build = || self.tf()?.build.value()?.cudnn.as_deref()?.parse().ok();
-        from_row.or_else(from_requirement).or_else(from_build)
+        from_row.or_else(from_requirement).or_else(|| build.clone())
     }
 
     /// The names that TensorFlow opens when it registers GPUs, cuDNN last.
     pub fn wanted(&self) -> Vec<String> {
-        if let Some(row) = self.tf_row().filter(|row| !row.libraries.is_empty()) {
+        if let Some(row) = self.build_row().filter(|row| !row.libraries.is_empty()) {
             return row.libraries.clone();
         }
         let generation = self.cuda_major().and_then(|major| GENERATIONS.iter().find(|(of, _)| *of == major));
@@ -865,7 +922,7 @@ impl<'a> EnvView<'_, 'a> {
     /// The highest compute capability for which TensorFlow has code or PTX, and all that it has.
     pub fn compute(&self) -> Vec<String> {
         let built = self.tf().and_then(|tf| tf.build.value()).map(|build| build.compute.clone()).unwrap_or_default();
-        if built.is_empty() { self.tf_row().map(|row| row.compute.clone()).unwrap_or_default() } else { built }
+        if built.is_empty() { self.build_row().map(|row| row.compute.clone()).unwrap_or_default() } else { built }
     }
 }
 

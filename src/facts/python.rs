@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CudnnPart, Evidence, Probed, Resolution};
+use super::{CudnnPart, Evidence, MissingNeeded, Probed, Resolution};
 
 /// One Python environment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -42,7 +42,8 @@ pub struct PythonEnv {
     pub jax: Option<Jax>,
     /// `PyTorch`, where it is installed.
     pub torch: Option<Torch>,
-    /// Other modules that Keras can use as a backend: whether `numpy`, `openvino` import.
+    /// Other modules that Keras can use as a backend, or that TensorFlow imports: whether `numpy`, `openvino`,
+    /// `google.protobuf` import.
     pub modules: BTreeMap<String, Module>,
     /// The NVIDIA libraries under `site-packages/nvidia`: package folder and what is wrong with it.
     pub nvidia: Vec<NvidiaWheel>,
@@ -239,6 +240,9 @@ pub struct TensorFlow {
     pub build: Probed<BuildInfo>,
     /// The object whose `dlopen` opens the CUDA libraries, and whose RUNPATH therefore counts.
     pub caller: Option<String>,
+    /// What `caller` needs, directly or further down, and nothing provides, so that the import fails.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<MissingNeeded>,
     /// Names that TensorFlow of this and neighbouring generations opens, resolved as if opened by `caller`.
     pub libraries: Vec<Resolution>,
     /// `libcuda.so.1` as this TensorFlow would get it.

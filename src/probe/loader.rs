@@ -220,6 +220,17 @@ impl<'h> Search<'h> {
         self.resolve_all(&[name], chain).swap_remove(0)
     }
 
+    /// What the first object of a chain needs, directly or further down, and nothing provides: it cannot be loaded.
+    ///
+    /// Names that the loader's cache may hold, where that could not be read, are left out.
+    pub fn lacking(&self, chain: &[&str]) -> Vec<MissingNeeded> {
+        let process = self.process(chain);
+        let index = chain.first().and_then(|path| process.by_path(self.host, path));
+        let mut missing = index.map(|index| process.consequences(index).1).unwrap_or_default();
+        missing.retain(|need| self.uncached::<()>(&process, &need.name).is_none());
+        missing
+    }
+
     /// The dynamic section of an ELF file; remembered.
     pub fn dynamic(&self, path: impl AsRef<Path>) -> Result<Dynamic, HostError> {
         let path = path.as_ref();

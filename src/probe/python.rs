@@ -227,10 +227,13 @@ fn assemble(
     for resolution in jax.iter_mut().flat_map(|jax| &mut jax.libraries) {
         wheels.annotate(folders, &installed, &usual, resolution, true);
     }
-    let modules = ["numpy", "openvino", "jax", "torch", "flax"]
+    let mut modules: BTreeMap<_, _> = ["numpy", "openvino", "jax", "torch", "flax"]
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), importer.versioned(name, &[])?)))
         .collect();
+    if tensorflow.is_some() {
+        modules.extend(importer.within("google", "protobuf").map(|found| ("google.protobuf".to_owned(), found)));
+    }
     let (keras, tf_keras, torch) = (keras::keras(&importer), keras::tf_keras(&importer), keras::torch(&importer));
     PythonEnv {
         tensorflow,

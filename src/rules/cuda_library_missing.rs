@@ -60,7 +60,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         }
         if absent.is_empty() {
             if untold.is_empty() {
-                needed_in_turn(cx, &env, out);
+                needed_in_turn(&env, out);
             }
             continue;
         }
@@ -119,7 +119,6 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             .row(env.tf_row_ref())
             .breaks(Break::TfSees)
             .so("TensorFlow lists no GPU: it registers one only when every library of its list opens");
-        let version = env.tf_version_text().unwrap_or_default();
         if unused.len() == absent.len() {
             let folders = folders(unused.into_iter()).join(":");
             let folders = shell::word(&folders);
@@ -128,10 +127,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 format!("export LD_LIBRARY_PATH={folders}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"),
             );
         } else {
-            finding = finding.run(
-                "install the CUDA libraries that this release asks for",
-                cx.view.install(env.env, &format!("'tensorflow[and-cuda]=={version}'")),
-            );
+            finding = env.with_libraries(finding);
         }
         out.find(finding);
     }
@@ -169,7 +165,7 @@ fn given_up(cx: &Cx<'_>, env: &EnvView<'_, '_>, ended: &[(String, Option<&Resolu
 }
 
 /// Libraries that are found, but need others in turn that are not, and of which no other copy is there.
-fn needed_in_turn(cx: &Cx<'_>, env: &EnvView<'_, '_>, out: &mut Judgment) {
+fn needed_in_turn(env: &EnvView<'_, '_>, out: &mut Judgment) {
     let lacking: Vec<(String, &Library)> = env
         .missing()
         .into_iter()
@@ -183,7 +179,7 @@ fn needed_in_turn(cx: &Cx<'_>, env: &EnvView<'_, '_>, out: &mut Judgment) {
         lacking.iter().flat_map(|(_, library)| &library.missing).map(|missing| missing.name.as_str()).collect();
     needed.sort_unstable();
     needed.dedup();
-    let (Some((first, _)), Some(version)) = (lacking.first(), env.tf_version_text()) else { return };
+    let Some((first, _)) = lacking.first() else { return };
     let mut finding = Finding::new(
         Subject::Env(env.index),
         format!("the loader does not find {}, which {first} needs", needed.join(", ")),
@@ -197,13 +193,9 @@ fn needed_in_turn(cx: &Cx<'_>, env: &EnvView<'_, '_>, out: &mut Judgment) {
         }
     }
     out.find(
-        finding
+        env.with_libraries(finding)
             .row(env.tf_row_ref())
             .breaks(Break::TfSees)
-            .so("TensorFlow lists no GPU: it registers one only when every library of its list opens")
-            .run(
-                "install the CUDA libraries that this release asks for",
-                cx.view.install(env.env, &format!("'tensorflow[and-cuda]=={version}'")),
-            ),
+            .so("TensorFlow lists no GPU: it registers one only when every library of its list opens"),
     );
 }

@@ -77,7 +77,7 @@ fn foreign_part(cx: &Cx<'_>, env: &EnvView<'_, '_>, name: &str, library: &Librar
     if let Some(entry) = &lacking.entry {
         return finding.run(format!("take `{entry}` off LD_LIBRARY_PATH"), shell::without_entry(entry));
     }
-    match (&lacking.owner, env.tf_version_text()) {
+    match (&lacking.owner, env.tf_version_text().filter(|_| !env.is_own_build())) {
         (Some(_), Some(version)) => finding.run(
             "install the CUDA libraries that this release asks for, of one release",
             cx.view.install(env.env, &format!("--upgrade 'tensorflow[and-cuda]=={version}'")),

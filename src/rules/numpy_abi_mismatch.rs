@@ -13,11 +13,11 @@ pub(super) static RULE: Rule = Rule {
     summary: "NumPy has another major than TensorFlow was compiled against",
     docs: r"### What it means
 
-TensorFlow's compiled modules are bound to NumPy's binary interface. NumPy 2 changed it: a TensorFlow that requires `numpy<2` does not load under NumPy 2.
+TensorFlow's compiled modules are bound to NumPy's binary interface. NumPy 2 changed it: a TensorFlow that requires `numpy<2` does not load under NumPy 2. Nor does it load where there is no NumPy at all.
 
 ### Why it matters
 
-`import tensorflow` fails with `numpy.core.umath failed to import`.
+`import tensorflow` fails with `numpy.core.umath failed to import`, or finds no module of that name.
 
 ### How to fix it
 
@@ -27,8 +27,15 @@ Install a NumPy inside the range that TensorFlow's metadata states.",
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
     for env in cx.view.envs().filter(|env| env.tf_alive().is_some()) {
-        let (Some(requirement), Some(numpy)) = (env.requirement("numpy"), env.dist("numpy")) else { continue };
+        let Some(requirement) = env.requirement("numpy") else { continue };
         out.applies();
+        let Some(numpy) = env.dist("numpy") else {
+            // One without metadata imports as well.
+            if !env.env.modules.contains_key("numpy") {
+                out.find(env.lacks_package(requirement));
+            }
+            continue;
+        };
         let major = numpy.version.split('.').next().unwrap_or_default();
         if within(&numpy.version, &requirement.specifier) != Some(false) {
             continue;

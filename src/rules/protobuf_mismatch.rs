@@ -28,8 +28,15 @@ Install a protobuf inside the range.",
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
     for env in cx.view.envs().filter(|env| env.tf_alive().is_some()) {
-        let (Some(requirement), Some(protobuf)) = (env.requirement("protobuf"), env.dist("protobuf")) else { continue };
+        let Some(requirement) = env.requirement("protobuf") else { continue };
         out.applies();
+        let Some(protobuf) = env.dist("protobuf") else {
+            // One without metadata imports as well.
+            if !env.env.modules.contains_key("google.protobuf") {
+                out.find(env.lacks_package(requirement));
+            }
+            continue;
+        };
         if within(&protobuf.version, &requirement.specifier) != Some(false) {
             continue;
         }

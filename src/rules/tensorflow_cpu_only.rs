@@ -36,13 +36,18 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             Some(false) => {
                 out.applies();
                 // These have causes of their own.
-                let other_cause = env.tf_dists().len() > 1 || cx.view.platform() != "linux-x86_64" || env.is_conda_tf() || env.is_rocm();
+                let other_cause = env.tf_dists().len() > 1 || cx.view.platform() != "linux-x86_64" || env.is_conda_tf();
                 if other_cause {
                     continue;
                 }
                 let version = env.tf_version_text().unwrap_or_default();
                 let name = env.tf_dist().map_or("tensorflow", |dist| dist.name.as_str());
-                let mut finding = Finding::new(Subject::Env(env.index), format!("{name} {version} was built without CUDA"))
+                let title = if env.is_rocm() {
+                    format!("{name} {version} was built for AMD's GPUs (ROCm), and the GPU here is NVIDIA's")
+                } else {
+                    format!("{name} {version} was built without CUDA")
+                };
+                let mut finding = Finding::new(Subject::Env(env.index), title)
                     .because_all(env.tf().and_then(|tf| tf.build.evidence()).cloned())
                     .because_all(env.tf_dist().map(EnvView::dist_evidence))
                     .row(env.tf_row_ref())

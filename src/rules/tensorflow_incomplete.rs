@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     summary: "Files of the installed TensorFlow are gone",
     docs: r"### What it means
 
-The metadata of TensorFlow is there, and files that its RECORD lists are not: an installation that broke off, or an uninstall of a twin distribution that removed the shared files. Or a zip or egg earlier on `sys.path` answers to `import tensorflow`: Python loads no native module out of an archive.
+The metadata of TensorFlow is there, and files that its RECORD lists are not: an installation that broke off, or an uninstall of a twin distribution that removed the shared files. Or the library in it needs one of the system that is not there. Or a zip or egg earlier on `sys.path` answers to `import tensorflow`: Python loads no native module out of an archive.
 
 ### Why it matters
 
@@ -22,7 +22,7 @@ The metadata of TensorFlow is there, and files that its RECORD lists are not: an
 
 ### How to fix it
 
-Install the same version again over what is left, without touching its dependencies. An archive has to leave `sys.path`.",
+Install the same version again over what is left, without touching its dependencies. An archive has to leave `sys.path`. What its own library needs of the system (the C++ library) comes from the distribution.",
     check,
 };
 
@@ -49,6 +49,29 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             continue;
         }
         let torn = env.tf_dists().into_iter().find(|dist| needs_what_is_gone(dist));
+        if let Some(lacking) = tf.lacks.first().filter(|_| !hollow && torn.is_none()) {
+            let short = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+            let mut finding = Finding::new(
+                Subject::Env(env.index),
+                format!("{} needs {}, which the loader does not find", short(&lacking.by), lacking.name),
+            )
+            .because(Evidence::loader(&lacking.by, format!("needs {}, which nothing provides", lacking.name)))
+            .so("`import tensorflow` fails")
+            .breaks(Break::TfSees);
+            let distribution = cx.facts.machine.distribution_id.value().map(String::as_str);
+            finding = match (lacking.name.as_str(), distribution) {
+                ("libstdc++.so.6", Some("debian" | "ubuntu")) => {
+                    finding.run("install the C++ library", "sudo apt install libstdc++6")
+                }
+                ("libstdc++.so.6", Some("fedora" | "rhel" | "centos" | "rocky" | "almalinux")) => {
+                    finding.run("install the C++ library", "sudo dnf install libstdc++")
+                }
+                (name, _) => finding
+                    .help(format!("install what brings {name}, or put the folder that holds it on LD_LIBRARY_PATH")),
+            };
+            out.find(finding);
+            continue;
+        }
         // Two distributions over each other explain each other's differences, unless nothing is left.
         let overlap = env.tf_dists().len() > 1 && !hollow;
         if overlap || (!hollow && torn.is_none()) {

@@ -32,7 +32,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     }
     for env in cx.view.envs().filter(|env| env.tf_alive().is_some()) {
         out.applies();
-        if env.cuda_build() != Some(false) || env.is_conda_tf() || env.is_rocm() {
+        if env.cuda_build() != Some(false) || env.is_conda_tf() {
             continue;
         }
         let version = env.tf_version_text().unwrap_or_default();

@@ -56,11 +56,8 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             ));
         }
         let has_extra = env.requirements().any(|requirement| requirement.extra.as_deref() == Some("and-cuda"));
-        finding = if has_extra {
-            finding.run(
-                "install the libraries that this release asks for",
-                cx.view.install(env.env, &format!("'tensorflow[and-cuda]=={version}'")),
-            )
+        finding = if has_extra || env.is_own_build() {
+            env.with_libraries(finding)
         } else {
             let cuda = env.cuda_text().unwrap_or_default();
             let cudnn = env.cudnn_built().map_or_else(String::new, |cudnn| format!(" and cuDNN {cudnn}"));

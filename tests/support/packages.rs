@@ -39,7 +39,9 @@ pub(crate) fn wheels(spec: &str, site: &Site<'_>) -> Vec<Wheel> {
         return nvidia_set(version, site);
     }
     let mut wheel = match name {
-        "tensorflow" | "tensorflow-cpu" | "tensorflow-gpu" => tensorflow(name, version, &flags, site),
+        "tensorflow" | "tensorflow-cpu" | "tensorflow-gpu" | "tensorflow-rocm" => {
+            tensorflow(name, version, &flags, site)
+        }
         "keras" => keras(version),
         "tf_keras" => module("tf_keras", version),
         "torch" => torch(version),
@@ -192,8 +194,8 @@ fn library(soname: &str, needed: &[&str], runpath: &[&str], rpath: &[&str]) -> V
 
 /// What differs between releases of TensorFlow.
 struct Release {
-    cuda: &'static str,
-    cudnn: &'static str,
+    cuda: String,
+    cudnn: String,
     compute: &'static str,
     /// Folders under `nvidia` in the RUNPATH of the framework library.
     folders: &'static [&'static str],
@@ -207,8 +209,8 @@ fn release(version: &str) -> Release {
     let minor: u32 = version.split('.').nth(1).and_then(|minor| minor.parse().ok()).expect("2.MINOR");
     match minor {
         ..=15 => Release {
-            cuda: "12.2",
-            cudnn: "8",
+            cuda: "12.2".to_owned(),
+            cudnn: "8".to_owned(),
             compute: "'sm_50', 'sm_60', 'sm_70', 'sm_75', 'compute_80'",
             folders: &["cuda_runtime", "cublas", "cudnn", "cufft", "cusolver", "cusparse"],
             requires: &[
@@ -219,8 +221,8 @@ fn release(version: &str) -> Release {
             python: ">=3.9",
         },
         16 | 17 => Release {
-            cuda: "12.3",
-            cudnn: "8",
+            cuda: "12.3".to_owned(),
+            cudnn: "8".to_owned(),
             compute: "'sm_50', 'sm_60', 'sm_70', 'sm_80', 'compute_90'",
             folders: &["cuda_runtime"],
             requires: &[
@@ -232,16 +234,16 @@ fn release(version: &str) -> Release {
             python: ">=3.9",
         },
         18 | 19 => Release {
-            cuda: "12.5.1",
-            cudnn: "9",
+            cuda: "12.5.1".to_owned(),
+            cudnn: "9".to_owned(),
             compute: PASCAL_ON,
             folders: &["cublas", "cudnn", "cufft", "cusolver", "cusparse", "cuda_runtime"],
             requires: &["protobuf !=4.21.0,!=4.21.5,<6.0.0dev,>=3.20.3", "keras >=3.5.0", "numpy <2.1.0,>=1.26.0"],
             python: ">=3.9",
         },
         21 => Release {
-            cuda: "12.5.1",
-            cudnn: "9",
+            cuda: "12.5.1".to_owned(),
+            cudnn: "9".to_owned(),
             compute: PASCAL_ON,
             // No cusolver: as released.
             folders: &["nccl", "cuda_cupti", "cublas", "cudnn", "cufft", "cusparse", "cuda_runtime", "nvshmem"],
@@ -249,8 +251,8 @@ fn release(version: &str) -> Release {
             python: ">=3.10",
         },
         _ => Release {
-            cuda: "12.5.1",
-            cudnn: "9",
+            cuda: "12.5.1".to_owned(),
+            cudnn: "9".to_owned(),
             compute: PASCAL_ON,
             folders: &["cuda_cupti", "cublas", "cudnn", "cufft", "cusolver", "cusparse", "cuda_runtime"],
             requires: &["protobuf>=5.28.0", "keras>=3.10.0", "numpy>=1.26.0"],
@@ -275,8 +277,17 @@ const CU12: [&str; 12] = [
 ];
 
 fn tensorflow(name: &str, version: &str, flags: &[&str], site: &Site<'_>) -> Wheel {
-    let release = release(version);
-    let cuda = name != "tensorflow-cpu" && site.arch == "x86_64" && !flags.contains(&"cpu");
+    let mut release = release(version);
+    // A build of its own, for another CUDA or cuDNN.
+    for flag in flags {
+        match flag.split_once('=') {
+            Some(("cuda", it)) => release.cuda = it.to_owned(),
+            Some(("cudnn", it)) => release.cudnn = it.to_owned(),
+            _ => {}
+        }
+    }
+    let rocm = flags.contains(&"rocm");
+    let cuda = !rocm && name != "tensorflow-cpu" && site.arch == "x86_64" && !flags.contains(&"cpu");
     let mut wheel = Wheel { requires_python: release.python.to_owned(), ..Wheel::default() };
     wheel.requires = release.requires.iter().map(|&line| line.to_owned()).collect();
     if name == "tensorflow" {
@@ -357,7 +368,8 @@ fn tensorflow(name: &str, version: &str, flags: &[&str], site: &Site<'_>) -> Whe
             release.compute, release.cuda, release.cudnn
         )
     } else {
-        "[('is_cuda_build', False), ('is_rocm_build', False), ('is_tensorrt_build', False)]".to_owned()
+        let rocm = if rocm { "True" } else { "False" };
+        format!("[('is_cuda_build', False), ('is_rocm_build', {rocm}), ('is_tensorrt_build', False)]")
     };
     wheel.files.push(text(
         "tensorflow/python/platform/build_info.py",

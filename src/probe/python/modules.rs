@@ -49,6 +49,19 @@ impl Importer<'_, '_> {
         Some(module)
     }
 
+    /// What `import PARENT.NAME` gives of a namespace package, whose parts lie in several entries.
+    pub(super) fn within(&self, parent: &str, name: &str) -> Option<Module> {
+        let entries = self.sys_path.iter().filter(|entry| entry.origin != PathOrigin::Stdlib);
+        let mut found = entries.filter_map(|entry| Some((entry, self.in_folder(&join(&entry.path, parent), name)?)));
+        found.find(|(_, (_, namespace))| !namespace).map(|(entry, (path, _))| Module {
+            archived: self.folders.is_archived(&path),
+            path,
+            entry: entry.path.clone(),
+            origin: Some(entry.origin.clone()),
+            ..Module::default()
+        })
+    }
+
     /// A package folder, a module file, or a folder that is only a namespace.
     fn in_folder(&self, folder: &str, name: &str) -> Option<(String, bool)> {
         let listing = self.folders.list(folder)?;

@@ -123,6 +123,9 @@ pub(super) fn read(
         wheels.annotate(importer.folders, importer.dists, usual, resolution, header);
     };
 
+    if tensorflow.caller.is_some() {
+        tensorflow.lacks = search.lacking(&chain);
+    }
     tensorflow.libcuda = search.resolve("libcuda.so.1", &chain);
     tensorflow.nvml = search.resolve("libnvidia-ml.so.1", &chain);
     for resolution in [&mut tensorflow.libcuda, &mut tensorflow.nvml] {
