@@ -390,6 +390,9 @@ pub struct JupyterKernel {
     pub path: String,
     /// The interpreter, `argv[0]` resolved.
     pub interpreter: Option<String>,
+    /// Whether `argv[0]` names no path: Jupyter puts the interpreter that runs it in its place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bare: bool,
     /// Whether nothing lies at the interpreter's path.
     #[serde(default)]
     pub gone: bool,

@@ -1,7 +1,7 @@
 //! Rule `jupyter-kernel-elsewhere`: a Jupyter kernel runs another Python than the one with TensorFlow.
 
 use super::{Cx, Family, Rule, layer};
-use crate::facts::Evidence;
+use crate::facts::{Evidence, JupyterKernel};
 use crate::finding::{Finding, Judgment, Level, Subject};
 use crate::shell;
 
@@ -46,13 +46,26 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         if tensorflow == Some(true) {
             continue;
         }
+        // A Jupyter of the environment itself finds its own kernel of that name first.
+        let own = format!("{}/", home.path());
+        let hidden = |other: &&JupyterKernel| other.name == kernel.name && other.path.starts_with(&own);
+        if cx.facts.kernels.iter().any(|other| hidden(&other)) {
+            continue;
+        }
         let interpreter = kernel.interpreter.as_deref().unwrap_or("another Python");
         let why = if kernel.gone { "which is not there" } else { "which has no TensorFlow" };
         let mut finding = Finding::new(
             Subject::Env(home.index),
             format!("the Jupyter kernel `{}` runs {interpreter}, {why}", kernel.name),
         )
-        .because(Evidence::file(&kernel.path, format!("argv[0] is {interpreter}")))
+        .because(Evidence::file(
+            &kernel.path,
+            if kernel.bare {
+                "argv[0] is no path: the Python that runs Jupyter".to_owned()
+            } else {
+                format!("argv[0] is {interpreter}")
+            },
+        ))
         .because(Evidence::file(home.path(), "TensorFlow is here"));
         if kernel.gone {
             let folder = kernel.path.trim_end_matches("/kernel.json");

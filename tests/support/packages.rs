@@ -281,8 +281,8 @@ fn tensorflow(name: &str, version: &str, flags: &[&str], site: &Site<'_>) -> Whe
     // A build of its own, for another CUDA or cuDNN.
     for flag in flags {
         match flag.split_once('=') {
-            Some(("cuda", it)) => release.cuda = it.to_owned(),
-            Some(("cudnn", it)) => release.cudnn = it.to_owned(),
+            Some(("cuda", it)) => it.clone_into(&mut release.cuda),
+            Some(("cudnn", it)) => it.clone_into(&mut release.cudnn),
             _ => {}
         }
     }

@@ -259,12 +259,15 @@ impl Discovery<'_> {
         } else if let Some(home) = host.home() {
             folders.push((join(home, ".local/share/jupyter/kernels"), None));
         }
+        // Every Jupyter reads these, whichever Python runs it.
+        let shared = ["/usr/local/share/jupyter/kernels", "/usr/share/jupyter/kernels"];
         for (index, place) in self.found.places.iter().enumerate() {
-            folders.push((join(&place.layout.prefix, "share/jupyter/kernels"), Some(index)));
+            let own = join(&place.layout.prefix, "share/jupyter/kernels");
+            if !shared.contains(&own.as_str()) {
+                folders.push((own, Some(index)));
+            }
         }
-        for shared in ["/usr/local/share/jupyter/kernels", "/usr/share/jupyter/kernels"] {
-            folders.push((shared.to_owned(), None));
-        }
+        folders.extend(shared.iter().map(|folder| ((*folder).to_owned(), None)));
         let mut seen = HashSet::new();
         let mut next = 0;
         while let Some((folder, owner)) = folders.get(next).cloned() {
@@ -309,6 +312,7 @@ impl Discovery<'_> {
         let program = program.replace("{resource_dir}", &folder);
         if own || !program.contains('/') {
             // A bare `python` is replaced by the interpreter that runs Jupyter.
+            kernel.bare = true;
             kernel.env = owner.or_else(|| self.found.places.iter().position(|place| place.active));
             kernel.interpreter =
                 kernel.env.and_then(|index| self.found.places.get(index)).map(|place| place.layout.interpreter.clone());

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::layout::{Layout, join, tidy};
+use super::literal;
 use crate::facts::{PathOrigin, SysPathEntry, Trouble};
 use crate::host::Host;
 
@@ -15,8 +16,13 @@ struct Builder<'h> {
     host: &'h Host,
     entries: Vec<SysPathEntry>,
     known: HashSet<String>,
+    /// Folders out of which an editable installation answers by code, after all of `sys.path`.
+    answered: Vec<(String, PathOrigin)>,
     troubles: Vec<Trouble>,
 }
+
+/// The modules that are judged here.
+const JUDGED: [&str; 6] = ["keras", "tensorflow", "tf_keras", "jax", "torch", "numpy"];
 
 impl Builder<'_> {
     fn push(&mut self, path: String, origin: PathOrigin) -> bool {
@@ -54,7 +60,7 @@ impl Builder<'_> {
                 continue;
             }
             if line.starts_with("import ") || line.starts_with("import\t") {
-                self.finder(folder, file, line);
+                self.finder(folder, file, line, number);
                 continue;
             }
             let line = line.trim_end();
@@ -69,8 +75,11 @@ impl Builder<'_> {
         }
     }
 
-    /// An editable installation can answer for modules by code; that is told, where it concerns what is judged here.
-    fn finder(&mut self, folder: &str, file: &str, line: &str) {
+    /// An editable installation can answer for modules by code, out of a mapping that setuptools writes into it.
+    ///
+    /// A package that lies in a folder of its own name is found as if that folder's parent were the last entry; what
+    /// else concerns a module that is judged here is told.
+    fn finder(&mut self, folder: &str, file: &str, line: &str, number: u32) {
         let Some(module) = line
             .split(|c: char| !(c.is_alphanumeric() || c == '_'))
             .find(|word| word.starts_with("__editable__") && word.ends_with("finder"))
@@ -78,10 +87,23 @@ impl Builder<'_> {
             return;
         };
         let source = self.host.read_lossy(join(folder, &format!("{module}.py"))).unwrap_or_default();
-        if ["keras", "tensorflow", "tf_keras", "jax", "torch", "numpy"]
-            .iter()
-            .any(|name| source.contains(&format!("'{name}'")) || source.contains(&format!("\"{name}\"")))
-        {
+        let mapped = literal::assigned_map(&source, "MAPPING").map(|(pairs, _)| pairs).unwrap_or_default();
+        let parent = |name: &str| {
+            let (_, path) = mapped.iter().find(|(key, _)| key == name)?;
+            let (parent, last) = path.text()?.rsplit_once('/')?;
+            (last == name && parent.starts_with('/')).then(|| parent.to_owned())
+        };
+        let mentions = |name: &str| source.contains(&format!("'{name}'")) || source.contains(&format!("\"{name}\""));
+        let mut open = false;
+        for name in JUDGED.into_iter().filter(|name| mentions(name)) {
+            match parent(name) {
+                Some(parent) => {
+                    self.answered.push((parent, PathOrigin::Pth { file: file.to_owned(), line: number }));
+                }
+                None => open = true,
+            }
+        }
+        if open {
             self.troubles.push(Trouble {
                 at: file.to_owned(),
                 why: format!("{module} answers for modules by code, which is not run here"),
@@ -92,7 +114,8 @@ impl Builder<'_> {
 
 /// `sys.path` and what could not be followed.
 pub(super) fn sys_path(host: &Host, layout: &Layout) -> (Vec<SysPathEntry>, Vec<Trouble>) {
-    let mut builder = Builder { host, entries: Vec::new(), known: HashSet::new(), troubles: Vec::new() };
+    let mut builder =
+        Builder { host, entries: Vec::new(), known: HashSet::new(), answered: Vec::new(), troubles: Vec::new() };
     let cwd = host.cwd().to_string_lossy().into_owned();
     // The script's folder goes in front when everything else is there, so a second mention of it stays.
     let script = host.env_nonempty("PYTHONSAFEPATH").is_none() || layout.minor.is_some_and(|minor| minor < (3, 11));
@@ -115,6 +138,9 @@ pub(super) fn sys_path(host: &Host, layout: &Layout) -> (Vec<SysPathEntry>, Vec<
         let home = python_home(host);
         let prefix = home.as_deref().unwrap_or(&layout.prefix);
         installation_site(&mut builder, prefix, layout, &PathOrigin::Site);
+    }
+    for (path, origin) in std::mem::take(&mut builder.answered) {
+        builder.push(path, origin);
     }
     let mut entries = builder.entries;
     if script {
