@@ -397,8 +397,8 @@ fn project_verdict(
     unknown: &[(&'static str, Unknown)],
 ) -> Option<ProjectVerdict> {
     let project = facts.project.as_ref()?;
-    // Which crates are in a lock file that cannot be read, nobody knows.
-    if project.lock_unread().is_some() {
+    // Which crates are in it, nobody knows.
+    if project.unread().is_some() {
         return Some(ProjectVerdict { builds: Answer::Unknown, runs: Answer::Unknown, because: Vec::new() });
     }
     // A project without CUDA asks nothing of the machine.

@@ -241,6 +241,57 @@ fn a_staged_source_that_sets_a_variable_too_late_is_told() {
 }
 
 #[test]
+fn what_cannot_be_read_is_said_and_old_faults_refuse_nothing() {
+    const CONFLICT: &str = "tensorflow==2.15.0\nkeras==3.0.0\n";
+    let it = Repository::new();
+    it.install();
+    it.git(&["add", "."]);
+    it.git(&["commit", "--quiet", "-m", "first"]);
+    let text = |output: Output| {
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    // A lock file with the marks of a merge: nobody knows what is in it.
+    it.write("Cargo.lock", &format!("{LOCK}<<<<<<< HEAD\n"));
+    it.git(&["add", "."]);
+    let output = text(it.try_git(&["commit", "--quiet", "-m", "marks"]));
+    assert!(output.contains("the project was not judged") && output.contains("Cargo.lock"), "{output}");
+    it.healthy();
+    it.write("pyproject.toml", "[project\n");
+    it.git(&["add", "."]);
+    let output = text(it.try_git(&["commit", "--quiet", "-m", "torn"]));
+    assert!(output.contains("pyproject.toml was not judged"), "{output}");
+    it.write("pyproject.toml", "");
+    // A file of the same name in another folder is not the one that is staged.
+    it.write("legacy/requirements.txt", CONFLICT);
+    it.git(&["add", "."]);
+    it.git(&["commit", "--quiet", "--no-verify", "-m", "old fault"]);
+    it.write("requirements.txt", "flask==3.0.0\n");
+    it.git(&["add", "."]);
+    text(it.try_git(&["commit", "--quiet", "-m", "other"]));
+    it.write("legacy/requirements.txt", &format!("{CONFLICT}flask\n"));
+    it.git(&["add", "."]);
+    assert!(it.refused(&["commit", "-m", "legacy"]).contains("[declared-versions-conflict]"));
+    // The policy that is nearest to the file holds.
+    it.write("legacy/gpu-doctor.toml", "[rules]\ndeclared-versions-conflict = \"allow\"\n");
+    it.git(&["add", "."]);
+    text(it.try_git(&["commit", "--quiet", "-m", "legacy"]));
+    // A change of the policy brings up what it no longer allows.
+    it.write("legacy/gpu-doctor.toml", "[rules]\ndeclared-versions-conflict = \"deny\"\n");
+    it.git(&["add", "."]);
+    assert!(it.refused(&["commit", "-m", "strict"]).contains("[declared-versions-conflict]"));
+    it.git(&["reset", "--quiet", "--hard"]);
+    // What nobody has added yet does not stand in the way of asking Cargo.
+    it.write("junk/Cargo.toml", "[package]\nname = \"junk\"\nversion = \"0.1.0\"\n");
+    it.broken();
+    it.git(&["add", "Cargo.toml", "Cargo.lock"]);
+    let output = it.hook(&["run", "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["facts"]["project"]["resolved"], true, "{}", json["facts"]["project"]);
+    assert_eq!(output.status.code(), Some(100));
+}
+
+#[test]
 fn merges_are_judged() {
     let it = Repository::new();
     it.install();

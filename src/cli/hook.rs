@@ -56,36 +56,32 @@ fn run_hook(args: &HookRunArgs, here: Host, paint: Paint) -> Result<Exit, Failur
         return Ok(Exit::Ok);
     }
     let index = staged::index(&here, &staged.top).map_err(git)?;
-    // Cargo reads the working tree: where that is another one, it cannot be asked.
-    let only_static = index.files.keys().any(|file| staged::is_cargo(file));
+    // Cargo reads the working tree: where that is another one, it cannot be asked. What nobody has added yet it reads
+    // too, and says so where that does not fit the lock file.
+    let only_static = index.files.iter().any(|(file, content)| content.is_some() && staged::is_cargo(file));
     let db = database(Some(&here));
     let host = here.standing_in(&staged.top).laid_over(index.files.clone());
     staged::drop_quiet_sources(&host, &mut staged);
     if staged.files.is_empty() {
         return Ok(Exit::Ok);
     }
-    let mut python =
-        staged.files.iter().filter(|file| sources::is_source(file)).map(|file| staged.top.join(file)).peekable();
-    let sources: Option<Vec<PathBuf>> = python.peek().is_some().then(|| python.collect());
-    let manifests = staged::manifests(&host, &staged);
-    let projects: Vec<Option<&Path>> =
-        if manifests.is_empty() { vec![None] } else { manifests.iter().map(|path| Some(path.as_path())).collect() };
-    let mut checked: Vec<Checked> = Vec::new();
+    let (mut checked, mut skipped): (Vec<Checked>, BTreeSet<String>) = (Vec::new(), BTreeSet::new());
     let mut seen = BTreeSet::new();
-    for (number, manifest) in projects.into_iter().enumerate() {
+    for task in tasks(&host, &staged) {
         let options = Options {
-            manifest: manifest.map(|path| path.to_string_lossy().into_owned()),
+            manifest: task.manifest.as_ref().map(|path| path.to_string_lossy().into_owned()),
             gpu: args.gpu.map(GpuWish::from),
             assume: assume(&args.assume),
             building: true,
-            // The repository declares the same for all of its projects.
-            declared: number == 0,
-            sources: sources.clone().filter(|_| number == 0),
+            declared: !task.files.is_empty(),
+            sources: task.sources(&staged.top),
             only_static,
             ..Options::default()
         };
-        let policy = policy::read(&host, options.manifest.as_deref()).map_err(Failure::policy)?;
-        let one = one(&host, &db, policy, &options, &staged);
+        let policy =
+            policy::read(&host, Some(&task.within.join("Cargo.toml").to_string_lossy())).map_err(Failure::policy)?;
+        let one = one(&host, &db, policy, &options, &task);
+        skipped.extend(unread(&one, &task));
         // Two members of a workspace share its lock file, and what is wrong with it.
         let lock = one.facts.project.as_ref().and_then(|project| project.lock.clone());
         let titles: Vec<&str> = one.ruling.findings.iter().map(|(_, _, finding)| finding.title.as_str()).collect();
@@ -103,25 +99,69 @@ fn run_hook(args: &HookRunArgs, here: Host, paint: Paint) -> Result<Exit, Failur
             }
             text
         }
-        HookFormat::Human => told(&checked, &db, &staged.top, paint),
+        HookFormat::Human => told(&checked, &skipped, &db, &staged.top, paint),
     };
     sink.write(&text, exit)
 }
 
-/// Judges one project of the index.
-fn one(host: &Host, db: &Database, mut policy: Policy, options: &Options, staged: &Staged) -> Checked {
+/// What is judged at once: a Cargo project, or files that declare something, under one policy.
+struct Task {
+    /// The folder from which on the policy is looked for.
+    within: PathBuf,
+    /// The project.
+    manifest: Option<PathBuf>,
+    /// Staged files other than Cargo's, for which that policy is the nearest; whole paths.
+    files: Vec<PathBuf>,
+}
+
+impl Task {
+    /// The Python sources among its files.
+    fn sources(&self, top: &Path) -> Option<Vec<PathBuf>> {
+        let below = |file: &&PathBuf| file.strip_prefix(top).is_ok_and(sources::is_source);
+        let found: Vec<PathBuf> = self.files.iter().filter(below).cloned().collect();
+        (!found.is_empty()).then_some(found)
+    }
+}
+
+/// The projects that staged files can change, and the files by the policy that is nearest to them.
+fn tasks(host: &Host, staged: &Staged) -> Vec<Task> {
+    let nearest = |folder: &Path| {
+        let own = |folder: &&Path| host.is_file(folder.join(policy::read::FILE));
+        let mut folders = folder.ancestors().take_while(|it| it.starts_with(&staged.top));
+        folders.find(own).map_or_else(|| staged.top.clone(), Path::to_path_buf)
+    };
+    let mut groups: BTreeMap<PathBuf, Vec<PathBuf>> = BTreeMap::new();
+    for file in staged.files.iter().filter(|file| !staged::is_cargo(file)) {
+        let path = staged.top.join(file);
+        let folder = path.parent().map_or_else(|| staged.top.clone(), nearest);
+        groups.entry(folder).or_default().push(path);
+    }
+    let mut tasks: Vec<Task> = Vec::new();
+    for manifest in staged::manifests(host, staged) {
+        let within = manifest.parent().map_or_else(|| staged.top.clone(), Path::to_path_buf);
+        // One look does for both where one policy is for both.
+        let files = groups.remove(&nearest(&within)).unwrap_or_default();
+        tasks.push(Task { within, manifest: Some(manifest), files });
+    }
+    tasks.extend(groups.into_iter().map(|(within, files)| Task { within, manifest: None, files }));
+    tasks
+}
+
+/// Judges one task.
+fn one(host: &Host, db: &Database, mut policy: Policy, options: &Options, task: &Task) -> Checked {
     let facts = crate::probe::probe(host, options);
     let wish = policy.gpu(options);
     let mut outcomes = judge_with(&facts, db, wish, &policy.requires, host.today());
-    // What was wrong before is no reason to refuse this commit.
+    // What was wrong before is no reason to refuse this commit, unless it is the policy that changes.
+    let changed: Vec<&Path> =
+        task.files.iter().filter(|file| staged::is_policy(file)).filter_map(|file| file.parent()).collect();
     let touches = |finding: &Finding| {
         let mut places = finding.evidence.iter().map(|evidence| Path::new(&evidence.at));
-        places.any(|at| staged.files.iter().any(|file| at.ends_with(file)))
+        places.any(|at| task.files.iter().any(|file| file == at) || changed.iter().any(|folder| at.starts_with(folder)))
     };
-    let policy_changes = staged.files.iter().any(|file| staged::is_policy(file));
     gate::narrow(&mut outcomes, &mut policy, wish, |_, finding| match finding.subject {
         Subject::Project => options.manifest.is_some(),
-        Subject::Declared => policy_changes || touches(finding),
+        Subject::Declared => touches(finding),
         Subject::Machine | Subject::Env(_) => false,
     });
     let met = outcomes.findings.iter().map(|(rule, _)| rule.id).collect();
@@ -129,9 +169,22 @@ fn one(host: &Host, db: &Database, mut policy: Policy, options: &Options, staged
     Checked { name: None, facts, outcomes, ruling, timings: BTreeMap::new() }
 }
 
-/// A short report: the findings, and the way past them.
-fn told(checked: &[Checked], db: &Database, top: &Path, paint: Paint) -> String {
+/// What could not be read of it and is staged, so that it is not taken for judged.
+fn unread(one: &Checked, task: &Task) -> Vec<String> {
+    let project = one.facts.project.as_ref().filter(|_| task.manifest.is_some());
+    let project = project.and_then(|project| project.unread()).map(|why| format!("the project was not judged: {why}"));
+    let troubles = one.facts.declared.iter().flat_map(|declared| &declared.troubles);
+    let staged = troubles.filter(|trouble| task.files.iter().any(|file| file == Path::new(&trouble.at)));
+    let staged = staged.map(|trouble| format!("{} was not judged: {}", trouble.at, trouble.why));
+    project.into_iter().chain(staged).collect()
+}
+
+/// A short report: what was not judged, the findings, and the way past them.
+fn told(checked: &[Checked], skipped: &BTreeSet<String>, db: &Database, top: &Path, paint: Paint) -> String {
     let mut text = String::new();
+    for line in skipped {
+        let _ = writeln!(text, "gpu-doctor: {}", crate::report::wrap::clean(line));
+    }
     let mut denied = 0;
     for one in checked {
         let report: Report<'_> = one.report(db, &Options::default());

@@ -17,7 +17,7 @@ pub struct Project {
     pub lock: Option<String>,
     /// Packages that the database knows as dealing with CUDA: of the graph that Cargo resolves, else of the lock file.
     pub crates: Vec<LockedCrate>,
-    /// Why the lock file could not be read.
+    /// Why its manifest or its lock file could not be read.
     pub trouble: Option<String>,
     /// Whether Cargo itself resolved the graph; otherwise only the lock file tells, and features are known in part.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -35,9 +35,9 @@ pub struct Project {
 }
 
 impl Project {
-    /// Why the lock file could not be read, so that nobody knows which crates are in it.
-    pub fn lock_unread(&self) -> Option<&str> {
-        self.trouble.as_deref().filter(|_| self.crates.is_empty() && self.lock.is_some())
+    /// Why nobody knows which crates are in it: its lock file is not there or cannot be read, or its manifest cannot.
+    pub fn unread(&self) -> Option<&str> {
+        self.trouble.as_deref().filter(|_| self.crates.is_empty())
     }
 }
 

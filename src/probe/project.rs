@@ -68,6 +68,20 @@ struct Package {
 struct Manifest {
     workspace: Option<Workspace>,
     package: Option<ManifestPackage>,
+    #[serde(default)]
+    dependencies: toml::Table,
+    #[serde(default, rename = "build-dependencies")]
+    build_dependencies: toml::Table,
+    #[serde(default)]
+    target: toml::Table,
+}
+
+impl Manifest {
+    /// Whether it may ask for other packages.
+    fn asks_for_others(&self) -> bool {
+        self.workspace.is_some()
+            || [&self.dependencies, &self.build_dependencies, &self.target].iter().any(|table| !table.is_empty())
+    }
 }
 
 /// The part of a workspace that is read.
@@ -128,7 +142,10 @@ pub fn probe(host: &Host, options: &Options, names: &[&str]) -> Option<Project> 
                 found.build = build.filter(|_| !found.crates.is_empty());
             }
         }
-        Err(LockError::Read(error)) if error.is_absent() => {}
+        Err(LockError::Read(error)) if error.is_absent() => {
+            let why = || format!("there is no {path}: `cargo generate-lockfile` writes one");
+            found.trouble = content.asks_for_others().then(why);
+        }
         Err(error) => {
             found.lock = Some(text(&lock));
             found.trouble = Some(error.to_string());

@@ -213,7 +213,7 @@ impl Page {
             _ => self.entry("Python", &format!("{others} more environments, without TensorFlow and Keras")),
         }
         if let (Some(verdict), Some(project)) = (project, &facts.project)
-            && !(project.crates.is_empty() && verdict.because.is_empty() && project.lock_unread().is_none())
+            && !(project.crates.is_empty() && verdict.because.is_empty() && project.unread().is_none())
         {
             self.entry("Project", &clean(&project.manifest));
             let (builds, runs) = (answer(verdict.builds), answer(verdict.runs));

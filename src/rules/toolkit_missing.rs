@@ -73,8 +73,8 @@ pub(super) fn version(toolkit: &Toolkit) -> Option<&Dotted> {
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
     build::say(cx, RULE.id, out);
-    if let Some(why) = cx.facts.project.as_ref().and_then(crate::facts::Project::lock_unread) {
-        let missing = format!("which crates are in the project's lock file: {why}");
+    if let Some(why) = cx.facts.project.as_ref().and_then(crate::facts::Project::unread) {
+        let missing = format!("which crates the project has: {why}");
         out.unknown(Subject::Project, missing, Some(Break::Builds));
     }
     // Crates whose build scripts are not followed one by one.
