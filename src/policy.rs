@@ -143,8 +143,10 @@ impl Policy {
 
 fn touches_a_verdict(unknown: &[(&'static str, Unknown)], verdicts: &Verdicts) -> bool {
     let open = |answer: Answer| answer == Answer::Unknown;
-    // A requirement that cannot be told to be met is not met.
-    unknown.iter().any(|(id, unknown)| unknown.breaks.is_some() || *id == "requirement-unmet")
+    // A requirement that cannot be told to be met is not met, and what declares versions and cannot be read declares
+    // nothing that is known to work.
+    let counts = |unknown: &Unknown| unknown.breaks.is_some() || unknown.subject == Subject::Declared;
+    unknown.iter().any(|(id, unknown)| counts(unknown) || *id == "requirement-unmet")
         || verdicts.environments.iter().any(|env| {
             env.tensorflow.as_ref().is_some_and(|tf| open(tf.sees_gpu) || open(tf.runs_on_gpu))
                 || env.keras.as_ref().is_some_and(|keras| open(keras.uses_gpu))
@@ -266,6 +268,9 @@ mod tests {
         outcomes.unknown.push(("gpu-lost", unknown.clone()));
         assert!(!denied(&outcomes));
         outcomes.unknown.push(("requirement-unmet", unknown.clone()));
+        assert!(denied(&outcomes));
+        outcomes.unknown.pop();
+        outcomes.unknown.push(("x", Unknown { subject: Subject::Declared, ..unknown.clone() }));
         assert!(denied(&outcomes));
         outcomes.unknown.pop();
         unknown.breaks = Some(crate::finding::Break::Cuda);

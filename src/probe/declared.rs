@@ -167,6 +167,11 @@ impl Reader<'_> {
     }
 
     fn read(&mut self, path: &Path, kind: File) {
+        // What a link outside of the repository leads to is not its declaration.
+        let inside = |real: PathBuf| self.host.real(&self.root).is_ok_and(|root| real.starts_with(root));
+        if !self.host.real(path).is_ok_and(inside) {
+            return;
+        }
         let Some(content) = self.load(path) else { return };
         let name = text(path);
         match kind {

@@ -434,12 +434,17 @@ impl Page {
         self.text(&text, 0, 2);
         if denied == 0 && report.exit_code != 0 {
             self.text("the check fails because of `--strict`: a verdict or a requirement could not be told", 0, 2);
-            for unknown in &report.outcomes.unknown {
-                self.text(&format!("cannot tell ({}): {}", unknown.rule, clean(unknown.missing)), 2, 4);
-            }
+        }
+        // What stands in a file of the repository is told in any case: it is the reader's to mend.
+        let strict = denied == 0 && report.exit_code != 0;
+        for unknown in report.outcomes.unknown.iter().filter(|it| strict || it.rule == DECLARED) {
+            self.text(&format!("cannot tell ({}): {}", unknown.rule, clean(unknown.missing)), 2, 4);
         }
     }
 }
+
+/// The rule that speaks of what the repository's files declare.
+const DECLARED: &str = "declared-versions-conflict";
 
 fn word(level: Level) -> (&'static str, Style) {
     match level {

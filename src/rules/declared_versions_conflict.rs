@@ -59,7 +59,11 @@ const TENSORFLOWS: [&str; 4] = ["tensorflow", "tensorflow-cpu", "tensorflow-gpu"
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
     let Some(declared) = &cx.facts.declared else { return };
+    for trouble in &declared.troubles {
+        out.unknown(Subject::Declared, format!("what {} declares: {}", trouble.at, trouble.why), None);
+    }
     let mut told: BTreeSet<Vec<Evidence>> = BTreeSet::new();
+    let mut open: BTreeSet<String> = BTreeSet::new();
     for set in &declared.sets {
         let asked = Asked::new(set);
         for (key, require) in cx.requires {
@@ -89,12 +93,16 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             findings.extend(asked.image(cx.db));
         }
         findings.extend(["keras", "tf-keras"].iter().filter_map(|name| asked.keras(cx.db, name)));
+        open.extend(asked.untold(cx.db));
         for finding in findings {
             // One line may stand in several sets: in a requirements file and in the Dockerfile that installs it.
             if told.insert(finding.evidence.clone()) {
                 out.find(finding);
             }
         }
+    }
+    for missing in open {
+        out.unknown(Subject::Declared, missing, None);
     }
 }
 
@@ -181,6 +189,34 @@ impl<'a> Asked<'a> {
         }
         demands.extend(self.python_demand());
         conflict(name, &asked, &candidates, &demands)
+    }
+
+    /// TensorFlow and Keras of which the database knows no release that is asked for: what they go with is open.
+    fn untold(&self, db: &Database) -> Vec<String> {
+        let tensorflow = db.tensorflow_rows().iter().map(|row| (row.package.as_str(), &row.version));
+        let keras = db.keras_rows().iter().map(|row| (row.package.as_str(), &row.version));
+        let known: Vec<_> = tensorflow.chain(keras).collect();
+        let untold = |name: &&str| {
+            let asked = self.of(name);
+            if !asked.iter().any(|package| !package.constraint) || contradictory(&asked) {
+                return None;
+            }
+            let specifiers = specifiers(&asked);
+            let mut rows = known.iter().filter(|(package, _)| package == name);
+            let fits = |version: &Version| {
+                common(specifiers.iter().copied().chain([format!("=={version}").as_str()])) != Some(false)
+            };
+            let first = asked.first()?;
+            (!specifiers.join("").is_empty() && !rows.any(|(_, version)| fits(version))).then(|| {
+                let line = first.evidence.line.map_or_else(String::new, |line| format!(":{line}"));
+                format!(
+                    "what {name}{} goes with ({}{line}): the database knows no such release",
+                    specifiers.join(","),
+                    first.evidence.at
+                )
+            })
+        };
+        TENSORFLOWS.iter().chain(&["keras", "tf-keras"]).filter_map(untold).collect()
     }
 
     fn keras_demand(&self) -> Option<Demand<'a>> {
@@ -629,8 +665,8 @@ fn conflict(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Declared, DeclaredVersion, Facts};
-    use crate::rules::testing::{bare, silent, titles};
+    use crate::facts::{Declared, DeclaredVersion, Facts, Trouble};
+    use crate::rules::testing::{bare, silent, titles, unknowns};
 
     /// A set of packages as a requirements file would have them; `python …` is the Python.
     pub(super) fn set(lines: &[&str]) -> DeclaredSet {
@@ -658,6 +694,26 @@ mod tests {
         let mut facts = bare();
         facts.declared = Some(Declared { root: "/r".to_owned(), sets, ..Declared::default() });
         titles(&RULE, &facts)
+    }
+
+    #[test]
+    fn what_the_database_does_not_know_or_nobody_could_read_is_left_open() {
+        let open = |lines: &[&str], troubles: &[&str]| {
+            let mut facts = bare();
+            let troubles = troubles.iter().map(|at| Trouble { at: (*at).to_owned(), why: "torn".to_owned() });
+            let sets = vec![set(lines), set(lines)];
+            facts.declared =
+                Some(Declared { root: "/r".to_owned(), sets, troubles: troubles.collect(), ..Declared::default() });
+            unknowns(&RULE, &facts)
+        };
+        let told = open(&["tensorflow==3.1.0", "keras>=3.10"], &[]);
+        let wanted = "what tensorflow==3.1.0 goes with (/r/requirements.txt:1): the database knows no such release";
+        assert_eq!(told, [wanted]);
+        for known in ["tensorflow", "tensorflow==2.20.*", "tensorflow>=2.20", "keras==3.10.0", "flask==99"] {
+            assert!(open(&[known], &[]).is_empty(), "{known}");
+        }
+        assert_eq!(open(&["keras<1"], &[]).len(), 1);
+        assert_eq!(open(&["tensorflow"], &["/r/pyproject.toml"]), ["what /r/pyproject.toml declares: torn"]);
     }
 
     #[test]

@@ -161,6 +161,11 @@ pub(super) fn titles(rule: &Rule, facts: &Facts) -> Vec<String> {
     judge(rule, facts).findings.into_iter().map(|finding| finding.title).collect()
 }
 
+/// What a rule leaves open.
+pub(super) fn unknowns(rule: &Rule, facts: &Facts) -> Vec<String> {
+    judge(rule, facts).unknown.into_iter().map(|unknown| unknown.missing).collect()
+}
+
 /// Whether a rule looked at a machine and found nothing, not even something that it could not tell.
 pub(super) fn silent(rule: &Rule, facts: &Facts) -> bool {
     let said = judge(rule, facts);
