@@ -539,6 +539,7 @@ mod tests {
     #[test]
     fn the_gpu_is_looked_at_by_wish_only() {
         let tree = project();
+        tree.folder("/sys/bus/pci/devices");
         tree.write("/w/Cargo.lock", "version = 4\n[[package]]\nname = \"app\"\nversion = \"0.1.0\"\n");
         assert_eq!(said(&Check::new(), &host(&tree, &[("CUDA_COMPUTE_CAP", "")])).0, Outcome::Passed);
         let (outcome, text) = said(&Check::new().gpu(GpuWish::Required), &host(&tree, &[("CUDA_COMPUTE_CAP", "")]));

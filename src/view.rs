@@ -10,8 +10,8 @@ use pep440_rs::{Version, VersionSpecifiers};
 use crate::db::Database;
 use crate::db::schema::TensorflowRow;
 use crate::facts::{
-    Assumption, DeviceNode, Dist, Evidence, Facts, LibcudaKind, Library, Module, PathOrigin, PythonEnv, Requirement,
-    Resolution, Source, TensorFlow, Via, Xid,
+    Assumption, DeviceNode, Dist, Evidence, Facts, LibcudaKind, Library, Module, PathOrigin, PciDevice, PythonEnv,
+    Requirement, Resolution, Source, TensorFlow, Via, Xid,
 };
 use crate::finding::{Break, Finding, RowRef, Subject};
 use crate::shell;
@@ -208,13 +208,32 @@ impl<'a> View<'a> {
         real
     }
 
+    /// Whether NVIDIA's driver drives a device, by the bus or by the driver's own list.
+    pub fn is_driven(&self, device: &PciDevice) -> bool {
+        let listed = || self.facts.driver.gpus.iter().any(|gpu| gpu.address.eq_ignore_ascii_case(&device.address));
+        device.driver.as_deref() == Some("nvidia") || (device.driver.is_none() && listed())
+    }
+
+    /// The GPUs on the bus that CUDA could show.
+    ///
+    /// Beside one that NVIDIA's driver drives CUDA never sees one that another driver holds (`vfio-pci` for a virtual
+    /// machine, `nouveau`) or that none does. Where it drives none, all that nobody else holds could be meant.
+    fn on_bus(&self) -> Vec<&'a PciDevice> {
+        let all: Vec<&PciDevice> = self.facts.pci.iter().filter(|device| device.is_nvidia_gpu()).collect();
+        let some = |wanted: &dyn Fn(&PciDevice) -> bool| {
+            let some: Vec<&PciDevice> = all.iter().copied().filter(|device| wanted(device)).collect();
+            (!some.is_empty()).then_some(some)
+        };
+        some(&|device| self.is_driven(device))
+            .or_else(|| some(&|device| device.driver.is_none()))
+            .unwrap_or(all.clone())
+    }
+
     fn real_gpus(&self) -> Vec<Gpu> {
         let listed = &self.facts.driver.gpus;
         let mut gpus: Vec<Gpu> = self
-            .facts
-            .pci
-            .iter()
-            .filter(|device| device.is_nvidia_gpu())
+            .on_bus()
+            .into_iter()
             .map(|device| {
                 let known = self.db.gpu_by_pci(&device.device);
                 let proc = listed.iter().find(|gpu| gpu.address.eq_ignore_ascii_case(&device.address));
@@ -289,6 +308,14 @@ impl<'a> View<'a> {
             }
         }
         gpus
+    }
+
+    /// Why nobody can tell whether there is a GPU: a tree without a bus, in which nothing else speaks of one.
+    ///
+    /// A driver that lists its devices and has none tells it all the same, and so does WSL, where GPUs are on no bus.
+    pub fn gpu_untold(&self) -> Option<&'a str> {
+        let told = self.has_gpu() || self.is_wsl() || self.facts.driver.gpus_listed.value() == Some(&true);
+        self.facts.machine.pci_unlisted.as_deref().filter(|_| !told)
     }
 
     /// Whether there is a GPU, real or assumed.
@@ -394,6 +421,13 @@ impl<'a> View<'a> {
             && self.facts.machine.tegra.is_none()
             && self.facts.driver.loaded.value() != Some(&false)
             && self.gpu_nodes().next().is_none()
+    }
+
+    /// Whether a program may have missing nodes made by the helper that the driver's libraries run.
+    ///
+    /// In a container it has neither the modules nor the right to make nodes.
+    pub fn helper_works(&self) -> bool {
+        self.facts.machine.container.is_none() && self.facts.driver.modprobe.value() == Some(&true)
     }
 
     /// Whether a driver stands behind this process: loaded here, or its nodes were handed into the container.

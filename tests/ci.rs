@@ -27,7 +27,7 @@ fn shell(folder: &Path, shell: &[&str], script: &str, env: &[(&str, &str)]) -> O
 /// A file tree that stands for the runner: nothing of the tester's machine decides.
 fn runner() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir_all(folder.path().join("machine")).unwrap();
+    std::fs::create_dir_all(folder.path().join("machine/sys/bus/pci/devices")).unwrap();
     folder
 }
 

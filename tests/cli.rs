@@ -47,9 +47,14 @@ fn write(folder: &Path, name: &str, text: &str) {
     std::fs::write(path, text).unwrap();
 }
 
+/// A bus without devices: a tree that has none tells nothing of GPUs.
+fn bus(root: &Path) {
+    std::fs::create_dir_all(root.join("sys/bus/pci/devices")).unwrap();
+}
+
 /// An empty machine, judged with these options.
 fn check(dir: &Path, args: &[&str]) -> Command {
-    std::fs::create_dir_all(dir.join("machine")).unwrap();
+    bus(&dir.join("machine"));
     doctor(dir).args(["check", "--root", "machine"]).args(args)
 }
 
@@ -302,7 +307,8 @@ fn what_is_required_has_to_be_there() {
 #[test]
 fn three_ways_to_have_no_gpu_are_told_apart() {
     let dir = folder();
-    write(dir.path(), "machine/x", "");
+    bus(&dir.path().join("machine"));
+    write(dir.path(), "image/x", "");
     let of = |tree: &str, args: &[&str]| {
         let all = |format: &str| {
             let tree = doctor(dir.path()).args(["check", "--root", tree, "--format", format]);
@@ -326,6 +332,10 @@ fn three_ways_to_have_no_gpu_are_told_apart() {
     let (json, human) = of("machine", &[]);
     assert_eq!(json["wanted"], "optional");
     assert!(human.starts_with("GPU      none\n"), "{human}");
+    // Of an image nobody can tell.
+    let (json, human) = of("image", &["--gpu", "required"]);
+    assert_eq!(json, serde_json::json!({"wanted": "required", "state": "unknown", "because": ["gpu-absent"]}));
+    assert!(human.starts_with("GPU      not known\n"), "{human}");
     let (json, human) = of("idle", &["--gpu", "required"]);
     assert_eq!(json["state"], "unusable", "{json}");
     assert_eq!(json["because"][0], "driver-not-loaded", "{json}");
@@ -400,10 +410,13 @@ fn the_exit_code_does_not_depend_on_the_format() {
     write(dir.path(), "facts.json", &stdout(doctor(dir.path()).args(["facts", "--root", "machine"])));
     write(dir.path(), "broken.json", "{");
     write(dir.path(), "faulty/gpu-doctor.toml", "gpus = 1\n");
+    write(dir.path(), "image/x", "");
     for (args, code) in [
         (&["--root", "machine"][..], 0),
         (&["--root", "machine", "--gpu", "required"], 100),
         (&["--root", "machine", "--deny", "gpu-absent"], 100),
+        (&["--root", "image", "--gpu", "required"], 0),
+        (&["--root", "image", "--gpu", "required", "--strict"], 100),
         (&["--root", "machine", "--assume", "gpu=9.0"], 0),
         (&["--root", "machine", "--assume", "gpu=9.0", "--strict"], 100),
         (&["--facts", "facts.json", "facts.json"], 0),
@@ -583,6 +596,7 @@ fn data_files_are_linted() {
 #[test]
 fn a_closed_pipe_is_no_fault() {
     let dir = folder();
+    bus(dir.path());
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut child = std::process::Command::new(cargo_bin!("cargo-gpu-doctor"));
@@ -594,6 +608,7 @@ fn a_closed_pipe_is_no_fault() {
 #[test]
 fn who_reads_no_further_changes_no_verdict() {
     let dir = folder();
+    bus(dir.path());
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut child = std::process::Command::new(cargo_bin!("cargo-gpu-doctor"));

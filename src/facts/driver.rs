@@ -29,6 +29,16 @@ pub struct Driver {
     pub copies: Vec<LibcudaCopy>,
     /// Kernel modules on disk, for any kernel.
     pub modules: Vec<InstalledModule>,
+    /// The modules `nvidia_uvm`, which CUDA needs beside the main one, on disk for any kernel.
+    #[serde(default)]
+    pub uvm_modules: Vec<InstalledModule>,
+    /// Whether `nvidia-modprobe` is there as root's own program: the driver's libraries run it to load modules and to
+    /// make nodes that are missing.
+    #[serde(default)]
+    pub modprobe: Probed<bool>,
+    /// What has switched the NVIDIA GPU of a hybrid machine off: `prime-select` or `bbswitch`.
+    #[serde(default)]
+    pub switched_off: Option<Evidence>,
     /// What DKMS knows.
     pub dkms: Vec<DkmsModule>,
     /// Whether Secure Boot is on.
@@ -157,6 +167,9 @@ pub struct ProcGpu {
     pub uuid: Option<String>,
     /// The minor number of its device node.
     pub minor: Option<u32>,
+    /// The version of the firmware that runs on it; `N/A` where none does.
+    #[serde(default)]
+    pub firmware: Option<String>,
     /// The `information` file.
     pub path: String,
 }

@@ -29,6 +29,9 @@ pub struct Machine {
     pub wsl: Option<Wsl>,
     /// The container that encloses the process, where there is one.
     pub container: Option<Container>,
+    /// Why a tree does not tell which devices are on the PCI bus; nothing where it was listed.
+    #[serde(default)]
+    pub pci_unlisted: Option<String>,
     /// An NVIDIA Jetson (`/etc/nv_tegra_release`), where this is one.
     pub tegra: Option<Evidence>,
 }

@@ -44,6 +44,7 @@ pub fn probe(host: &Host, search: &Search<'_>, pci: &[PciDevice]) -> Driver {
     let loaded = loaded(host);
     let (kernel, open_module) = kernel(host);
     let gpus_listed = gpus_listed(host, &loaded);
+    let (modules, uvm_modules) = installed_modules(host);
     // Without the module there is nobody who could have reported any.
     let xids = if loaded.value() == Some(&true) {
         super::xid::probe(host)
@@ -56,7 +57,10 @@ pub fn probe(host: &Host, search: &Search<'_>, pci: &[PciDevice]) -> Driver {
         rivals: rivals(host, pci),
         userspace: libraries.versions,
         copies: libraries.copies,
-        modules: installed_modules(host),
+        modprobe: modprobe(host),
+        switched_off: switched_off(host),
+        modules,
+        uvm_modules,
         dkms: dkms(host),
         secure_boot: secure_boot(host),
         mok: mok(host),
@@ -268,9 +272,10 @@ pub(crate) fn kind_of(path: &str, real: &str) -> LibcudaKind {
     }
 }
 
-fn installed_modules(host: &Host) -> Vec<InstalledModule> {
+/// The main modules of the driver on disk, and those named `nvidia_uvm`.
+fn installed_modules(host: &Host) -> (Vec<InstalledModule>, Vec<InstalledModule>) {
     let root = if host.is_dir("/lib/modules") { "/lib/modules" } else { "/usr/lib/modules" };
-    let mut found = Vec::new();
+    let mut found = (Vec::new(), Vec::new());
     let mut budget = WALK_LIMIT;
     for kernel in host.names(root) {
         let places = ["updates", "extra", "extramodules", "weak-updates", "misc", "kernel/drivers/video"];
@@ -292,7 +297,7 @@ fn walk_modules(
     folder: &str,
     depth: u32,
     budget: &mut usize,
-    found: &mut Vec<InstalledModule>,
+    found: &mut (Vec<InstalledModule>, Vec<InstalledModule>),
 ) {
     let Some(left) = budget.checked_sub(1) else { return };
     let Ok(entries) = host.list(folder) else { return };
@@ -301,19 +306,44 @@ fn walk_modules(
         let path = format!("{folder}/{}", entry.name);
         if entry.kind == Kind::Folder && depth > 1 {
             walk_modules(host, kernel, &path, depth - 1, budget, found);
+            continue;
+        }
+        let list = match module_of(&entry.name) {
+            Some(DriverModule::Main) => &mut found.0,
+            Some(DriverModule::Uvm) => &mut found.1,
+            None => continue,
+        };
         // `weak-updates` holds links, which may lead nowhere.
-        } else if is_driver_module(&entry.name) && host.is_file(&path) {
-            found.push(InstalledModule { kernel: kernel.to_owned(), path });
+        if host.is_file(&path) {
+            list.push(InstalledModule { kernel: kernel.to_owned(), path });
         }
     }
 }
 
-/// Whether a file is the driver's main module: `nvidia.ko`, Debian's `nvidia-current.ko`, packed or not.
-fn is_driver_module(name: &str) -> bool {
-    let Some((stem, packed)) = name.split_once(".ko") else { return false };
+/// Two of the modules of which the driver consists.
+#[derive(Debug, PartialEq, Eq)]
+enum DriverModule {
+    /// The one that drives the device.
+    Main,
+    /// The one that only CUDA needs.
+    Uvm,
+}
+
+/// Which of the driver's modules a file is: `nvidia.ko`, `nvidia-uvm.ko`, Debian's `nvidia-current.ko` and
+/// `nvidia-current-uvm.ko`, packed or not.
+fn module_of(name: &str) -> Option<DriverModule> {
+    let (stem, packed) = name.split_once(".ko")?;
     if !["", ".xz", ".zst", ".gz"].contains(&packed) {
-        return false;
+        return None;
     }
+    // The kernel takes both signs for the same.
+    if let Some(stem) = stem.strip_suffix("-uvm").or_else(|| stem.strip_suffix("_uvm")) {
+        return is_main_module(stem).then_some(DriverModule::Uvm);
+    }
+    is_main_module(stem).then_some(DriverModule::Main)
+}
+
+fn is_main_module(stem: &str) -> bool {
     match stem {
         "nvidia" | "nvidia-current" | "nvidia-current-open" => true,
         _ => ["nvidia-legacy-", "nvidia-tesla-", "nvidia-tesla"].iter().any(|start| {
@@ -322,6 +352,43 @@ fn is_driver_module(name: &str) -> bool {
             })
         }),
     }
+}
+
+/// Whether the helper is there that the driver's libraries run as root, whoever started the program.
+///
+/// Its path is fixed in the libraries. In a tree the owner of a file is whoever copied it.
+fn modprobe(host: &Host) -> Probed<bool> {
+    let path = "/usr/bin/nvidia-modprobe";
+    let stat = match host.stat(path) {
+        Ok(stat) if stat.kind == Kind::File => stat,
+        Ok(_) => return Probed::Absent,
+        Err(error) if error.is_absent() => return Probed::Absent,
+        Err(error) => return Probed::failed(error.to_string()),
+    };
+    let of_root = host.is_rooted() || stat.uid == 0;
+    let works = of_root && stat.mode & 0o4000 != 0 && stat.mode & 0o111 != 0;
+    // An administrator who says so makes the nodes another way.
+    let params = format!("{PROC}/params");
+    let text = host.read_lossy(&params).unwrap_or_default();
+    let line = (1u32..).zip(text.lines()).find(|(_, line)| line.split_whitespace().eq(["ModifyDeviceFiles:", "0"]));
+    match line.filter(|_| works) {
+        Some((number, line)) => Probed::found(false, Evidence::file(params, line).line(number)),
+        None => Probed::found(works, Evidence::file(path, format!("mode {:04o}, owner {}", stat.mode, stat.uid))),
+    }
+}
+
+/// What has taken the NVIDIA GPU of a hybrid machine off the bus.
+fn switched_off(host: &Host) -> Option<Evidence> {
+    let path = "/etc/prime-discrete";
+    if let Ok(text) = host.read_lossy(path)
+        && text.trim() == "off"
+    {
+        return Some(Evidence::file(path, "off").line(1));
+    }
+    let path = "/proc/acpi/bbswitch";
+    let text = host.read_lossy(path).ok()?;
+    let (number, line) = (1u32..).zip(text.lines()).find(|(_, line)| line.trim_end().ends_with("OFF"))?;
+    Some(Evidence::file(path, line).line(number))
 }
 
 fn dkms(host: &Host) -> Vec<DkmsModule> {
@@ -432,6 +499,7 @@ fn information(text: &str, address: String, path: String) -> ProcGpu {
         // A user who may not read it sees question marks.
         uuid: field("GPU UUID").filter(|uuid| !uuid.contains('?')),
         minor: field("Device Minor").and_then(|minor| minor.parse().ok()),
+        firmware: field("GPU Firmware"),
         address,
         path,
     }
@@ -563,7 +631,7 @@ mod tests {
             )
             .write(
                 "/proc/driver/nvidia/gpus/0000:01:00.0/information",
-                "Model: \t\t NVIDIA H100\nGPU UUID: \t GPU-????????-????\nBus Location: \t 0000:01:00.0\nDevice Minor: \t 0\n",
+                "Model: \t\t NVIDIA H100\nGPU UUID: \t GPU-????????-????\nBus Location: \t 0000:01:00.0\nGPU Firmware: \t N/A\nDevice Minor: \t 0\n",
             )
             .write("/usr/lib/x86_64-linux-gnu/libcuda.so.535.54.03", "")
             .link("libcuda.so.535.54.03", "/usr/lib/x86_64-linux-gnu/libcuda.so.1")
@@ -590,7 +658,7 @@ mod tests {
                 (LibcudaKind::Stub, "/usr/local/cuda-12.4/lib64/stubs/libcuda.so"),
             ]
         );
-        assert_eq!(driver.gpus[0].minor, Some(0));
+        assert_eq!((driver.gpus[0].minor, driver.gpus[0].firmware.as_deref()), (Some(0), Some("N/A")));
         assert_eq!((driver.gpus[0].model.as_deref(), driver.gpus[0].uuid.as_deref()), (Some("NVIDIA H100"), None));
         assert_eq!(driver.gpus_listed.value(), Some(&true));
         assert_eq!(driver.nodes.len(), 3);
@@ -617,10 +685,36 @@ mod tests {
     }
 
     #[test]
+    fn what_makes_nodes_and_what_switches_a_gpu_off_is_read() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let tree = Tree::new();
+        assert!(read(&tree, &[]).modprobe.is_absent());
+        assert_eq!(read(&tree, &[]).switched_off, None);
+        tree.write("/usr/bin/nvidia-modprobe", "program").write("/etc/prime-discrete", "on-demand\n");
+        let set = |mode| {
+            std::fs::set_permissions(tree.path("/usr/bin/nvidia-modprobe"), std::fs::Permissions::from_mode(mode))
+        };
+        set(0o755).unwrap();
+        assert_eq!(read(&tree, &[]).modprobe.value(), Some(&false));
+        set(0o4755).unwrap();
+        assert_eq!(read(&tree, &[]).modprobe.value(), Some(&true));
+        assert_eq!(read(&tree, &[]).switched_off, None);
+        tree.write("/proc/driver/nvidia/params", "EnableMSI: 1\nModifyDeviceFiles: 0\n");
+        let refused = read(&tree, &[]).modprobe;
+        assert_eq!((refused.value(), refused.evidence().unwrap().line), (Some(&false), Some(2)));
+        tree.write("/proc/acpi/bbswitch", "0000:01:00.0 OFF\n");
+        assert_eq!(read(&tree, &[]).switched_off.unwrap().at, "/proc/acpi/bbswitch");
+        tree.write("/etc/prime-discrete", "off\n");
+        assert_eq!(read(&tree, &[]).switched_off.unwrap().at, "/etc/prime-discrete");
+    }
+
+    #[test]
     fn modules_on_disk_are_found_for_each_kernel() {
         let tree = Tree::new();
         tree.write("/lib/modules/6.1.0-12/updates/dkms/nvidia.ko.xz", "")
             .write("/lib/modules/6.1.0-12/updates/dkms/nvidia-drm.ko.xz", "")
+            .write("/lib/modules/6.1.0-12/updates/dkms/nvidia-uvm.ko.xz", "")
+            .write("/lib/modules/6.1.0-13/updates/dkms/nvidia-current-uvm.ko", "")
             .write("/lib/modules/6.1.0-13/kernel/nvidia-535/nvidia.ko", "")
             .write("/lib/modules/6.1.0-13/updates/dkms/nvidia-current.ko", "")
             .folder("/var/lib/dkms/nvidia/535.54.03/6.1.0-12/x86_64")
@@ -629,6 +723,8 @@ mod tests {
         let driver = read(&tree, &[]);
         let kernels: Vec<_> = driver.modules.iter().map(|module| module.kernel.as_str()).collect();
         assert_eq!(kernels, ["6.1.0-12", "6.1.0-13", "6.1.0-13"]);
+        let kernels: Vec<_> = driver.uvm_modules.iter().map(|module| module.kernel.as_str()).collect();
+        assert_eq!(kernels, ["6.1.0-12", "6.1.0-13"]);
         assert_eq!(driver.dkms.len(), 1);
         assert_eq!(
             (driver.dkms[0].version.as_str(), &driver.dkms[0].kernels[..]),
@@ -679,7 +775,7 @@ mod tests {
     proptest! {
         #[test]
         fn parsers_never_panic(text in "\\PC{0,120}") {
-            let _ = (module_version(&text), driver_library(&text), file_version(&text), is_driver_module(&text));
+            let _ = (module_version(&text), driver_library(&text), file_version(&text), module_of(&text));
             let _ = (is_node(&text), kind_of(&text, &text), information(&text, String::new(), String::new()));
         }
     }

@@ -46,6 +46,7 @@ pub fn probe(host: &Host) -> Machine {
         user: host.user().clone(),
         wsl: wsl(host),
         container: container(host),
+        pci_unlisted: pci_unlisted(host),
         tegra: tegra(host),
         arch,
     }
@@ -258,6 +259,14 @@ fn wsl(host: &Host) -> Option<Wsl> {
         .or_else(|| dxg.then(|| (2, Evidence::file("/dev/dxg", "is there"))))?;
     let libcuda = format!("{folder}/lib/libcuda.so.1");
     Some(Wsl { version, evidence, dxg, libcuda: host.is_file(&libcuda).then_some(libcuda) })
+}
+
+/// An image of a container, or a copy of some folders, has no bus: what is on that of its machine nobody can tell.
+///
+/// On the machine itself there is none where the kernel shows none.
+fn pci_unlisted(host: &Host) -> Option<String> {
+    let folder = super::pci::DEVICES;
+    (host.is_rooted() && !host.is_dir(folder)).then(|| format!("the tree has no {folder}"))
 }
 
 /// 1 or 2, where a kernel's name says that it is Microsoft's.

@@ -4,7 +4,7 @@ use crate::facts::PciDevice;
 use crate::host::Host;
 
 /// Where the kernel lists the devices of the bus.
-const DEVICES: &str = "/sys/bus/pci/devices";
+pub(super) const DEVICES: &str = "/sys/bus/pci/devices";
 /// Devices looked at; the largest servers have a few hundred.
 const DEVICE_LIMIT: usize = 4096;
 /// What a register reads when nothing answers.

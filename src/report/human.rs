@@ -174,6 +174,7 @@ impl Page {
         match state {
             _ if !gpus.is_empty() => {}
             Some(_) if unwanted => self.entry("GPU", "none, and none is wanted"),
+            _ if view.gpu_untold().is_some() => self.entry("GPU", "not known"),
             Some(gpu) if gpu.wanted == "required" => self.entry("GPU", "none, and one is required"),
             _ => self.entry("GPU", "none"),
         }

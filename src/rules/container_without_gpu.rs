@@ -1,7 +1,7 @@
 //! Rule `container-without-gpu`: whether this container was started without the GPU that its machine has.
 
 use super::{Cx, Family, Rule, layer};
-use crate::facts::Evidence;
+use crate::facts::{Container, Evidence};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 
 /// The rule.
@@ -32,6 +32,20 @@ host needs the NVIDIA Container Toolkit. `NVIDIA_VISIBLE_DEVICES` must not be em
     check,
 };
 
+/// How a container gets its GPU and the driver's libraries with it, by what runs it.
+pub(super) fn start(finding: Finding, container: &Container, why: &str) -> Finding {
+    match container.kind.as_str() {
+        "podman" => finding.run(why, "podman run --device nvidia.com/gpu=all …"),
+        "apptainer" | "singularity" => finding.run(why, "apptainer exec --nv …"),
+        "kubernetes" => {
+            finding.help(format!("{why}: give the container a limit `nvidia.com/gpu: 1` under `resources`"))
+        }
+        "lxc" => finding
+            .help(format!("{why}: add a device of type `gpu` to the container, with `nvidia.runtime` set to `true`")),
+        _ => finding.run(why, "docker run --gpus all …"),
+    }
+}
+
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
     let Some(container) = &cx.facts.machine.container else { return };
     if !cx.view.driver_matters() || cx.view.gpu_is_assumed() {
@@ -53,13 +67,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         .because(Evidence::file("/dev/nvidia0", "not there"))
         .because_all(cx.view.gpus.first().map(|gpu| gpu.evidence.clone()))
         .because(container.evidence.clone());
-    finding = match container.kind.as_str() {
-        "podman" => finding.run("start it with the GPU", "podman run --device nvidia.com/gpu=all …"),
-        "apptainer" | "singularity" => finding.run("start it with the GPU", "apptainer exec --nv …"),
-        "kubernetes" => finding.help("give the container a limit `nvidia.com/gpu: 1` under `resources`"),
-        "lxc" => finding.help("add a device of type `gpu` to the container, with `nvidia.runtime` set to `true`"),
-        _ => finding.run("start it with the GPU", "docker run --gpus all …"),
-    };
+    finding = start(finding, container, "start it with the GPU");
     if let Some(value) = wish.filter(|_| refused.is_none()) {
         finding = finding.because(Evidence::env("NVIDIA_VISIBLE_DEVICES", value)).help(
             "NVIDIA_VISIBLE_DEVICES asks for GPUs, so the runtime did not act on it: install the NVIDIA Container Toolkit on the host and make its runtime the one that is used",
@@ -71,7 +79,6 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::Container;
     use crate::rules::testing::{judge, machine, silent};
 
     #[test]

@@ -1,5 +1,6 @@
 //! Rule `device-node-inaccessible`: whether the nodes that CUDA opens are all there and open to this user.
 
+use super::container_without_gpu::start;
 use super::{Cx, Family, Rule, layer};
 use crate::facts::{DeviceNode, Evidence};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
@@ -16,7 +17,9 @@ pub(super) static RULE: Rule = Rule {
 ### What it means
 
 CUDA talks to the driver through `/dev/nvidiactl`, `/dev/nvidia-uvm` and one `/dev/nvidiaN` per GPU. The driver is \
-loaded, and one of these is missing beside the others, or this user may not open it for reading and writing.
+loaded, and one of these is missing beside the others, or this user may not open it for reading and writing. A missing \
+one is no fault where the driver's libraries make it themselves: they run `/usr/bin/nvidia-modprobe` where it is \
+installed setuid root.
 
 ### Why it matters
 
@@ -25,8 +28,8 @@ not need `/dev/nvidia-uvm`, may work all the same and so mislead.
 
 ### How to fix it
 
-Make missing nodes with `nvidia-modprobe -c 0 -u` (the setuid helper of the driver's packages, which CUDA itself \
-calls where it is installed). Where access is refused, join the group that owns the node (often `video` or `render`) \
+Make missing nodes with `nvidia-modprobe -c 0 -u`, or install that helper of the driver's packages setuid root, and \
+CUDA calls it. Where access is refused, join the group that owns the node (often `video` or `render`) \
 or set `NVreg_DeviceFileMode`. In a container hand all of them in: `--gpus all`, or one `--device` for each.
 ",
     check,
@@ -45,19 +48,29 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     out.applies();
     // A GPU that is lost, or that another module holds, has no node for a reason of its own.
     let mut on_bus = cx.facts.pci.iter().filter(|device| device.is_nvidia_gpu()).peekable();
-    if super::driver_not_loaded::all_held(cx) || (on_bus.peek().is_some() && on_bus.all(|device| device.lost)) {
+    if super::driver_not_loaded::all_held(cx)
+        || super::driver_not_loaded::none_driven(cx)
+        || (on_bus.peek().is_some() && on_bus.all(|device| device.lost))
+    {
         return;
     }
-    let container = cx.facts.machine.container.is_some();
+    let container = cx.facts.machine.container.as_ref();
     let shared = ["/dev/nvidiactl", "/dev/nvidia-uvm"];
     let node = |path: &str| driver.nodes.iter().find(|node| node.path == path);
     let gpus: Vec<&DeviceNode> = cx.view.gpu_nodes().collect();
     let missing: Vec<&str> = shared.into_iter().filter(|path| node(path).is_none()).collect();
-    if driver.nodes.is_empty() {
+    if cx.view.helper_works() {
+        // What is missing is made when a program asks for it, of a module that is loaded or can be.
+        let kernel = cx.facts.machine.kernel.value();
+        let on_disk = || driver.uvm_modules.iter().any(|module| Some(&module.kernel) == kernel);
+        if missing.contains(&"/dev/nvidia-uvm") && driver.uvm_loaded.value() != Some(&true) && !on_disk() {
+            let missing = "whether nvidia-modprobe can load the module nvidia_uvm when a program asks for it";
+            return out.unknown(Subject::Machine, missing, Some(Break::Cuda));
+        }
+    } else if driver.nodes.is_empty() {
         // Programs make the nodes themselves where the driver's helper may run as root, and a tree may have no /dev.
         return out.unknown(Subject::Machine, "whether /dev/nvidia* can be made: none is there", None);
-    }
-    if gpus.is_empty() || !missing.is_empty() {
+    } else if gpus.is_empty() || !missing.is_empty() {
         let title = match (gpus.is_empty(), missing.as_slice()) {
             (true, _) => "the driver is loaded but /dev/nvidia0 is missing".to_owned(),
             (false, missing) => format!("{} missing beside {}", is(missing), gpus[0].path),
@@ -69,10 +82,9 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         finding = finding.because_all(missing.iter().map(|path| Evidence::file(*path, "not there")));
         finding = finding.because_all(gpus.first().map(|node| Evidence::file(&node.path, "there")));
         finding = finding.because_all(driver.loaded.evidence().cloned());
-        finding = if container {
-            finding.run("hand all nodes into the container", "docker run --gpus all …")
-        } else {
-            finding.run("make the nodes", "sudo nvidia-modprobe -c 0 -u")
+        finding = match container {
+            Some(container) => start(finding, container, "hand all nodes into the container"),
+            None => finding.run("make the nodes", "sudo nvidia-modprobe -c 0 -u"),
         };
         return out.find(finding);
     }
@@ -93,8 +105,8 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 format!("mode {:04o}, owner {}, group {}: {why}", node.mode & 0o7777, node.uid, node.gid),
             )
         }));
-        finding = if container {
-            finding.run("hand the nodes into the container with access", "docker run --gpus all …")
+        finding = if let Some(container) = container {
+            start(finding, container, "hand the nodes into the container with access")
         } else if first.mode & 0o060 == 0o060 && first.gid != 0 {
             let user = cx.facts.machine.user.name.as_deref().unwrap_or("\"$USER\"");
             finding.run(
@@ -139,6 +151,35 @@ mod tests {
         let said = judge(&RULE, &facts);
         assert!(said.findings.is_empty());
         assert_eq!(said.unknown[0].breaks, None);
+    }
+
+    #[test]
+    fn the_helper_makes_what_is_missing() {
+        use crate::facts::{Container, InstalledModule, Probed};
+        use crate::rules::testing::found;
+        let mut facts = machine();
+        facts.driver.nodes.retain(|node| node.path != "/dev/nvidia-uvm");
+        facts.driver.uvm_loaded = found(false);
+        facts.driver.modprobe = found(true);
+        // The module must be there for it.
+        assert_eq!(judge(&RULE, &facts).unknown[0].breaks, Some(Break::Cuda));
+        let kernel = facts.machine.kernel.value().cloned().unwrap();
+        facts.driver.uvm_modules = vec![InstalledModule { kernel, path: "/lib/modules/nvidia-uvm.ko".to_owned() }];
+        assert!(silent(&RULE, &facts));
+        facts.driver.nodes.retain(|node| node.path == "/dev/nvidiactl");
+        assert!(silent(&RULE, &facts));
+        facts.driver.nodes.clear();
+        assert!(silent(&RULE, &facts));
+        // Neither without the right to act as root, nor in a container.
+        facts.driver.nodes = vec![crate::rules::testing::node("/dev/nvidia0")];
+        facts.driver.modprobe = found(false);
+        assert_eq!(titles(&RULE, &facts).len(), 1);
+        facts.driver.modprobe = Probed::Absent;
+        assert_eq!(titles(&RULE, &facts).len(), 1);
+        facts.driver.modprobe = found(true);
+        facts.machine.container = Some(Container { kind: "podman".to_owned(), ..Container::default() });
+        let said = judge(&RULE, &facts);
+        assert!(said.findings[0].help[0].command.as_deref().unwrap().starts_with("podman run"));
     }
 
     #[test]

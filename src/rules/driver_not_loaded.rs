@@ -1,9 +1,11 @@
-//! Rule `driver-not-loaded`: a GPU is there and the kernel module is not; says why, as far as files tell.
+//! Rule `driver-not-loaded`: a GPU is there and no loaded module drives it; says why, as far as files tell.
 
 use super::{Cx, Family, Rule, layer};
-use crate::facts::Evidence;
+use crate::facts::{Evidence, PciDevice};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::shell;
+use crate::version::Dotted;
+use crate::view::Gpu;
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -11,7 +13,7 @@ pub(super) static RULE: Rule = Rule {
     family: Family::Driver,
     level: Level::Deny,
     layer: layer::DRIVER,
-    summary: "an NVIDIA GPU is there but NVIDIA's kernel module is not loaded",
+    summary: "an NVIDIA GPU is there but no loaded kernel module of NVIDIA's drives it",
     docs: "\
 ### What it means
 
@@ -19,6 +21,13 @@ The PCI bus shows an NVIDIA GPU, and the kernel has no module `nvidia` loaded. F
 (`nouveau`, `vfio-pci`) holds the device; Secure Boot is on and refuses a module without an enrolled signature; the \
 module was built for another kernel than the one that runs; no driver is installed; or it is installed and was merely \
 not loaded.
+
+A module may also be loaded and refuse the GPU: the closed module drives no GPU of the generation Blackwell or newer, \
+the open one none before Turing, and neither one that is newer than it. Then the bus shows no driver of the device, \
+and `/proc/driver/nvidia/gpus` is empty or says that no firmware runs on it.
+
+Where the module is on disk for this kernel and the helper `nvidia-modprobe` is installed setuid root, the driver's \
+libraries load the module themselves; why it was not loaded before is not known then, and neither is the answer.
 
 ### Why it matters
 
@@ -29,8 +38,8 @@ TensorFlow with no more than a line in its log.
 
 Follow the cause that the finding names: build the module for the running kernel (`dkms autoinstall` with the \
 kernel's headers installed), enrol the signing key (`mokutil --import`), give the device back to `nvidia`, install \
-the driver from your distribution, or load it with `modprobe nvidia`. Installing another CUDA toolkit does not help: \
-a toolkit is not a driver.
+the driver from your distribution, install the other kind of kernel module, or load it with `modprobe nvidia`. \
+Installing another CUDA toolkit does not help: a toolkit is not a driver.
 ",
     check,
 };
@@ -40,9 +49,13 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     if !cx.view.driver_matters() || cx.view.is_wsl() || cx.facts.machine.tegra.is_some() {
         return;
     }
+    if none_driven(cx) {
+        return out.find(undriven(cx).breaks(Break::Cuda));
+    }
     // A container gets its nodes from outside, and may not see the list of modules as it is.
     if !all_held(cx) && (cx.view.driver_answers() || cx.view.container_lacks_gpu()) {
-        return out.applies();
+        out.applies();
+        return some_undriven(cx, out);
     }
     if cx.view.gpu_is_assumed() {
         let missing = "no driver is here; name one with `--assume driver=VERSION`";
@@ -51,6 +64,11 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     if driver.loaded.value().is_none() && driver.rivals.is_empty() {
         let why = driver.loaded.unknown().unwrap_or("nothing says so");
         let missing = format!("whether the driver is loaded: {why}");
+        return out.unknown(Subject::Machine, missing, Some(Break::Cuda));
+    }
+    if loads_when_asked(cx) {
+        let missing = "whether the kernel module loads when a program asks for it: nvidia-modprobe would load it, and \
+                       nothing tells why it is not loaded";
         return out.unknown(Subject::Machine, missing, Some(Break::Cuda));
     }
     out.find(diagnose(cx).because_all(cx.view.gpus.first().map(|gpu| gpu.evidence.clone())).breaks(Break::Cuda));
@@ -66,6 +84,145 @@ pub(super) fn all_held(cx: &Cx<'_>) -> bool {
         && gpus.all(|device| device.driver.as_deref().is_some_and(|driver| driver != "nvidia"))
 }
 
+/// The GPUs on the bus that are not lost, where the bus is the machine's own and not what a container sees of it.
+fn on_bus<'a>(cx: &Cx<'a>) -> Vec<&'a PciDevice> {
+    let own = cx.facts.machine.container.is_none() && !cx.view.gpu_is_assumed() && !cx.view.is_wsl();
+    cx.facts.pci.iter().filter(|device| own && device.is_nvidia_gpu() && !device.lost).collect()
+}
+
+/// Whether a loaded module drives no GPU, though one is there that nothing else holds.
+///
+/// Two witnesses must agree, the bus and the driver's own list: of a tree one or the other may be missing. That the
+/// closed module refused a GPU is told by the driver's list alone.
+pub(super) fn none_driven(cx: &Cx<'_>) -> bool {
+    let driver = &cx.facts.driver;
+    let gpus = on_bus(cx);
+    let none_bound = driver.gpus.is_empty()
+        && gpus.iter().any(|device| device.driver.is_none())
+        && !gpus.iter().any(|device| cx.view.is_driven(device));
+    driver.loaded.value() == Some(&true)
+        && driver.gpus_listed.value() == Some(&true)
+        && cx.facts.machine.tegra.is_none()
+        && !gpus.is_empty()
+        && (none_bound || cx.view.gpus.iter().all(|gpu| wants(cx, gpu) == Some(Kind::Open) && is_idle(cx, gpu)))
+}
+
+/// The two kinds of NVIDIA's kernel module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Open,
+    Closed,
+}
+
+/// The kind of module that a GPU needs where the other one is loaded.
+///
+/// NVIDIA's README: the closed one does not support Blackwell, and the open one needs the GSP that came with Turing.
+fn wants(cx: &Cx<'_>, gpu: &Gpu) -> Option<Kind> {
+    let compute = gpu.compute.as_ref()?;
+    match cx.facts.driver.open_module? {
+        false if compute.major() >= 10 => Some(Kind::Open),
+        true if (compute.major(), compute.minor()) < (7, 5) => Some(Kind::Closed),
+        _ => None,
+    }
+}
+
+/// Whether the driver lists a GPU and says that no firmware runs on it, without which none since Turing's GSP works
+/// with the open module, and none of Blackwell at all.
+fn is_idle(cx: &Cx<'_>, gpu: &Gpu) -> bool {
+    let listed = cx.facts.driver.gpus.iter().find(|listed| gpu.address.as_ref() == Some(&listed.address));
+    listed.is_some_and(|listed| listed.firmware.as_deref() == Some("N/A"))
+}
+
+/// The last branch of the driver that knows an old GPU, by NVIDIA's list of legacy GPUs.
+fn last_branch(compute: &Dotted) -> Option<u32> {
+    match (compute.major(), compute.minor()) {
+        (..3, _) => Some(390),
+        (3 | 4, _) => Some(470),
+        (5 | 6, _) | (7, ..5) => Some(580),
+        _ => None,
+    }
+}
+
+/// Why a loaded module drives no GPU.
+fn undriven(cx: &Cx<'_>) -> Finding {
+    let driver = &cx.facts.driver;
+    let gpu = cx.view.gpus.first();
+    let kind = gpu.and_then(|gpu| wants(cx, gpu));
+    let name = gpu.map_or("the GPU", |gpu| gpu.name.as_str());
+    let title = match kind {
+        Some(Kind::Open) => format!("{name} needs NVIDIA's open kernel module, and the closed one is loaded"),
+        Some(Kind::Closed) => format!("{name} needs NVIDIA's closed kernel module, and the open one is loaded"),
+        None => format!("NVIDIA's kernel module is loaded and does not drive {name}"),
+    };
+    let unbound = on_bus(cx).into_iter().find(|device| device.driver.is_none());
+    let idle = driver.gpus.first().map(|gpu| Evidence::file(&gpu.path, "GPU Firmware: N/A"));
+    let finding = Finding::new(Subject::Machine, title)
+        .because_all(unbound.map(|device| Evidence::file(format!("{}/driver", device.path), "not there: no driver")))
+        .because_all(idle.or_else(|| driver.gpus_listed.evidence().cloned()))
+        // The last one is the module's own line, which names its kind.
+        .because_all(driver.kernel.last().map(|reading| reading.evidence.clone()))
+        .because_all(gpu.map(|gpu| gpu.evidence.clone()));
+    let major = driver.kernel.first().map(|reading| reading.value.major());
+    let distribution = cx.facts.machine.distribution_id.value().map(String::as_str);
+    let last = gpu.and_then(|gpu| last_branch(gpu.compute.as_ref()?));
+    let then = |kind: &str| format!("install the {kind} kernel module, then reboot");
+    let finding = match (kind, distribution, major) {
+        (Some(Kind::Open), Some("ubuntu"), Some(major)) => {
+            finding.run(then("open"), format!("sudo apt install nvidia-driver-{major}-open"))
+        }
+        (Some(Kind::Open), Some("debian"), _) => finding.run(then("open"), "sudo apt install nvidia-open-kernel-dkms"),
+        (Some(Kind::Open), Some("arch"), _) => finding.run(then("open"), "sudo pacman -S nvidia-open"),
+        (Some(Kind::Open), ..) => finding
+            .help("install the driver's packages with the open kernel module (`-open` in their names), then reboot"),
+        (Some(Kind::Closed), Some("ubuntu"), Some(major)) => finding.run(
+            then("closed"),
+            format!("sudo apt install nvidia-driver-{}", last.map_or(major, |last| major.min(last))),
+        ),
+        (_, _, Some(major)) if let Some(last) = last.filter(|&last| kind.is_some() || major > last) => {
+            finding.help(format!(
+                "install a driver of branch {last} at most, the last one for this GPU, with its closed kernel module"
+            ))
+        }
+        _ => finding
+            .help("install a driver that knows this GPU: a newer one for a new GPU, a legacy branch for an old one"),
+    };
+    finding.run("see what the module says of it", "sudo dmesg | grep NVRM")
+}
+
+/// GPUs that nobody drives beside others that NVIDIA's driver has: CUDA works, and does not show them.
+fn some_undriven(cx: &Cx<'_>, out: &mut Judgment) {
+    let gpus = on_bus(cx);
+    let driven = gpus.iter().filter(|device| cx.view.is_driven(device)).count();
+    let left: Vec<_> = gpus.iter().filter(|device| device.driver.is_none() && !cx.view.is_driven(device)).collect();
+    let Some(first) = left.first().filter(|_| driven > 0) else { return };
+    let name = cx.db.gpu_by_pci(&first.device).map_or_else(|| format!("device {}", first.device), |gpu| gpu.name);
+    let title = match left.len() {
+        1 => format!("CUDA does not see {name} at {}: no driver has taken it", first.address),
+        count => format!("CUDA does not see {count} of {} GPUs: no driver has taken them", driven + count),
+    };
+    let evidence = |device: &&PciDevice| Evidence::file(format!("{}/driver", device.path), "not there: no driver");
+    out.find(
+        Finding::new(Subject::Machine, title)
+            .at(Level::Note)
+            .because_all(left.iter().take(8).map(|device| evidence(device)))
+            .run("see what the module says of it", "sudo dmesg | grep NVRM"),
+    );
+}
+
+/// Whether the driver's libraries would load the module themselves, so that its absence proves nothing.
+///
+/// Something kept it from loading when the machine started, and files do not tell what; `prime-select` does.
+fn loads_when_asked(cx: &Cx<'_>) -> bool {
+    let driver = &cx.facts.driver;
+    let kernel = cx.facts.machine.kernel.value();
+    cx.view.helper_works()
+        && driver.rivals.is_empty()
+        && driver.switched_off.is_none()
+        && driver.secure_boot.value() != Some(&true)
+        && driver.libcuda.file.value().is_some()
+        && driver.modules.iter().any(|module| Some(&module.kernel) == kernel)
+}
+
 /// Which of the causes it is, the one that the files show most surely first.
 fn diagnose(cx: &Cx<'_>) -> Finding {
     let driver = &cx.facts.driver;
@@ -73,7 +230,10 @@ fn diagnose(cx: &Cx<'_>) -> Finding {
     let new = |title: String| Finding::new(Subject::Machine, title);
     let library = driver.libcuda.file.value();
     let installed = library.is_some() || !driver.modules.is_empty() || !driver.dkms.is_empty();
-    if let Some(rival) = driver.rivals.first() {
+    // Where only some are held, the others wait for a module that is not loaded.
+    let spare = cx.facts.pci.iter().any(|device| device.is_nvidia_gpu() && device.driver.is_none());
+    let held = |rival: &&Evidence| !(spare && rival.at.starts_with("/sys/bus/pci/"));
+    if let Some(rival) = driver.rivals.iter().find(held) {
         let name = ["nouveau", "vfio-pci", "nova"].into_iter().find(|name| rival.says.contains(name));
         let name = name.unwrap_or(rival.says.as_str());
         let finding = new(format!("the GPU is held by {name}, not by NVIDIA's driver")).because(rival.clone());
@@ -92,6 +252,10 @@ fn diagnose(cx: &Cx<'_>) -> Finding {
     if cx.facts.machine.container.is_some() {
         let finding = new("the machine beneath this container has not loaded NVIDIA's driver".to_owned());
         return finding.because_all(state).run("load it there, outside of the container", "sudo modprobe nvidia");
+    }
+    if let Some(off) = &driver.switched_off {
+        let finding = new("the NVIDIA GPU of this machine is switched off".to_owned()).because(off.clone());
+        return switch_on(finding, off).because_all(state);
     }
     let kernel = cx.facts.machine.kernel.value();
     let here = kernel.and_then(|kernel| driver.modules.iter().find(|module| module.kernel == *kernel));
@@ -158,6 +322,16 @@ fn diagnose(cx: &Cx<'_>) -> Finding {
     install(cx, finding)
 }
 
+/// How the GPU of a hybrid machine is switched on again.
+pub(super) fn switch_on(finding: Finding, off: &Evidence) -> Finding {
+    if off.at == "/proc/acpi/bbswitch" {
+        return finding.run("switch it on, then load the driver", "echo ON | sudo tee /proc/acpi/bbswitch");
+    }
+    finding
+        .run("switch it on, then reboot", "sudo prime-select nvidia")
+        .help("or `sudo prime-select on-demand`, which leaves the display to the other GPU")
+}
+
 /// How a driver is installed here.
 fn install(cx: &Cx<'_>, finding: Finding) -> Finding {
     let then = "install the driver, then reboot";
@@ -178,7 +352,7 @@ fn install(cx: &Cx<'_>, finding: Finding) -> Finding {
 mod tests {
     use super::*;
     use crate::facts::{Assumption, Container, DkmsModule, Source};
-    use crate::rules::testing::{bare, found, judge, machine, silent, titles, v};
+    use crate::rules::testing::{bare, found, judge, machine, pci, silent, titles, v};
 
     fn unloaded() -> crate::facts::Facts {
         let mut facts = machine();
@@ -224,6 +398,109 @@ mod tests {
         facts.driver.nodes.clear();
         assert_eq!(titles(&RULE, &facts), ["the GPU is held by vfio-pci, not by NVIDIA's driver"]);
         assert!(silent(&super::super::device_node_inaccessible::RULE, &facts));
+    }
+
+    #[test]
+    fn a_loaded_module_that_refuses_the_gpu_is_found() {
+        let refused = |device: &str, open: Option<bool>| {
+            let mut facts = machine();
+            facts.pci = vec![PciDevice { driver: None, ..pci("0000:01:00.0", device) }];
+            facts.driver.gpus.clear();
+            facts.driver.gpus_listed = found(true);
+            facts.driver.open_module = open;
+            facts
+        };
+        let title = |facts: &crate::facts::Facts| titles(&RULE, facts).remove(0);
+        assert!(title(&refused("0x2b85", Some(false))).contains("5090 needs NVIDIA's open kernel module"));
+        assert!(title(&refused("0x1db1", Some(true))).contains("needs NVIDIA's closed kernel module"));
+        for (device, open) in [("0x2330", Some(false)), ("0x2b85", Some(true)), ("0xffff", None)] {
+            assert!(title(&refused(device, open)).starts_with("NVIDIA's kernel module is loaded and does not drive"));
+        }
+        // A legacy branch is named where the driver has left the GPU behind.
+        let mut old = refused("0x13bb", Some(false));
+        old.driver.kernel = vec![crate::rules::testing::reading("/sys/module/nvidia/version", "590.44.01")];
+        assert!(judge(&RULE, &old).findings[0].help[0].text.contains("branch 580 at most"));
+        let facts = refused("0x2b85", Some(false));
+        assert_eq!(judge(&RULE, &facts).findings[0].breaks, [(Subject::Machine, Break::Cuda)]);
+        // Its node may be missing for this reason, which is told once.
+        assert!(silent(&super::super::device_node_inaccessible::RULE, &facts));
+
+        // Where one of the two witnesses is missing, or speaks of another machine, nothing is claimed.
+        let spoil: [&dyn Fn(&mut crate::facts::Facts); 4] = [
+            &|facts| facts.driver.gpus_listed = crate::facts::Probed::default(),
+            &|facts| facts.driver.gpus = machine().driver.gpus,
+            &|facts| facts.pci[0].driver = Some("nvidia".to_owned()),
+            &|facts| facts.machine.container = Some(Container::default()),
+        ];
+        for spoil in spoil {
+            let mut facts = facts.clone();
+            spoil(&mut facts);
+            assert!(silent(&RULE, &facts));
+        }
+    }
+
+    #[test]
+    fn the_closed_module_may_list_a_gpu_that_it_refuses() {
+        let mut facts = machine();
+        facts.pci = vec![pci("0000:01:00.0", "0x2b85")];
+        facts.driver.gpus[0].model = Some("NVIDIA GeForce RTX 5090".to_owned());
+        facts.driver.gpus_listed = found(true);
+        facts.driver.open_module = Some(false);
+        assert!(silent(&RULE, &facts));
+        facts.driver.gpus[0].firmware = Some("N/A".to_owned());
+        assert_eq!(titles(&RULE, &facts).len(), 1);
+        for (device, model) in [("0x2330", "NVIDIA H100 80GB HBM3"), ("0x1db1", "Tesla V100-SXM2-16GB")] {
+            facts.pci[0].device = device.to_owned();
+            facts.driver.gpus[0].model = Some(model.to_owned());
+            assert!(silent(&RULE, &facts), "{model}");
+        }
+    }
+
+    #[test]
+    fn a_second_gpu_without_a_driver_is_noted() {
+        let mut facts = machine();
+        facts.driver.gpus_listed = found(true);
+        facts.pci.push(PciDevice { driver: None, ..pci("0000:02:00.0", "0x13bb") });
+        let said = judge(&RULE, &facts);
+        assert_eq!((said.findings[0].level, said.findings[0].breaks.len()), (Some(Level::Note), 0));
+        facts.pci[1].driver = Some("vfio-pci".to_owned());
+        facts.driver.rivals = vec![Evidence::file("/sys/bus/pci/devices/0000:02:00.0/driver", "vfio-pci")];
+        assert!(silent(&RULE, &facts));
+        // The module is what is missing, not the card that was given away.
+        facts.driver.loaded = found(false);
+        facts.driver.kernel.clear();
+        facts.driver.gpus.clear();
+        facts.pci[0].driver = None;
+        assert_eq!(titles(&RULE, &facts), ["NVIDIA's driver is installed for this kernel but not loaded"]);
+    }
+
+    #[test]
+    fn a_module_that_is_loaded_when_asked_for_is_not_missed() {
+        let mut facts = machine();
+        facts.driver.loaded = found(false);
+        facts.driver.kernel.clear();
+        facts.driver.gpus.clear();
+        facts.driver.nodes.clear();
+        facts.pci[0].driver = None;
+        assert_eq!(titles(&RULE, &facts).len(), 1);
+        facts.driver.modprobe = found(true);
+        let said = judge(&RULE, &facts);
+        assert_eq!((said.findings.len(), said.unknown[0].breaks), (0, Some(Break::Cuda)));
+        let off = Evidence::file("/etc/prime-discrete", "off");
+        let spoil: [&dyn Fn(&mut crate::facts::Facts); 5] = [
+            &|facts| facts.driver.switched_off = Some(off.clone()),
+            &|facts| facts.driver.secure_boot = found(true),
+            &|facts| facts.driver.modules.clear(),
+            &|facts| facts.driver.libcuda = bare().driver.libcuda,
+            &|facts| facts.driver.rivals = vec![Evidence::file("/proc/modules", "nouveau is loaded")],
+        ];
+        for spoil in spoil {
+            let mut facts = facts.clone();
+            spoil(&mut facts);
+            assert_eq!(titles(&RULE, &facts).len(), 1);
+        }
+        facts.driver.switched_off = Some(off);
+        assert_eq!(judge(&RULE, &facts).findings[0].help[0].command.as_deref(), Some("sudo prime-select nvidia"));
     }
 
     #[test]

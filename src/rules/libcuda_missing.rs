@@ -1,7 +1,8 @@
 //! Rule `libcuda-missing`: whether a driver that runs also has its library where programs look for it.
 
+use super::container_without_gpu::start;
 use super::{Cx, Family, Rule, layer};
-use crate::facts::Evidence;
+use crate::facts::{Evidence, LibcudaCopy, LibcudaKind};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::shell;
 
@@ -26,8 +27,11 @@ Every CUDA program opens this library first. Without it TensorFlow logs error 30
 ### How to fix it
 
 Install the user-space part of the driver in the version of the loaded module (`libcuda1` on Debian, \
-`libnvidia-compute-…` on Ubuntu). In a container install nothing: start it with the `compute` capability, \
-`NVIDIA_DRIVER_CAPABILITIES=compute,utility`, and the runtime brings the host's library in. On WSL update the Windows \
+`libnvidia-compute-…` on Ubuntu). Where it lies in a folder that nothing searches, as on NixOS \
+(`/run/opengl-driver/lib`) or on Google's Kubernetes (`/usr/local/nvidia/lib64`), put that folder on \
+`LD_LIBRARY_PATH`. In a container install nothing: start it with the `compute` capability, \
+`NVIDIA_DRIVER_CAPABILITIES=compute,utility`, and the runtime brings the host's library in; Apptainer does with \
+`--nv`. On WSL update the Windows \
 driver and run `wsl --update`.
 ",
     check,
@@ -39,6 +43,36 @@ pub(super) fn lacks_capability(cx: &Cx<'_>, wanted: &str) -> Option<Evidence> {
     let value = cx.facts.env.get("NVIDIA_DRIVER_CAPABILITIES").filter(|value| !value.trim().is_empty())?;
     let has = value.split(',').map(str::trim).any(|capability| capability == wanted || capability == "all");
     (!has).then(|| Evidence::env("NVIDIA_DRIVER_CAPABILITIES", value))
+}
+
+/// Folders that drivers use and no loader searches by itself.
+const ASIDE: &[&str] = &[
+    "/run/opengl-driver/lib",
+    "/usr/local/nvidia/lib64",
+    "/usr/local/nvidia/lib",
+    "/usr/lib/wsl/lib",
+    "/usr/lib/x86_64-linux-gnu/nvidia/current",
+    "/usr/lib/aarch64-linux-gnu/nvidia/current",
+    "/usr/lib/aarch64-linux-gnu/nvidia",
+    "/usr/lib/aarch64-linux-gnu/tegra",
+    "/usr/lib64/nvidia",
+    "/usr/lib/nvidia",
+];
+
+/// The driver's library in a folder that nothing searches; one of another version than the module is no help.
+fn aside<'a>(cx: &Cx<'a>) -> Option<(&'a LibcudaCopy, &'a str)> {
+    let module = cx.facts.driver.kernel.first().map(|reading| &reading.value);
+    let wsl = cx.view.is_wsl();
+    let fits = |copy: &&LibcudaCopy| {
+        let kind = if wsl { LibcudaKind::Wsl } else { LibcudaKind::Driver };
+        let refused = cx.facts.driver.libcuda.rejected.iter().any(|file| file.path == copy.path);
+        let version = copy.version.as_ref().zip(module).is_none_or(|(here, module)| here == module);
+        copy.kind == kind && !refused && version && copy.path.ends_with("/libcuda.so.1")
+    };
+    cx.facts.driver.copies.iter().filter(fits).find_map(|copy| {
+        let folder = copy.path.rsplit_once('/')?.0;
+        ASIDE.contains(&folder).then_some((copy, folder))
+    })
 }
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
@@ -59,20 +93,29 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     let mut finding = Finding::new(Subject::Machine, title)
         .because(Evidence::loader("libcuda.so.1", "nothing provides it"))
         .because_all(driver.loaded.evidence().cloned())
-        .because_all(driver.libcuda.rejected.first().map(|file| Evidence::loader(&file.path, &file.why)))
-        .because_all(
-            driver.libcuda.others.first().map(|file| Evidence::file(&file.path, "lies where nothing searches")),
-        );
-    finding = if let Some(capabilities) = lacks_capability(cx, "compute") {
+        .because_all(driver.libcuda.rejected.first().map(|file| Evidence::loader(&file.path, &file.why)));
+    let container = cx.facts.machine.container.as_ref();
+    let nixos = cx.facts.machine.distribution_id.value().is_some_and(|id| id == "nixos");
+    let copy = aside(cx);
+    let found = |finding: Finding, copy: &LibcudaCopy| {
+        finding.because(Evidence::file(&copy.path, "there, but the loader does not search its folder"))
+    };
+    finding = if let Some((copy, folder)) = copy.filter(|_| container.is_some() || nixos) {
+        // Neither keeps what `ldconfig` would be told.
+        let text = match container {
+            Some(_) => "let the loader search its folder, by the container's environment",
+            None => "let the loader search its folder",
+        };
+        let folder = shell::word(folder);
+        found(finding, copy)
+            .run(text, format!("export LD_LIBRARY_PATH={folder}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"))
+    } else if let Some(capabilities) = lacks_capability(cx, "compute") {
         finding.because(capabilities).run(
             "start the container with the `compute` capability",
             "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility …",
         )
-    } else if cx.facts.machine.container.is_some() {
-        finding.run(
-            "start the container through NVIDIA's runtime, which brings the host's library in",
-            "docker run --gpus all …",
-        )
+    } else if let Some(container) = container {
+        start(finding, container, "start the container with the GPU, which brings the host's library in")
     } else if let Some(wsl) = &cx.facts.machine.wsl {
         match &wsl.libcuda {
             Some(path) => {
@@ -83,12 +126,14 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             }
             None => finding.run("update the NVIDIA driver of Windows, then WSL, from Windows", "wsl --update"),
         }
-    } else if let Some(other) = driver.libcuda.others.first() {
-        let folder = other.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        finding.run(
+    } else if let Some((copy, folder)) = copy {
+        found(finding, copy).run(
             "let the loader search the folder in which it lies",
             format!("echo {} | sudo tee /etc/ld.so.conf.d/nvidia.conf && sudo ldconfig", shell::word(folder)),
         )
+    } else if nixos {
+        finding
+            .help("switch `hardware.graphics.enable` on, which puts the driver's libraries into /run/opengl-driver/lib")
     } else {
         let exactly = version.map_or_else(String::new, |version| format!(", in version {}", version.value));
         let text = format!("install the user-space part of the driver{exactly}");
@@ -107,8 +152,8 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::Container;
-    use crate::rules::testing::{absent, bare, judge, machine, silent};
+    use crate::facts::{Container, Facts};
+    use crate::rules::testing::{absent, bare, found, judge, machine, silent, v};
 
     #[test]
     fn a_loaded_module_without_its_library_is_found() {
@@ -120,6 +165,37 @@ mod tests {
         facts.env.insert("NVIDIA_DRIVER_CAPABILITIES".to_owned(), "utility".to_owned());
         let said = judge(&RULE, &facts);
         assert!(said.findings[0].evidence.iter().any(|e| e.at == "NVIDIA_DRIVER_CAPABILITIES"));
+    }
+
+    #[test]
+    fn a_library_in_a_folder_that_nothing_searches_is_named() {
+        let mut facts = machine();
+        facts.driver.libcuda = absent("libcuda.so.1");
+        let copy = |folder: &str, version: &str| LibcudaCopy {
+            path: format!("{folder}/libcuda.so.1"),
+            real: format!("{folder}/libcuda.so.{version}"),
+            kind: LibcudaKind::Driver,
+            version: Some(v(version)),
+        };
+        let way = |facts: &Facts| judge(&RULE, facts).findings[0].help[0].command.clone();
+        facts.driver.copies = vec![copy("/usr/lib64/nvidia", "535.54.03")];
+        assert!(way(&facts).unwrap().starts_with("echo /usr/lib64/nvidia | sudo tee"));
+        // What another driver has left behind is none.
+        facts.driver.copies = vec![copy("/usr/lib64/nvidia", "470.82.01")];
+        assert_eq!(way(&facts), None);
+        facts.driver.copies = vec![copy("/run/opengl-driver/lib", "535.54.03")];
+        facts.machine.distribution_id = found("nixos".to_owned());
+        let kept = "${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}";
+        assert_eq!(way(&facts), Some(format!("export LD_LIBRARY_PATH=/run/opengl-driver/lib{kept}")));
+        let said = judge(&RULE, &facts);
+        assert!(said.findings[0].evidence.iter().any(|e| e.at == "/run/opengl-driver/lib/libcuda.so.1"));
+        facts.driver.copies = vec![copy("/usr/local/nvidia/lib64", "535.54.03")];
+        facts.machine.distribution_id = found("debian".to_owned());
+        facts.machine.container = Some(Container { kind: "kubernetes".to_owned(), ..Container::default() });
+        assert_eq!(way(&facts), Some(format!("export LD_LIBRARY_PATH=/usr/local/nvidia/lib64{kept}")));
+        facts.driver.copies.clear();
+        facts.machine.container = Some(Container { kind: "apptainer".to_owned(), ..Container::default() });
+        assert_eq!(way(&facts).as_deref(), Some("apptainer exec --nv …"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Rule `nvml-missing`: whether libnvidia-ml.so.1 is there beside libcuda.
 
+use super::container_without_gpu::start;
 use super::libcuda_missing::lacks_capability;
 use super::{Cx, Family, Rule, layer};
 use crate::facts::{Evidence, Resolution};
@@ -86,7 +87,10 @@ fn finding(cx: &Cx<'_>, subject: Subject, title: String, nvml: &Resolution) -> F
             "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility …",
         );
     }
-    if cx.facts.machine.container.is_some() {
+    if let Some(container) = &cx.facts.machine.container {
+        if ["podman", "apptainer", "singularity", "lxc"].contains(&container.kind.as_str()) {
+            return start(finding, container, "start the container with the GPU, which brings the host's library in");
+        }
         let text = "start the container through NVIDIA's runtime, which brings the host's library in";
         return finding.run(text, "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility …");
     }

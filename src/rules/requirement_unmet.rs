@@ -152,7 +152,10 @@ impl Asked<'_, '_> {
     fn compute(&mut self) {
         let view = self.cx.view;
         if !view.has_gpu() {
-            let here = Here::Absent(vec![Evidence::file("/sys/bus/pci/devices", "no NVIDIA GPU")]);
+            let here = match view.gpu_untold() {
+                Some(why) => Here::Unclear(why.to_owned()),
+                None => Here::Absent(vec![Evidence::file("/sys/bus/pci/devices", "no NVIDIA GPU")]),
+            };
             return self.hold(Subject::Machine, "NVIDIA GPU", here);
         }
         // Equal cards are told once.

@@ -96,6 +96,7 @@ pub(super) fn machine() -> Facts {
         model: Some("NVIDIA H100 80GB HBM3".to_owned()),
         uuid: Some("GPU-11111111-0000-0000-0000-000000000000".to_owned()),
         minor: Some(0),
+        firmware: None,
         path: "/proc/driver/nvidia/gpus/0000:01:00.0/information".to_owned(),
     }];
     facts

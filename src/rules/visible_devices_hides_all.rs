@@ -67,8 +67,9 @@ pub(super) fn count(cx: &Cx<'_>) -> Option<usize> {
     if cx.view.is_wsl() || gpus.iter().any(|gpu| gpu.address.is_none()) {
         return None;
     }
-    let lost = cx.facts.pci.iter().filter(|device| device.is_nvidia_gpu() && device.lost).count();
-    Some(gpus.len().saturating_sub(lost))
+    let lost: Vec<&str> =
+        cx.facts.pci.iter().filter(|device| device.lost).map(|device| device.address.as_str()).collect();
+    Some(gpus.iter().filter(|gpu| gpu.address.as_deref().is_none_or(|address| !lost.contains(&address))).count())
 }
 
 /// Reads the variable as the driver does: from left to right, up to the first entry that is no device.
@@ -206,6 +207,24 @@ mod tests {
         for value in ["", " ", "-1", "-1,0", "NoDevFiles", "void"] {
             let said = judge(&RULE, &set(value));
             assert_eq!(said.findings[0].breaks, [(Subject::Machine, Break::Cuda)], "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_gpu_that_another_driver_holds_is_not_counted() {
+        use crate::rules::testing::{pci, titles};
+        use crate::rules::{visible_devices_hides_some, visible_devices_invalid};
+        for held in [Some("vfio-pci".to_owned()), Some("nouveau".to_owned()), None] {
+            let mut facts = set("0");
+            facts.pci.insert(0, crate::facts::PciDevice { driver: held, ..pci("0000:00:01.0", "0x2684") });
+            assert!(silent(&visible_devices_hides_some::RULE, &facts));
+            assert!(silent(&visible_devices_invalid::RULE, &facts));
+            facts.env.insert(VARIABLE.to_owned(), "1".to_owned());
+            assert_eq!(titles(&visible_devices_invalid::RULE, &facts).len(), 1);
+            // Where NVIDIA's driver has none, all that there are could be meant.
+            facts.pci.truncate(1);
+            facts.driver.gpus.clear();
+            assert_eq!(titles(&visible_devices_invalid::RULE, &facts).len(), 1);
         }
     }
 
