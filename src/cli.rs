@@ -656,6 +656,14 @@ fn check(
         timings: args.timings,
         ..options
     };
+    if let (Some(driver), Some(cuda)) = (&options.assume.driver, &options.assume.cuda)
+        && let Some((reports, _)) = db.driver_reports_cuda(driver)
+        && reports.prefix(2) != cuda.prefix(2)
+    {
+        let why =
+            format!("--assume driver={driver} cuda={cuda}: that driver reports CUDA {reports}; name one of the two");
+        return Err(Failure::usage(why));
+    }
     let sink = Sink { paint, output: args.print.output.as_deref() };
     let page = Page {
         format: args.format,
@@ -687,12 +695,28 @@ fn check(
         }
     };
     for machine in &mut machines {
+        mistaken(machine.facts.project.as_ref(), &options)?;
         page.prepare(machine);
     }
     let checked = run::check(machines, &db, &policy, &options, host.today(), &clock);
     let exit = checked.iter().map(Checked::exit).max_by_key(|exit| exit.code()).unwrap_or(Exit::Ok);
     let text = checked.iter().map(|machine| page.one(machine)).collect::<Result<String, _>>()?;
     sink.write(&text, exit)
+}
+
+/// What Cargo says of a feature or a platform that the command line names and that is none.
+fn mistaken(project: Option<&crate::facts::Project>, options: &Options) -> Result<(), Failure> {
+    let Some(why) = project.and_then(|project| project.unresolved.as_deref()) else { return Ok(()) };
+    let Some(said) = why.strip_prefix("cargo metadata: ") else { return Ok(()) };
+    let feature = !options.features.is_empty() && said.contains("feature");
+    let target =
+        options.target.as_ref().is_some_and(|target| said.contains(target.as_str()) || said.contains("target"));
+    let option = match (&options.target, feature) {
+        (_, true) => format!("--features {}", options.features.join(",")),
+        (Some(name), _) if target => format!("--target {name}"),
+        _ => return Ok(()),
+    };
+    Err(Failure::usage(format!("{option}: {why}")))
 }
 
 /// The project in whose files findings are placed: that of the checkout, else of the manifest, else the working folder.
@@ -815,6 +839,8 @@ fn env_file(here: &Host, file: &Path) -> Result<std::collections::BTreeMap<Strin
 
 fn manifest(host: &Host, path: &str) -> Result<String, Failure> {
     let absolute = host.absolute(path);
+    let inside = absolute.join("Cargo.toml");
+    let absolute = if host.is_file(&inside) { inside } else { absolute };
     if host.is_file(&absolute) {
         Ok(absolute.to_string_lossy().into_owned())
     } else {

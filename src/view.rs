@@ -159,8 +159,8 @@ impl<'a> View<'a> {
 
     /// The CUDA that the driver is said to report; a variable does not overrule a driver that is really here.
     pub fn assumed_cuda(&self) -> Option<&'a Assumption> {
-        let real = || self.assumed("driver").is_none() && self.driver().is_some();
-        self.assumed("cuda").filter(|cuda| cuda.evidence.source == Source::Option || !real())
+        // A driver that is named tells what it reports, and so does one that is here.
+        self.assumed("cuda").filter(|cuda| cuda.evidence.source == Source::Option || self.driver().is_none())
     }
 
     /// Whether the driver is a pretended one, its user-space libraries included.

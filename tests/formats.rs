@@ -468,6 +468,22 @@ fn init_writes_what_is_read_and_overwrites_nothing() {
     assert_eq!(check(), Some(100));
     std::fs::write(at("Cargo.toml"), &grown).unwrap();
 
+    // Where a build script is there already, the line for it is told.
+    let own = at("own");
+    std::fs::create_dir_all(own.join("src")).unwrap();
+    std::fs::write(own.join("Cargo.toml"), manifest.replace("app", "own")).unwrap();
+    std::fs::write(own.join("build.rs"), "fn main() {}\n").unwrap();
+    std::fs::remove_dir_all(at(".github")).unwrap();
+    let init_in = |folder: &Path| String::from_utf8(doctor(folder, &["init"], &[], "").stdout).unwrap();
+    let said = init_in(&own);
+    assert!(said.contains("left build.rs") && said.contains("[build-dependencies.cargo-gpu-doctor]"), "{said}");
+    // The step runs where the policy is.
+    let step = std::fs::read_to_string(at(".github/workflows/gpu-doctor.yml")).unwrap();
+    assert!(step.contains("working-directory: 'own'"), "{step}");
+    std::fs::write(own.join("Cargo.toml"), format!("{}build = false\n", manifest.replace("app", "own"))).unwrap();
+    let said = init_in(&own);
+    assert!(said.contains("`build = false`") && !said.contains("build.rs"), "{said}");
+
     // A second run finds everything there.
     std::fs::write(at("build.rs"), "fn main() {}\n").unwrap();
     let said = init(&[]);

@@ -168,3 +168,71 @@ fn a_lock_file_that_cannot_be_read_passes_nothing() {
     assert_eq!(output.status.code(), Some(100), "{said}");
     assert!(said.contains("cannot tell (toolkit-missing): which crates the project has"), "{said}");
 }
+
+#[test]
+fn a_feature_or_a_platform_that_is_none_is_a_mistake() {
+    let folder = workspace();
+    for (args, named) in [
+        (["check", "--package", "app", "--features", "nope"].as_slice(), "--features nope"),
+        (&["check", "--target", "nonsense"], "--target nonsense"),
+        (&["check", "--assume", "driver=550.54.14", "cuda=13.0"], "that driver reports CUDA 12.4"),
+    ] {
+        let output = run(folder.path(), args);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(named), "{said}");
+    }
+    let fine = run(folder.path(), &["check", "--assume", "driver=550.54.14", "cuda=12.4", "--gpu", "none"]);
+    assert_ne!(fine.status.code(), Some(2));
+}
+
+#[test]
+fn without_a_lock_file_nothing_is_known_of_the_project() {
+    let folder = workspace();
+    std::fs::remove_file(folder.path().join("Cargo.lock")).unwrap();
+    let report = |args: &[&str]| run(folder.path(), &[&["check", "--gpu", "none", "--format", "json"], args].concat());
+    let output = report(&[]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["verdicts"]["project"]["builds"], "unknown");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(report(&["--strict"]).status.code(), Some(100));
+    // One that asks for no other package needs none.
+    let alone = folder.path().join("alone");
+    std::fs::create_dir_all(alone.join("src")).unwrap();
+    std::fs::write(alone.join("Cargo.toml"), "[package]\nname = \"alone\"\nversion = \"0.1.0\"\n").unwrap();
+    let json: Value =
+        serde_json::from_slice(&run(&alone, &["check", "--gpu", "none", "--format", "json"]).stdout).unwrap();
+    assert_eq!(json["verdicts"]["project"], Value::Null);
+}
+
+#[test]
+fn a_git_dependency_of_a_pre_release_version_counts() {
+    let folder = workspace();
+    let at = |name: &str| folder.path().join(name);
+    let git = |args: &[&str]| {
+        let mut command = Command::new("git");
+        command.args(["-c", "user.name=A", "-c", "user.email=a@example.org"]).args(args).current_dir(at("upstream"));
+        assert!(command.output().unwrap().status.success(), "{args:?}");
+    };
+    std::fs::create_dir_all(at("upstream/src")).unwrap();
+    std::fs::write(at("upstream/src/lib.rs"), "").unwrap();
+    let manifest = std::fs::read_to_string(at("cudarc/Cargo.toml")).unwrap().replace("0.19.10", "0.20.0-alpha.1");
+    std::fs::write(at("upstream/Cargo.toml"), manifest).unwrap();
+    git(&["init", "--quiet"]);
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "-m", "first"]);
+    let user = at("user");
+    std::fs::create_dir_all(user.join("src")).unwrap();
+    std::fs::write(user.join("src/lib.rs"), "").unwrap();
+    let url = format!("file://{}", at("upstream").display());
+    let manifest = format!(
+        "[package]\nname = \"user\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[dependencies]\ncudarc = {{ git = \"{url}\" }}\n[workspace]\n"
+    );
+    std::fs::write(user.join("Cargo.toml"), manifest).unwrap();
+    let locked = Command::new(env!("CARGO")).arg("generate-lockfile").current_dir(&user).output().unwrap();
+    assert!(locked.status.success(), "{}", String::from_utf8_lossy(&locked.stderr));
+    let output = run(&user, &["check", "--gpu", "none", "--format", "json"]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let project = &json["facts"]["project"];
+    assert_eq!((&project["resolved"], &project["crates"][0]["name"]), (&true.into(), &"cudarc".into()), "{project}");
+}

@@ -114,6 +114,23 @@ fn indented(text: &str) -> String {
     })
 }
 
+/// The step of a CI server, run in a folder below the repository's: there the policy is that was written.
+fn within(text: &str, folder: &Path) -> String {
+    let folder = folder.display();
+    let mut out = String::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("- cargo gpu-doctor") {
+            let _ = writeln!(out, "    - cd '{folder}'");
+        }
+        let _ = writeln!(out, "{line}");
+        if line.trim_start().starts_with("- run: cargo gpu-doctor") {
+            let _ = writeln!(out, "        working-directory: '{folder}'");
+        }
+    }
+    // A server looks for reports from the repository's folder on.
+    out.replace("junit: gpu-doctor.xml", &format!("junit: '{folder}/gpu-doctor.xml'"))
+}
+
 /// What is to be done, in order.
 fn plan(host: &Host, manifest: Option<&Path>, build_script: bool) -> Result<Vec<Step>, Failure> {
     let mut steps = Vec::new();
@@ -180,29 +197,44 @@ fn plan(host: &Host, manifest: Option<&Path>, build_script: bool) -> Result<Vec<
     steps.push(if host.exists(&path) {
         Step::Leave(path, "it is there".to_owned())
     } else {
-        Step::Create(path, text.to_owned())
+        let below = folder.strip_prefix(&root).ok().filter(|below| !below.as_os_str().is_empty());
+        Step::Create(path, below.map_or_else(|| text.to_owned(), |below| within(text, below)))
     });
 
     if let (true, Some("package"), Some(manifest)) = (build_script, kind, manifest) {
         let package = table.as_ref().and_then(|table| table.get_ref().get("package"));
         let named = package.and_then(|package| package.get_ref().get("build"));
+        if named.is_some_and(|build| build.get_ref().as_bool() == Some(false)) {
+            steps.push(Step::Leave(
+                manifest.to_path_buf(),
+                "it has `build = false`, so that no build script runs".to_owned(),
+            ));
+            return Ok(steps);
+        }
+        let depends = |table: &DeTable<'_>| {
+            let list = table.get("build-dependencies");
+            list.is_some_and(|list| list.get_ref().get("cargo-gpu-doctor").is_some())
+        };
+        let known = table.as_ref().is_some_and(|table| depends(table.get_ref()));
+        let version = env!("CARGO_PKG_VERSION").rsplit_once('.').map_or("0", |(version, _)| version);
+        let dependency = DEPENDENCY.replace("{version}", version);
         let path = match named.map(|build| build.get_ref().as_str()) {
             Some(Some(name)) => folder.join(name),
             _ => folder.join("build.rs"),
         };
         if host.exists(&path) || named.is_some() {
             let has = host.read_text(&path).is_ok_and(|text| text.contains("gpu_doctor::build_script"));
-            let why =
-                if has { "it asks gpu-doctor" } else { "to ask in it, call `gpu_doctor::build_script::check();`" };
-            steps.push(Step::Leave(path, why.to_owned()));
-        } else {
-            let depends = |table: &DeTable<'_>| {
-                let list = table.get("build-dependencies");
-                list.is_some_and(|list| list.get_ref().get("cargo-gpu-doctor").is_some())
+            let why = match (has, known) {
+                (true, _) => "it asks gpu-doctor".to_owned(),
+                (false, true) => "to ask in it, call `gpu_doctor::build_script::check();`".to_owned(),
+                (false, false) => format!(
+                    "to ask in it, call `gpu_doctor::build_script::check();` and add to the manifest{}",
+                    indented(&dependency)
+                ),
             };
-            let version = env!("CARGO_PKG_VERSION").rsplit_once('.').map_or("0", |(version, _)| version);
-            let known = table.as_ref().is_some_and(|table| depends(table.get_ref()));
-            match (known, add(&DEPENDENCY.replace("{version}", version))) {
+            steps.push(Step::Leave(path, why));
+        } else {
+            match (known, add(&dependency)) {
                 (true, _) => steps.push(Step::Create(path, BUILD.to_owned())),
                 (false, Some(piece)) => {
                     steps.push(Step::Append(manifest.to_path_buf(), piece));

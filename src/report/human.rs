@@ -348,7 +348,7 @@ impl Page {
         let hidden: Vec<&str> = because.iter().map(String::as_str).filter(|rule| !shown.contains(rule)).collect();
         if !hidden.is_empty() {
             self.put(format_args!("{:13}", ""));
-            self.text(&format!("because {} (let pass by the policy)", hidden.join(", ")), 13, 15);
+            self.text(&format!("because {} (let pass)", hidden.join(", ")), 13, 15);
         }
     }
 
@@ -766,7 +766,7 @@ error[keras-backend-cpu-only]: Keras computes with JAX, and this JAX has no CUDA
         policy.levels.insert("keras-backend-cpu-only".to_owned(), None);
         let text = shown(&sick(), &policy, None);
         assert!(text.contains("uses the GPU: NO"), "{text}");
-        assert!(text.contains("because keras-backend-cpu-only (let pass by the policy)"), "{text}");
+        assert!(text.contains("because keras-backend-cpu-only (let pass)"), "{text}");
     }
 
     #[test]

@@ -502,6 +502,39 @@ mod tests {
     }
 
     #[test]
+    fn kernels_for_a_newer_gpu_do_not_run_here() {
+        let on = |gpu: &str, cap: &str| {
+            let mut facts = env(nvcc(with(bare(), "cudaforge", "0.1.6", &[]), "13.0.0"), "CUDA_COMPUTE_CAP", cap);
+            let evidence = Evidence::new(crate::facts::Source::Option, "--assume", format!("gpu={gpu}"));
+            facts.assumed = vec![Assumption { key: "gpu".to_owned(), value: v(gpu), evidence }];
+            facts
+        };
+        let (rules, text) = found(&on("8.6", "90"));
+        assert_eq!(rules, [NEEDS_GPU]);
+        assert!(text.contains("export CUDA_COMPUTE_CAP=86"), "{text}");
+        assert_eq!(said(&on("8.6", "90")).findings[0].1.level, Some(Level::Warn));
+        for (gpu, cap) in [("9.0", "90"), ("12.0", "90"), ("9.0", "90a"), ("12.1", "120f")] {
+            assert!(found(&on(gpu, cap)).0.is_empty(), "{gpu} {cap}");
+        }
+        for (gpu, cap) in [("10.0", "90a"), ("13.0", "120f")] {
+            assert_eq!(found(&on(gpu, cap)).0, [NEEDS_GPU], "{gpu} {cap}");
+        }
+    }
+
+    #[test]
+    fn one_variable_is_for_all_cudarcs() {
+        let mut facts = nvcc(with(bare(), "cudarc", "0.19.10", ASKS), "13.5.0");
+        let mut old = facts.project.as_ref().unwrap().crates[0].clone();
+        old.version = "0.17.8".to_owned();
+        facts.project.as_mut().unwrap().crates.push(old);
+        let (rules, text) = found(&facts);
+        assert_eq!(rules, [UNSUPPORTED, UNSUPPORTED]);
+        assert_eq!(text.matches("export CUDARC_CUDA_VERSION=13000").count(), 2, "{text}");
+        let (_, text) = found(&nvcc(with(bare(), "cudarc", "0.19.10", ASKS), "11.2.0"));
+        assert!(text.contains("as old as 11.2") && !text.contains("yet"), "{text}");
+    }
+
+    #[test]
     fn ptx_of_a_newer_toolkit_does_not_run() {
         let facts = with(machine_with_driver("535.54.03"), "cudaforge", "0.1.6", &[]);
         assert!(found(&env(nvcc(facts, "12.4.1"), "CUDA_COMPUTE_CAP", "90")).0.contains(&DRIVER));

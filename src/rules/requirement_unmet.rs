@@ -125,6 +125,7 @@ impl Asked<'_, '_> {
             }
             ("python", _) => finding.help(format!("make the environment anew with a Python that meets {requirement}")),
             ("compute-capability", _) => finding.help(format!("run on a GPU of compute capability {requirement}")),
+            ("driver", _) => finding.help(format!("install a driver of NVIDIA's that meets {requirement}")),
             _ => finding.help(format!("install a release of {name} that meets {requirement}")),
         };
         finding.help(format!("or, if less is enough, change {at}"))

@@ -1,7 +1,6 @@
 //! Rule `visible-devices-hides-all`: whether `CUDA_VISIBLE_DEVICES` hides every GPU on purpose.
 //!
-//! The reading of the variable, which the two neighbouring rules share, is here too; variables of single Jupyter
-//! kernels are not looked at.
+//! The reading of the variable, which the two neighbouring rules share, is here too.
 
 use super::{Cx, Family, Rule, layer};
 use crate::facts::Evidence;
@@ -26,7 +25,7 @@ pub(super) static RULE: Rule = Rule {
 ### Why it matters
 
 Every CUDA program started with this variable sees no GPU, while `nvidia-smi`, which ignores the variable, lists them \
-all.
+all. A `kernel.json` of Jupyter can set it as well, for the notebooks of that kernel alone: that is a warning.
 
 ### How to fix it
 
@@ -75,11 +74,10 @@ pub(super) fn count(cx: &Cx<'_>) -> Option<usize> {
 /// Reads the variable as the driver does: from left to right, up to the first entry that is no device.
 pub(super) fn mask(cx: &Cx<'_>) -> Mask {
     let Some(value) = cx.facts.env.get(VARIABLE).filter(|_| cx.view.has_gpu()) else { return Mask::None };
-    let tokens: Vec<&str> = value.split(',').map(str::trim).collect();
-    let first = tokens.first().copied().unwrap_or_default();
-    if value.trim().is_empty() || matches!(first, "-1" | "NoDevFiles" | "void" | "none") {
+    if hides_all(value) {
         return Mask::HidesAll;
     }
+    let tokens: Vec<&str> = value.split(',').map(str::trim).collect();
     let Some(count) = count(cx) else { return Mask::None };
     let (mut visible, mut invalid, mut untold): (Vec<usize>, _, _) = (Vec::new(), None, None);
     for token in tokens {
@@ -102,6 +100,12 @@ pub(super) fn mask(cx: &Cx<'_>) -> Mask {
         }
     }
     Mask::List { visible, invalid, untold }
+}
+
+/// Whether a value hides all on purpose.
+fn hides_all(value: &str) -> bool {
+    let first = value.split(',').next().unwrap_or_default().trim();
+    value.trim().is_empty() || matches!(first, "-1" | "NoDevFiles" | "void" | "none")
 }
 
 /// What one entry names.
@@ -166,7 +170,11 @@ pub(super) fn evidence(cx: &Cx<'_>) -> Evidence {
 }
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
-    if !cx.view.has_gpu() || !cx.facts.env.contains_key(VARIABLE) {
+    if !cx.view.has_gpu() {
+        return;
+    }
+    kernels(cx, out);
+    if !cx.facts.env.contains_key(VARIABLE) {
         return;
     }
     out.applies();
@@ -190,16 +198,51 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     );
 }
 
+/// Jupyter's kernels whose own variables hide all: what runs in such a notebook sees none.
+fn kernels(cx: &Cx<'_>, out: &mut Judgment) {
+    for kernel in &cx.facts.kernels {
+        let Some(value) = kernel.variables.get(VARIABLE) else { continue };
+        out.applies();
+        if !hides_all(value) {
+            continue;
+        }
+        let subject = kernel.env.map_or(Subject::Machine, Subject::Env);
+        out.find(
+            Finding::new(subject, format!("the Jupyter kernel `{}` hides every GPU from what runs in it", kernel.name))
+                .at(Level::Warn)
+                .because(Evidence::file(&kernel.path, format!("env: {VARIABLE} is {value:?}")))
+                .help(format!("take {VARIABLE} out of `env` in that file, and start the kernel again")),
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::Facts;
+    use crate::facts::{Facts, JupyterKernel};
     use crate::rules::testing::{bare, judge, machine, silent};
 
     fn set(value: &str) -> Facts {
         let mut facts = machine();
         facts.env.insert(VARIABLE.to_owned(), value.to_owned());
         facts
+    }
+
+    #[test]
+    fn a_kernel_that_hides_all_is_told() {
+        let mut facts = machine();
+        let with = |value: &str| JupyterKernel {
+            name: "cpu".to_owned(),
+            path: "/home/ada/.local/share/jupyter/kernels/cpu/kernel.json".to_owned(),
+            variables: [(VARIABLE.to_owned(), value.to_owned())].into(),
+            ..JupyterKernel::default()
+        };
+        facts.kernels = vec![with("0"), JupyterKernel::default()];
+        assert!(silent(&RULE, &facts));
+        facts.kernels.push(with("-1"));
+        let said = judge(&RULE, &facts);
+        assert_eq!((said.findings.len(), said.findings[0].level), (1, Some(Level::Warn)));
+        assert!(said.findings[0].breaks.is_empty());
     }
 
     #[test]

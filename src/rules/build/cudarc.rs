@@ -136,7 +136,8 @@ fn choose(script: &Script<'_>, said: &mut Said) -> Option<Dotted> {
     {
         let named = row.cuda_features.iter().find(|one| code(one) == text);
         if named.is_none() {
-            let title = format!("CUDARC_CUDA_VERSION is {text}, for which {} has no bindings", script.title());
+            let said_so = if text.is_empty() { "empty" } else { text };
+            let title = format!("CUDARC_CUDA_VERSION is {said_so}, for which {} has no bindings", script.title());
             let finding = script.finding(title).because(evidence);
             let finding = match row.cuda_features.last() {
                 Some(last) => finding.run(
@@ -275,14 +276,24 @@ fn unsupported(script: &Script<'_>, found: &Dotted, evidence: Evidence) -> Findi
             _ => finding.help(format!("cudarc {first} still knew CUDA {found}; newer ones do not")),
         };
     } else {
-        let newest = script.cx.db.crates().iter().rfind(|other| other.name == "cudarc");
-        let last = newest.and_then(|row| row.cuda_features.last()).map(ToString::to_string).unwrap_or_default();
+        let rows = || script.cx.db.crates().iter().filter(|other| other.name == "cudarc");
+        let oldest = rows().flat_map(|row| &row.cuda_features).min();
+        if let Some(oldest) = oldest.filter(|oldest| minor(oldest) > *found) {
+            return finding.help(format!(
+                "no release of cudarc has bindings for a CUDA as old as {found}: install CUDA {oldest} or newer"
+            ));
+        }
+        let last = rows().flat_map(|row| &row.cuda_features).max().map(ToString::to_string).unwrap_or_default();
         finding = finding.help(format!(
             "no release of cudarc that is known here has bindings for CUDA {found} yet; the newest goes up to {last}"
         ));
     }
     // Bindings of an older release of the same major fit a newer toolkit and driver.
-    let below = row.cuda_features.iter().rev().find(|one| one.major() == found.major() && minor(one) < *found);
+    let below = row
+        .cuda_features
+        .iter()
+        .rev()
+        .find(|one| one.major() == found.major() && minor(one) < *found && others_know(script, one));
     if let Some(below) = below {
         finding = if script.version() >= (0, 16, 5) {
             finding.run(
@@ -297,6 +308,16 @@ fn unsupported(script: &Script<'_>, found: &Dotted, evidence: Evidence) -> Findi
         };
     }
     finding
+}
+
+/// Whether every other cudarc of the project that reads the variable has these bindings too: one variable is for all.
+fn others_know(script: &Script<'_>, cuda: &Dotted) -> bool {
+    let others =
+        script.project.crates.iter().filter(|it| it.name == "cudarc" && it.built && it.version != script.it.version);
+    others.filter(|it| it.features.iter().any(|name| name == "cuda-version-from-build-system")).all(|it| {
+        let row = script.cx.db.crate_row(&it.name, &it.version);
+        row.is_none_or(|row| row.cuda_features.contains(cuda))
+    })
 }
 
 /// `12080` for 12.8, as cudarc writes it.

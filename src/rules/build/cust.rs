@@ -41,7 +41,16 @@ pub(super) fn follow(script: &Script<'_>, said: &mut Said) {
             "{} finds no CUDA toolkit: no lib64 and no targets/x86_64-linux in the folders at which it looks",
             script.title()
         );
-        let finding = script.finding(title).because(Evidence::file("/usr/local/cuda", "no lib64"));
+        let set = script.env("CUDA_LIBRARY_PATH").filter(|_| reads == ["CUDA_LIBRARY_PATH"]);
+        let finding = script.finding(title).because_all(set.clone().map(|(_, evidence)| evidence));
+        let finding = finding.because(Evidence::file("/usr/local/cuda", "no lib64"));
+        if let Some((folder, _)) = set {
+            said.looked(MISSING);
+            let help = format!(
+                "name a folder in CUDA_LIBRARY_PATH that has lib64, with include/cuda.h beside it; {folder} has none"
+            );
+            return said.find(MISSING, finding.help(help).at(Level::Deny).breaks(Break::Builds));
+        }
         let ignored = script.ignored_variable(reads);
         let (rule, finding) = match ignored {
             Some((variable, toolkit)) => (

@@ -68,6 +68,8 @@ fn compute(script: &Script<'_>, forge: bool, said: &mut Said) {
                     finding.run("write it without a dot", format!("export CUDA_COMPUTE_CAP={digits}"))
                 },
             );
+        } else {
+            compiled_for(script, text, said);
         }
         return;
     }
@@ -100,6 +102,36 @@ fn compute(script: &Script<'_>, forge: bool, said: &mut Said) {
         })
         .run("say for which compute capability to compile (8.6 is 86)", format!("export CUDA_COMPUTE_CAP={cap}"));
     said.find(NEEDS_GPU, finding.breaks(Break::Builds));
+}
+
+/// Whether what is compiled for one compute capability runs on a GPU that is here: on that one and newer ones.
+fn compiled_for(script: &Script<'_>, text: &str, said: &mut Said) {
+    said.looked(NEEDS_GPU);
+    let lower = text.trim().to_lowercase();
+    // `90a` is for 9.0 alone, `120f` for its family.
+    let (alone, family) = (lower.ends_with('a'), lower.ends_with('f'));
+    let Some(target) = crate::probe::compute_capability(&lower) else { return };
+    let runs = |compute: &Dotted| match (alone, family) {
+        (true, _) => *compute == target,
+        (_, true) => compute.major() == target.major() && *compute >= target,
+        _ => *compute >= target,
+    };
+    let gpus = &script.cx.view.gpus;
+    let Some(compute) = gpus.first().and_then(|gpu| gpu.compute.as_ref()) else { return };
+    // Where one of several runs it, or is not known, that is the one to choose.
+    if gpus.iter().any(|gpu| gpu.compute.as_ref().is_none_or(runs)) {
+        return;
+    }
+    let Some((_, evidence)) = script.env("CUDA_COMPUTE_CAP") else { return };
+    let title = format!("{} compiles for compute capability {target}, and the GPU here is {compute}", script.title());
+    let finding = script
+        .finding(title)
+        .because(evidence)
+        .because_all(gpus.first().map(|gpu| gpu.evidence.clone()))
+        .so("on this GPU its kernels do not load; where another machine is to run them, all is well")
+        .run("compile for this GPU", format!("export CUDA_COMPUTE_CAP={}{}", compute.major(), compute.minor()))
+        .at(Level::Warn);
+    said.find(NEEDS_GPU, finding.breaks(Break::Runs));
 }
 
 /// `bindgen_cuda` takes nvcc from PATH and headers from a list of folders.
