@@ -435,6 +435,49 @@ fn the_exit_code_does_not_depend_on_the_format() {
 }
 
 #[test]
+fn the_table_of_options_is_that_of_the_program() {
+    let help = |command: &str| {
+        let args: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
+        stdout(doctor(Path::new(".")).args(&args))
+    };
+    let takes = |command: &str, option: &str| {
+        let help = help(command);
+        help.lines()
+            .map(str::trim_start)
+            .filter(|line| line.starts_with('-'))
+            .any(|line| line.split([' ', ',', '=', '<', '[', '.']).any(|word| word == option))
+    };
+    let databases = ["db show", "db query", "db export", "db lint", "db verify", "db update"];
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let (_, table) = readme.split_once("| option | also for | meaning |\n").unwrap();
+    let mut seen = 0;
+    for row in table.lines().skip(1).take_while(|line| line.starts_with('|')) {
+        let row = row.replace("\\|", "/");
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        if cells[2].ends_with(" only") {
+            continue;
+        }
+        let options = cells[1].split(['`', ' ', ',']).filter(|word| word.starts_with("--"));
+        for option in options {
+            seen += 1;
+            assert!(takes("check", option) && takes("kernel", option), "{option}");
+            let mut also: Vec<&str> = ["facts", "explain"].into_iter().filter(|it| takes(it, option)).collect();
+            let all = databases.iter().all(|it| takes(it, option));
+            also.extend(all.then_some("db"));
+            // A package of the database is another thing than one of a workspace.
+            also.extend(databases.into_iter().filter(|it| !all && option != "--package" && takes(it, option)));
+            also.extend(["hook run", "init"].into_iter().filter(|it| takes(it, option)));
+            let mut said: Vec<&str> =
+                cells[2].split('`').filter(|word| !word.trim_matches([',', ' ']).is_empty()).collect();
+            also.sort_unstable();
+            said.sort_unstable();
+            assert_eq!(said, also, "{option}");
+        }
+    }
+    assert!(seen > 25, "{seen}");
+}
+
+#[test]
 fn the_table_of_variables_is_that_of_the_program() {
     let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     let (_, section) = readme.split_once("\n## Environment variables\n").unwrap();

@@ -55,7 +55,9 @@ fn compute(script: &Script<'_>, forge: bool, said: &mut Said) {
         } else {
             plain(text)
         };
-        if !fine {
+        if fine {
+            compiled_for(script, text, said);
+        } else {
             let title =
                 format!("CUDA_COMPUTE_CAP is {text}, which {} does not read as a number such as 86", script.title());
             let digits: String = text.chars().filter(char::is_ascii_digit).collect();
@@ -68,8 +70,6 @@ fn compute(script: &Script<'_>, forge: bool, said: &mut Said) {
                     finding.run("write it without a dot", format!("export CUDA_COMPUTE_CAP={digits}"))
                 },
             );
-        } else {
-            compiled_for(script, text, said);
         }
         return;
     }
