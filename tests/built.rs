@@ -248,8 +248,9 @@ fn decisive(stderr: &str) -> String {
     let panicked = lines.clone().skip_while(|line| !line.contains("panicked at")).nth(1);
     let returned = lines.clone().find(|line| line.starts_with("Error: "));
     let linked = lines.clone().find(|line| line.starts_with("rust-lld: error") || line.contains("ld: "));
+    let script = lines.clone().find_map(|line| line.strip_prefix("cargo:error="));
     let told = lines.find(|line| line.starts_with("error"));
-    let line = panicked.or(returned).or(linked).or(told).unwrap_or_default();
+    let line = panicked.or(returned).or(linked).or(script).or(told).unwrap_or_default();
     let line: String = line.replace('|', "\\|").chars().take(110).collect();
     format!("`{}`", line.replace('`', "'"))
 }

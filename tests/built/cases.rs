@@ -215,6 +215,30 @@ const CASES: &[Case] = &[
         "let _ = unsafe { ort_sys::OrtGetApiBase() };",
         &[("ORT_LIB_PATH", "{onnxruntime}"), ("ORT_PREFER_DYNAMIC_LINK", "1")],
     ),
+    program(
+        "ort-itself-rc10-nothing",
+        r#"ort = { version = "=2.0.0-rc.10", default-features = false, features = ["std"] }"#,
+        "let _ = ort::api();",
+        &[],
+    ),
+    program(
+        "ort-itself-rc10-dynamic",
+        r#"ort = { version = "=2.0.0-rc.10", default-features = false, features = ["std"] }"#,
+        "let _ = ort::api();",
+        &[("ORT_LIB_LOCATION", "{onnxruntime}"), ("ORT_PREFER_DYNAMIC_LINK", "1")],
+    ),
+    program(
+        "ort-itself-rc15-nothing",
+        r#"ort = { version = "=2.0.0-rc.15", default-features = false, features = ["std"] }"#,
+        "let _ = ort::api();",
+        &[],
+    ),
+    program(
+        "ort-itself-rc15-dynamic",
+        r#"ort = { version = "=2.0.0-rc.15", default-features = false, features = ["std"] }"#,
+        "let _ = ort::api();",
+        &[("ORT_LIB_LOCATION", "{onnxruntime}"), ("ORT_PREFER_DYNAMIC_LINK", "1")],
+    ),
     // TensorFlow's C library of PyPI's wheel.
     program(
         "tensorflow-sys-24-pkg-config",
