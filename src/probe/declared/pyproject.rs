@@ -1,5 +1,6 @@
 //! Reads the dependencies that pyproject.toml declares: PEP 621, dependency groups, Poetry's and uv's tables.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -25,7 +26,13 @@ pub(super) fn read(path: &str, text: &str) -> Result<Vec<DeclaredSet>, String> {
     let root = root.get_ref();
     let project = table(root.get("project"));
     let tool = |name: &str| table(root.get("tool")).and_then(|tools| table(tools.get(name)));
-    let mut out = Reader { text: &text, project_name: String::new(), constraints: Vec::new(), sets: Vec::new() };
+    let mut out = Reader {
+        text: &text,
+        project_name: String::new(),
+        constraints: Vec::new(),
+        sets: Vec::new(),
+        elsewhere: BTreeSet::new(),
+    };
     let uv = tool("uv");
     let mut common = DeclaredSet { file: path.to_owned(), together: true, ..DeclaredSet::default() };
     if let Some(uv) = uv {
@@ -33,6 +40,10 @@ pub(super) fn read(path: &str, text: &str) -> Result<Vec<DeclaredSet>, String> {
         common.together = !uv.contains_key("override-dependencies");
         out.constraints = out.list(uv.get("constraint-dependencies"), true);
         out.indexes(uv, &mut common);
+    }
+    let poetry = tool("poetry");
+    if let Some(poetry) = poetry {
+        out.sources(poetry, &mut common);
     }
     common.together &= !tool("pdm").is_some_and(|pdm| pdm.contains_key("resolution") || pdm.contains_key("overrides"));
     if let Some(project) = project {
@@ -59,7 +70,7 @@ pub(super) fn read(path: &str, text: &str) -> Result<Vec<DeclaredSet>, String> {
         out.group(groups, &name, DEPTH, &mut packages);
         out.push(&common, DeclaredBy::Group, Some(name), packages, uv);
     }
-    if let Some(poetry) = tool("poetry")
+    if let Some(poetry) = poetry
         && project.is_none_or(|project| !project.contains_key("dependencies"))
     {
         out.poetry(poetry, common);
@@ -67,11 +78,18 @@ pub(super) fn read(path: &str, text: &str) -> Result<Vec<DeclaredSet>, String> {
     Ok(out.sets)
 }
 
+/// Whether a dependency of Poetry's comes from an address or from an index of its own.
+fn comes_from_elsewhere(fields: &DeTable<'_>) -> bool {
+    ["git", "url", "path", "file", "source"].iter().any(|key| fields.contains_key(*key))
+}
+
 struct Reader<'t> {
     text: &'t Text<'t>,
     project_name: String,
     constraints: Vec<DeclaredPackage>,
     sets: Vec<DeclaredSet>,
+    /// Packages that Poetry takes from an address or from an index of their own, whatever `[project]` says of them.
+    elsewhere: BTreeSet<String>,
 }
 
 impl Reader<'_> {
@@ -109,6 +127,9 @@ impl Reader<'_> {
             for package in &mut packages {
                 package.address |= sources.keys().any(|name| normalise(name.get_ref()) == package.name);
             }
+        }
+        for package in &mut packages {
+            package.address |= self.elsewhere.contains(&package.name);
         }
         self.sets.push(DeclaredSet { by, part, packages, ..common.clone() });
     }
@@ -164,6 +185,20 @@ impl Reader<'_> {
         }
     }
 
+    /// Poetry's indexes, which hold for the dependencies of `[project]` too, and what it takes from elsewhere.
+    fn sources(&mut self, poetry: &DeTable<'_>, set: &mut DeclaredSet) {
+        for source in poetry.get("source").and_then(|sources| sources.get_ref().as_array()).into_iter().flatten() {
+            if let Some(value) = table(Some(source)).and_then(|source| source.get("url"))
+                && let Some(address) = value.get_ref().as_str()
+            {
+                set.indexes.push(self.version(address, value.span()));
+            }
+        }
+        let elsewhere = table(poetry.get("dependencies")).into_iter().flatten();
+        let elsewhere = elsewhere.filter(|(_, value)| table(Some(value)).is_some_and(comes_from_elsewhere));
+        self.elsewhere = elsewhere.map(|(name, _)| normalise(name.get_ref())).collect();
+    }
+
     /// Poetry finds one version of everything, groups included.
     fn poetry(&mut self, poetry: &DeTable<'_>, mut set: DeclaredSet) {
         let groups = table(poetry.get("group")).into_iter().flatten();
@@ -180,8 +215,7 @@ impl Reader<'_> {
             let wanted = match value.get_ref() {
                 DeValue::Table(fields) => {
                     let depends = ["markers", "platform", "python"].iter().any(|key| fields.contains_key(*key));
-                    package.address =
-                        ["git", "url", "path", "file", "source"].iter().any(|key| fields.contains_key(*key));
+                    package.address = comes_from_elsewhere(fields);
                     package.holds = (!depends).then_some(true);
                     let extras = fields.get("extras").and_then(|extras| extras.get_ref().as_array());
                     let extras = extras.into_iter().flatten().filter_map(|extra| extra.get_ref().as_str());
@@ -197,13 +231,6 @@ impl Reader<'_> {
                 set.python.push(DeclaredVersion { value: specifier, evidence: package.evidence });
             } else {
                 set.packages.push(DeclaredPackage { specifier, ..package });
-            }
-        }
-        for source in poetry.get("source").and_then(|sources| sources.get_ref().as_array()).into_iter().flatten() {
-            if let Some(value) = table(Some(source)).and_then(|source| source.get("url"))
-                && let Some(address) = value.get_ref().as_str()
-            {
-                set.indexes.push(self.version(address, value.span()));
             }
         }
         set.by = DeclaredBy::Project;
@@ -329,6 +356,11 @@ pytest = \"8.1\"
 
     #[test]
     fn an_override_is_no_conflict() {
+        let text = "[project]\ndependencies = [\"keras>=3\", \"numpy\"]\n[tool.poetry.dependencies]\nkeras = {source = \"own\"}\n[[tool.poetry.source]]\nname = \"own\"\nurl = \"https://example.org/simple\"\n";
+        let sets = read("p", text).unwrap();
+        assert_eq!(sets[0].indexes[0].value, "https://example.org/simple");
+        let own: Vec<bool> = sets[0].packages.iter().map(|package| package.address).collect();
+        assert_eq!(own, [true, false]);
         let text = "[project]\ndependencies = [\"keras>=3\"]\n[tool.uv]\noverride-dependencies = [\"keras>=3\"]\n[tool.uv.sources]\nKeras = {git = \"x\"}\n";
         let sets = read("pyproject.toml", text).unwrap();
         assert!(!sets[0].together && sets[0].packages[0].address);
