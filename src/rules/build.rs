@@ -583,6 +583,28 @@ mod tests {
     }
 
     #[test]
+    fn the_old_helper_looks_for_a_header_first() {
+        let mut facts = with(bare(), "find_cuda_helper", "0.1.2", &[]);
+        facts.project.as_mut().unwrap().links = Some(false);
+        assert_eq!(found(&facts).0, [MISSING]);
+        let place = |folder: &str, lib64: bool| BuildPlace {
+            folder: folder.to_owned(),
+            has_header: true,
+            lib64,
+            ..BuildPlace::default()
+        };
+        system(&mut facts).places = vec![place("/opt/c", true), place("/usr/local/cuda", false)];
+        assert_eq!(found(&facts).0, [UNSUPPORTED]);
+        // The variable of the newer ones is none of this.
+        let facts = env(facts, "CUDA_LIBRARY_PATH", "/opt/c");
+        assert_eq!(found(&facts).0, [UNSUPPORTED]);
+        let mut facts = env(facts, "CUDA_PATH", "/opt/c");
+        assert!(found(&facts).0.is_empty() && open(&facts).is_empty());
+        facts.project.as_mut().unwrap().links = Some(true);
+        assert_eq!(open(&facts), ["whether the linker finds libcuda.so: it is not in /opt/c/lib64"]);
+    }
+
+    #[test]
     fn a_libtorch_of_a_wheel_is_compiled_against_with_its_own_abi() {
         let mut facts = env(with(bare(), "torch-sys", "0.17.0", &[]), "LIBTORCH", "/t");
         let mut wheel = LibTorch {

@@ -154,6 +154,7 @@ const CASES: &[Case] = &[
     ),
     case("cust-0.2-stub", r#"cust = "=0.2.2""#, "", &[("CUDA_LIBRARY_PATH", "{cuda-dev}")]),
     case("cust-0.2-none", r#"cust = "=0.2.2""#, "", &[]),
+    case("cust-raw-0.11.2-path", r#"cust_raw = "=0.11.2""#, "", &[("CUDA_PATH", "{cuda-dev}")]),
     // ONNX Runtime of PyPI's wheel.
     program(
         "ort-rc10-nothing",
