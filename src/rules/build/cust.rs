@@ -99,17 +99,16 @@ fn none_found(script: &Script<'_>, finding: Finding, reads: &[&str], variable: &
                 format!("export {variable}={}", toolkit.path),
             ),
         ),
-        None => match script.other_toolkit() {
-            Some(toolkit) => {
+        None => {
+            let finding = if let Some(toolkit) = script.other_toolkit() {
                 let command = format!("export {variable}={}", toolkit.path);
-                (MISSING, finding.run("name the toolkit that is here", command))
-            }
-            None => {
-                let help =
-                    format!("install a CUDA toolkit; {variable} names its folder where it is not /usr/local/cuda");
-                (MISSING, finding.help(help))
-            }
-        },
+                finding.run("name the toolkit that is here", command)
+            } else {
+                let help = "install a CUDA toolkit";
+                finding.help(format!("{help}; {variable} names its folder where it is not /usr/local/cuda"))
+            };
+            (MISSING, finding)
+        }
     };
     said.looked(rule);
     said.find(rule, finding.at(Level::Deny).breaks(Break::Builds));
