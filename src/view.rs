@@ -1084,6 +1084,9 @@ impl EnvView<'_, '_> {
     /// Whether JAX has CUDA here, variables left aside. Of two CUDA majors one is enough.
     fn jax_cuda(&self, jax: &Jax) -> Accelerated {
         if jax.cuda.is_empty() {
+            if let Some(name) = jax.plugins.keys().find(|name| name.contains("cuda")) {
+                return Accelerated::Unknown(format!("what of {name} is there"));
+            }
             let dist = self.dist("jaxlib");
             let version = jax.jaxlib.as_deref().unwrap_or("of unknown version");
             // Older wheels (`0.4.7+cuda12.cudnn88`) and conda's package hold CUDA themselves.
@@ -1287,8 +1290,8 @@ pub const JAX_SKIPS_CHECKS: &str = "JAX_SKIP_CUDA_CONSTRAINTS_CHECK";
 /// The variable that keeps JAX off NVIDIA's GPUs, or makes it fail.
 ///
 /// Source: `backends` and `_get_backend_uncached` of `jax/_src/xla_bridge.py`, 0.4.30 to 0.10.2. All platforms of
-/// `JAX_PLATFORMS` must start, or an exception ends it, and the first is the default; `gpu` stands there for CUDA and
-/// ROCm both, so that it fails where one of them is missing. Neither case nor spaces are forgiven. `JAX_PLATFORM_NAME`,
+/// `JAX_PLATFORMS` must start, or an exception ends it, and the first is the default; `gpu` stands there for `cuda`
+/// and `rocm` both, so that it fails where one of them is missing. Neither case nor spaces are forgiven. `JAX_PLATFORM_NAME`,
 /// in any case, chooses the default among them; its `gpu` is the one that is there.
 fn jax_kept_off(list: Option<&str>, single: Option<&str>) -> Option<&'static str> {
     let list: Vec<&str> =

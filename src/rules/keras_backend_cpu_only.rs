@@ -76,7 +76,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         }
         // What costs nothing comes first.
         if let Some(variable) = lack.variable {
-            finding = finding.run(format!("let JAX choose: unset {variable}"), format!("unset {variable}"));
+            finding = finding.run("let JAX choose its platform", format!("unset {variable}"));
         }
         if tensorflow && env.cuda_build() != Some(false) {
             let what = if lack.variable.is_some() { "or run Keras on TensorFlow" } else { "run Keras on TensorFlow" };
@@ -127,17 +127,17 @@ fn mend(cx: &Cx<'_>, env: &EnvView<'_, '_>, backend: &str, lack: &Lack, finding:
             None => finding,
         },
         ("torch", Lacks::Libraries(_)) => {
+            // `cuda-toolkit` holds nothing itself and brings NVIDIA's wheels by its extras.
             let lacking = |requirement: &&Requirement| {
                 let asked = requirement.applies != Some(false) && requirement.extra.is_none();
-                asked && requirement.name.starts_with("nvidia-") && env.dist(&requirement.name).is_none()
+                let nvidia = requirement.name.starts_with("nvidia-") && env.dist(&requirement.name).is_none();
+                asked && (nvidia || requirement.name == "cuda-toolkit")
             };
-            let dist = env.dist("torch");
-            let asked: Vec<String> = dist
-                .into_iter()
-                .flat_map(|dist| &dist.requires)
-                .filter(lacking)
-                .map(|requirement| format!("'{}{}'", requirement.name, requirement.specifier))
-                .collect();
+            let words = |requirement: &Requirement| {
+                format!("'{}'", requirement.text.split(';').next().unwrap_or_default().trim())
+            };
+            let requires = env.dist("torch").map(|dist| dist.requires.as_slice()).unwrap_or_default();
+            let asked: Vec<String> = requires.iter().filter(lacking).map(words).collect();
             if asked.is_empty() {
                 finding.help(text("install PyTorch together with what it requires, and not with `--no-deps`"))
             } else {

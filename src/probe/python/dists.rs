@@ -87,6 +87,7 @@ fn requirement_matters(name: &str) -> bool {
         || name.starts_with("tensorflow")
         || name.starts_with("nvidia-")
         || name.starts_with("tensorrt")
+        || name == "cuda-toolkit"
         || is_tensorflow(name)
 }
 

@@ -315,13 +315,15 @@ pub(super) fn jax(importer: &Importer<'_, '_>, search: &Search<'_>, interpreter:
             .filter(|path| host.is_file(path));
         if let Some(plugin) = &library {
             let mut resolved = search.resolve_all(names, &[plugin, interpreter]);
-            resolved.iter_mut().for_each(|resolution| beside(importer, resolution));
+            for resolution in &mut resolved {
+                beside(importer, resolution);
+            }
             libraries.extend(resolved);
         }
         let name = format!("jax-cuda{major}-plugin");
-        let kernels = on_path(importer, &format!("jax_cuda{major}_plugin/version.py"));
-        let version = kernels.as_deref().and_then(|path| release(host, path)).or_else(|| plugins.get(&name).cloned());
-        let kernels = kernels.and_then(|path| path.strip_suffix("/version.py").map(str::to_owned));
+        let kernels = on_path(importer, &format!("jax_cuda{major}_plugin")).filter(|path| host.is_dir(path));
+        let version = kernels.as_deref().and_then(|folder| release(host, &join(folder, "version.py")));
+        let version = version.or_else(|| plugins.get(&name).cloned());
         let installed = plugins.keys().any(|plugin| plugin.starts_with(&format!("jax-cuda{major}-")));
         if installed || library.is_some() || kernels.is_some() {
             let checks = library.as_deref().and_then(|library| checks(host, library));
