@@ -1156,7 +1156,12 @@ impl EnvView<'_, '_> {
         }
         if !missing.is_empty() {
             let listed = missing.iter().map(|resolution| resolution.name.clone()).collect::<Vec<_>>();
-            if !alone || self.view.facts.env.get(JAX_SKIPS_CHECKS).is_some_and(|value| !value.is_empty()) {
+            let skips = self.view.facts.env.get(JAX_SKIPS_CHECKS).is_some_and(|value| !value.is_empty());
+            // One that asks for nothing beforehand may get far without some of them, but not without all.
+            let checked = plugin.checks.is_some() && !skips;
+            let all = ["libcudart", "libcublas", "libcudnn"];
+            let all = all.iter().all(|stem| listed.iter().any(|name| name.split(".so").next() == Some(stem)));
+            if !alone || !(checked || all) {
                 return Accelerated::Unknown(format!("whether JAX needs {}, not found", listed.join(", ")));
             }
             let at = plugin.library.as_deref().unwrap_or("xla_cuda_plugin.so");
