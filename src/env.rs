@@ -46,6 +46,7 @@ pub const VARIABLES: &[Variable] = &[
     var("HOME", "the home folder: `~/.keras`, the user's site-packages, Jupyter kernels"),
     var("JAX_PLATFORMS", "the platforms that JAX may use"),
     var("JAX_PLATFORM_NAME", "the platform that JAX prefers"),
+    var("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "set: JAX does not ask for the CUDA libraries before it uses them"),
     var("JUPYTER_DATA_DIR", "where Jupyter keeps the user's kernels"),
     var("JUPYTER_PATH", "more folders in which Jupyter looks for kernels"),
     var("KERAS_BACKEND", "the backend of Keras 3"),

@@ -10,8 +10,8 @@ use pep440_rs::{Version, VersionSpecifiers};
 use crate::db::Database;
 use crate::db::schema::TensorflowRow;
 use crate::facts::{
-    Assumption, DeviceNode, Dist, Evidence, Facts, LibcudaKind, Library, Module, PathOrigin, PciDevice, PythonEnv,
-    Requirement, Resolution, Source, TensorFlow, Via, Xid,
+    Assumption, DeviceNode, Dist, Evidence, Facts, Jax, JaxPlugin, LibcudaKind, Library, Module, PathOrigin, PciDevice,
+    PythonEnv, Requirement, Resolution, Source, TensorFlow, Torch, Via, Xid,
 };
 use crate::finding::{Break, Finding, RowRef, Subject};
 use crate::shell;
@@ -1095,10 +1095,42 @@ impl<'a> EnvView<'_, 'a> {
 pub enum Accelerated {
     /// It has CUDA here; what shows it.
     Yes(Vec<Evidence>),
-    /// It has none; what shows it.
-    No(Vec<Evidence>),
+    /// It does not; why.
+    No(Lack),
     /// It cannot be told; why.
     Unknown(String),
+}
+
+/// Why a backend of Keras does not compute on the GPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// What it lacks.
+    pub of: Lacks,
+    /// The variable that keeps it off the GPU besides.
+    pub variable: Option<&'static str>,
+    /// What shows it.
+    pub evidence: Vec<Evidence>,
+}
+
+/// What a backend of Keras lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lacks {
+    /// Nothing that is installed of it is made for CUDA.
+    Cuda,
+    /// Nothing: a variable keeps it off the GPU.
+    Nothing,
+    /// Packages of its own.
+    Parts(Vec<String>),
+    /// Libraries of CUDA that it opens or needs.
+    Libraries(Vec<String>),
+    /// Code for the GPUs that are here: the first of them, in words.
+    Code(String),
+}
+
+impl Lack {
+    fn new(of: Lacks, evidence: Vec<Evidence>) -> Self {
+        Self { of, variable: None, evidence }
+    }
 }
 
 impl EnvView<'_, '_> {
@@ -1109,57 +1141,281 @@ impl EnvView<'_, '_> {
             "torch" => self.torch_acceleration(),
             name => {
                 let at = self.env.modules.get(name).map_or(name, |module| module.path.as_str());
-                Accelerated::No(vec![Evidence::file(at, "this backend computes on the CPU")])
+                Accelerated::No(Lack::new(Lacks::Cuda, vec![Evidence::file(at, "this backend computes on the CPU")]))
             }
         }
+    }
+
+    /// Whether Keras computes with another backend than TensorFlow, which may well have the GPU: what TensorFlow lacks
+    /// is no fault then. Keras's own `requirements-jax-cuda.txt` brings `tensorflow-cpu`.
+    pub fn computes_elsewhere(&self) -> bool {
+        self.keras().is_some()
+            && !self.keras_on_tensorflow()
+            && self.backend_is_known()
+            && self.has_backend(&self.backend().name)
+            && !matches!(self.backend_acceleration(), Accelerated::No(_))
     }
 
     fn jax_acceleration(&self) -> Accelerated {
         let Some(jax) = &self.env.jax else { return Accelerated::Unknown("what JAX is installed".to_owned()) };
-        if let Some(platforms) = &jax.platforms {
-            let wants_gpu = platforms.says.split(',').any(|name| matches!(name.trim(), "cuda" | "gpu"));
-            if !wants_gpu && !platforms.says.is_empty() {
-                return Accelerated::No(vec![platforms.clone()]);
+        let here = self.jax_cuda(jax);
+        let variable = |name: &str| self.view.facts.env.get(name).map(String::as_str);
+        let (list, single) = (variable("JAX_PLATFORMS"), variable("JAX_PLATFORM_NAME"));
+        let Some(variable) = jax_kept_off(list, single) else { return here };
+        let evidence = Evidence::env(variable, if variable == "JAX_PLATFORMS" { list } else { single }.unwrap_or(""));
+        let mut lack = match here {
+            Accelerated::No(lack) => lack,
+            _ => Lack::new(Lacks::Nothing, Vec::new()),
+        };
+        lack.evidence.insert(0, evidence);
+        lack.variable = Some(variable);
+        Accelerated::No(lack)
+    }
+
+    /// Whether JAX has CUDA here, variables left aside. Of two CUDA majors one is enough.
+    fn jax_cuda(&self, jax: &Jax) -> Accelerated {
+        if jax.cuda.is_empty() {
+            if let Some(name) = jax.plugins.keys().find(|name| name.contains("cuda")) {
+                return Accelerated::Unknown(format!("what of {name} is there"));
+            }
+            let dist = self.dist("jaxlib");
+            let version = jax.jaxlib.as_deref().unwrap_or("of unknown version");
+            // Older wheels (`0.4.7+cuda12.cudnn88`) and conda's package hold CUDA themselves.
+            let own = version.contains("+cuda")
+                || dist.and_then(|dist| dist.conda_build.as_deref()).is_some_and(|build| build.starts_with("cuda"));
+            if own {
+                return Accelerated::Unknown(format!(
+                    "whether jaxlib {version}, which holds CUDA itself, finds all of it"
+                ));
+            }
+            let at = dist.map_or("jaxlib", |dist| dist.metadata.as_str());
+            let says = format!("jaxlib {version}, and no jax-cuda plugin beside it");
+            return Accelerated::No(Lack::new(Lacks::Cuda, vec![Evidence::package(at, says)]));
+        }
+        let mut all: Vec<Accelerated> = jax.cuda.iter().map(|plugin| self.jax_plugin(jax, plugin)).collect();
+        let best = |one: &Accelerated| match one {
+            Accelerated::Yes(_) => 0,
+            Accelerated::Unknown(_) => 1,
+            Accelerated::No(_) => 2,
+        };
+        all.sort_by_key(best);
+        all.swap_remove(0)
+    }
+
+    /// Whether one CUDA plugin of JAX gives it the GPU.
+    ///
+    /// Source: `initialize` of `jax_plugins/xla_cuda12/__init__.py` (jax-cuda12-pjrt 0.4.30 to 0.10.2), exceptions of
+    /// which `discover_pjrt_plugins` of `jax/_src/xla_bridge.py` logs and forgets, and `check_plugin_version` of
+    /// `jaxlib/plugin_support.py`.
+    fn jax_plugin(&self, jax: &Jax, plugin: &JaxPlugin) -> Accelerated {
+        let names = ["pjrt", "plugin"].map(|part| format!("jax-cuda{}-{part}", plugin.major));
+        let dist = |name: &str| self.dist(name).map(Self::dist_evidence);
+        let shown = || names.iter().find_map(|name| dist(name)).into_iter();
+        let site = names.iter().find_map(|name| self.dist(name)).map(|dist| dist.location.as_str());
+        let parts = |name: &str, file: String| {
+            let file = site.map_or_else(|| file.clone(), |site| format!("{site}/{file}"));
+            let evidence = shown().chain([Evidence::file(file, "not there")]).collect();
+            Accelerated::No(Lack::new(Lacks::Parts(vec![name.to_owned()]), evidence))
+        };
+        if plugin.library.is_none() {
+            return parts(&names[0], format!("jax_plugins/xla_cuda{}/xla_cuda_plugin.so", plugin.major));
+        }
+        if plugin.kernels.is_none() {
+            return match &plugin.checks {
+                Some(_) => parts(&names[1], format!("jax_cuda{}_plugin", plugin.major)),
+                None => Accelerated::Unknown(format!("whether JAX computes on the GPU without {}", names[1])),
+            };
+        }
+        // Which of two majors a library belongs to is not asked.
+        let alone = jax.cuda.iter().filter(|plugin| plugin.library.is_some()).count() == 1;
+        let mut missing = Vec::new();
+        let mut untold = None;
+        for resolution in &jax.libraries {
+            let name = &resolution.name;
+            let stem = name.split(".so").next().unwrap_or_default();
+            match resolution.file.value() {
+                Some(library) if library.missing.is_empty() && library.unresolved.is_empty() => {}
+                Some(library) => untold = Some(format!("whether JAX can load {}", library.path)),
+                // From `nvidia/*/lib` JAX opens it itself.
+                None if resolution.others.iter().any(|other| other.path.contains("/nvidia/")) => {}
+                None if !resolution.file.is_absent() => untold = Some(format!("which {name} JAX gets")),
+                None if stem == "libcupti" && plugin.checks.is_none() => {}
+                // No release asks for it before it is used.
+                None if stem == "libcusolver" => untold = Some(format!("whether JAX needs {name}, which is not found")),
+                None => missing.push(resolution),
             }
         }
-        let plugin = jax.plugins.iter().find(|(name, _)| name.contains("cuda"));
-        let Some((name, version)) = plugin else {
-            let at = self.dist("jaxlib").map_or("jaxlib", |dist| dist.metadata.as_str());
-            let version = jax.jaxlib.as_deref().unwrap_or("of unknown version");
-            return Accelerated::No(vec![Evidence::package(
-                at,
-                format!("jaxlib {version}, and no jax-cuda plugin beside it"),
-            )]);
-        };
-        Accelerated::Yes(vec![Evidence::package(
-            self.dist(name).map_or(name.as_str(), |dist| dist.metadata.as_str()),
-            format!("{name} {version}"),
-        )])
+        if !missing.is_empty() {
+            let listed = missing.iter().map(|resolution| resolution.name.clone()).collect::<Vec<_>>();
+            let skips = self.view.facts.env.get(JAX_SKIPS_CHECKS).is_some_and(|value| !value.is_empty());
+            // One that asks for nothing beforehand may get far without some of them, but not without all.
+            let checked = plugin.checks.is_some() && !skips;
+            let all = ["libcudart", "libcublas", "libcudnn"];
+            let all = all.iter().all(|stem| listed.iter().any(|name| name.split(".so").next() == Some(stem)));
+            if !alone || !(checked || all) {
+                return Accelerated::Unknown(format!("whether JAX needs {}, not found", listed.join(", ")));
+            }
+            let at = plugin.library.as_deref().unwrap_or("xla_cuda_plugin.so");
+            let says = format!(
+                "opens {} by name; neither `nvidia` packages, LD_LIBRARY_PATH, its RPATH, the loader's cache nor the default folders have it",
+                listed[0]
+            );
+            let evidence = [Evidence::loader(at, says)].into_iter().chain(plugin.checks.clone()).collect();
+            return Accelerated::No(Lack::new(Lacks::Libraries(listed), evidence));
+        }
+        if let Some(why) = untold.or_else(|| self.jax_versions(jax, plugin, &names[1])) {
+            return Accelerated::Unknown(why);
+        }
+        Accelerated::Yes(shown().collect())
+    }
+
+    /// What of the versions leaves open whether JAX computes on the GPU.
+    fn jax_versions(&self, jax: &Jax, plugin: &JaxPlugin, name: &str) -> Option<String> {
+        // jaxlib leaves out kernels of another version: the numbers in front are compared, and no more.
+        if let (Some(own), Some(other)) = (jax.jaxlib.as_deref(), plugin.version.as_deref())
+            && let (Some(numbers), Some(others)) = (leading_numbers(own), leading_numbers(other))
+            && numbers != others
+        {
+            return Some(format!(
+                "whether JAX computes on the GPU with {name} {other}: jaxlib {own} does not use kernels of another version"
+            ));
+        }
+        // Which versions it was built with is in compiled modules; that it asks for others is not.
+        let dist = self.dist(name)?;
+        let asked = dist.requires.iter().filter(|requirement| requirement.applies != Some(false));
+        asked.filter(|requirement| requirement.name.starts_with("nvidia-")).find_map(|requirement| {
+            let ask = |what: String| {
+                let specifier = &requirement.specifier;
+                Some(format!("whether JAX works with {what}: {name} {} asks for {specifier}", dist.version))
+            };
+            if let Some(wheel) = self.dist(&requirement.name) {
+                let outside = within(&wheel.version, &requirement.specifier) == Some(false);
+                return outside.then(|| ask(format!("{} {}", wheel.name, wheel.version))).flatten();
+            }
+            // A cuDNN from elsewhere tells its version by its name or its header.
+            let stem = requirement.name.strip_prefix("nvidia-cudnn-cu").map(|_| "libcudnn.so.")?;
+            let library = jax.libraries.iter().find(|resolution| resolution.name.starts_with(stem))?.file.value()?;
+            let version = &library.version.as_ref()?.value;
+            let floor = lower_bound(&requirement.specifier)?;
+            (version.prefix(floor.len()) < floor).then(|| ask(format!("cuDNN {version}"))).flatten()
+        })
     }
 
     fn torch_acceleration(&self) -> Accelerated {
         let Some(torch) = &self.env.torch else { return Accelerated::Unknown("what PyTorch is installed".to_owned()) };
+        let no = |of: Lacks, evidence: Vec<Evidence>| Accelerated::No(Lack::new(of, evidence));
         match (torch.cuda.value(), torch.cuda.is_absent()) {
-            (Some(cuda), _) if torch.libtorch_cuda => Accelerated::Yes(vec![
-                torch.cuda.evidence().cloned().unwrap_or_else(|| Evidence::package("torch", format!("CUDA {cuda}"))),
-            ]),
-            (Some(_), _) => Accelerated::No(vec![Evidence::file(
-                "torch/lib/libtorch_cuda.so",
-                "not there, although version.py names a CUDA",
-            )]),
+            (Some(cuda), _) if torch.libtorch_cuda => {
+                let stated = torch
+                    .cuda
+                    .evidence()
+                    .cloned()
+                    .unwrap_or_else(|| Evidence::package("torch", format!("CUDA {cuda}")));
+                self.torch_cuda(torch, stated)
+            }
+            (Some(_), _) => no(
+                Lacks::Cuda,
+                vec![Evidence::file("torch/lib/libtorch_cuda.so", "not there, although version.py names a CUDA")],
+            ),
             (None, true) => {
                 let at = torch
                     .module
                     .as_ref()
                     .map_or_else(|| "torch/version.py".to_owned(), |module| format!("{}/version.py", module.path));
-                Accelerated::No(vec![Evidence::file(
-                    at,
-                    format!("torch {} without CUDA", torch.version.as_deref().unwrap_or_default()),
-                )])
+                let says = format!("torch {} without CUDA", torch.version.as_deref().unwrap_or_default());
+                no(Lacks::Cuda, vec![Evidence::file(at, says)])
             }
             (None, false) => Accelerated::Unknown("whether this PyTorch has CUDA".to_owned()),
         }
     }
+
+    /// Whether a `PyTorch` that was built with CUDA can be loaded, and has code for a GPU that is here.
+    fn torch_cuda(&self, torch: &Torch, stated: Evidence) -> Accelerated {
+        let nvidia =
+            |name: &str| name.starts_with("libcu") || name.starts_with("libnv") || name.starts_with("libnccl.");
+        let (cuda, other): (Vec<_>, Vec<_>) = torch.missing.iter().partition(|lacking| nvidia(&lacking.name));
+        if let Some(first) = cuda.first() {
+            let says = format!("needs {}, which neither the loader nor `nvidia` packages have", first.name);
+            let names = cuda.iter().map(|lacking| lacking.name.clone()).collect();
+            let evidence = vec![Evidence::loader(&first.by, says), stated];
+            return Accelerated::No(Lack::new(Lacks::Libraries(names), evidence));
+        }
+        if let Some(first) = other.first() {
+            return Accelerated::Unknown(format!(
+                "whether {} loads: it needs {}, which is not found",
+                first.by, first.name
+            ));
+        }
+        if let Some(why) = &torch.untold {
+            return Accelerated::Unknown(format!("whether PyTorch finds the libraries that it needs: {why}"));
+        }
+        if torch.compute.is_empty() {
+            return Accelerated::Yes(vec![stated]);
+        }
+        let gpus = &self.view.gpus;
+        let fits = gpus.iter().map(|gpu| (gpu, gpu.compute.as_ref().and_then(|of| code_fit(of, &torch.compute))));
+        let (unfit, rest): (Vec<_>, Vec<_>) = fits.partition(|(_, fit)| *fit == Some(CodeFit::None));
+        let name = |gpu: &Gpu| match &gpu.compute {
+            Some(compute) if gpu.assumed => format!("compute capability {compute}"),
+            Some(compute) => format!("{} (compute capability {compute})", gpu.name),
+            None => gpu.name.clone(),
+        };
+        match (unfit.first(), rest.first()) {
+            (Some((first, _)), None) => {
+                let at = torch.module.as_ref().map_or("torch", |module| module.path.as_str());
+                let code = Evidence::file(format!("{at}/lib/libtorch_python.so"), torch.compute.join(" "));
+                let devices = unfit.iter().take(8).map(|(gpu, _)| gpu.evidence.clone());
+                let evidence = [code].into_iter().chain(devices).collect();
+                Accelerated::No(Lack::new(Lacks::Code(name(first)), evidence))
+            }
+            // The fastest is taken, or the first on the bus.
+            (Some((first, _)), Some(_)) => {
+                Accelerated::Unknown(format!("which GPU PyTorch takes: it has no code for {}", name(first)))
+            }
+            (None, _) => match rest.iter().find(|(_, fit)| fit.is_none()) {
+                Some((gpu, _)) => Accelerated::Unknown(format!("the compute capability of {}", gpu.name)),
+                None => Accelerated::Yes(vec![stated]),
+            },
+        }
+    }
+}
+
+/// The variable with which JAX passes over what it would find missing of CUDA.
+pub const JAX_SKIPS_CHECKS: &str = "JAX_SKIP_CUDA_CONSTRAINTS_CHECK";
+
+/// The variable that keeps JAX off NVIDIA's GPUs, or makes it fail.
+///
+/// Source: `backends` and `_get_backend_uncached` of `jax/_src/xla_bridge.py`, 0.4.30 to 0.10.2. All platforms of
+/// `JAX_PLATFORMS` must start, or an exception ends it, and the first is the default; `gpu` stands there for `cuda`
+/// and `rocm` both, so that it fails where one of them is missing. Neither case nor spaces are forgiven. `JAX_PLATFORM_NAME`,
+/// in any case, chooses the default among them; its `gpu` is the one that is there.
+fn jax_kept_off(list: Option<&str>, single: Option<&str>) -> Option<&'static str> {
+    let list: Vec<&str> =
+        list.filter(|text| !text.is_empty()).map(|text| text.split(',').collect()).unwrap_or_default();
+    if !list.is_empty() && (list.iter().any(|name| !matches!(*name, "cpu" | "cuda")) || !list.contains(&"cuda")) {
+        return Some("JAX_PLATFORMS");
+    }
+    match single.filter(|text| !text.is_empty()).map(str::to_lowercase).as_deref() {
+        Some("cuda" | "gpu") => None,
+        Some(_) => Some("JAX_PLATFORM_NAME"),
+        None => list.first().filter(|first| **first != "cuda").map(|_| "JAX_PLATFORMS"),
+    }
+}
+
+/// The numbers in front of a version, as `check_plugin_version` of jaxlib reads it: `0.6.2` of `0.6.2.dev20250617`.
+fn leading_numbers(version: &str) -> Option<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for part in version.split('.') {
+        let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        if digits == 0 {
+            break;
+        }
+        numbers.push(part[..digits].parse().ok()?);
+        if digits < part.len() {
+            break;
+        }
+    }
+    (!numbers.is_empty()).then_some(numbers)
 }
 
 impl View<'_> {
@@ -1172,7 +1428,10 @@ impl View<'_> {
             .iter()
             .filter(|dist| dist.name.starts_with("nvidia-"))
             .find_map(|dist| dist.name.rsplit_once("-cu")?.1.parse().ok());
-        let major = installed
+        let plugin = env.env.jax.as_ref().filter(|_| backend == "jax").and_then(|jax| jax.cuda.last());
+        let major = plugin
+            .map(|plugin| plugin.major)
+            .or(installed)
             .or_else(|| env.cuda_major())
             .unwrap_or_else(|| self.driver_cuda().map_or(12, |(cuda, _)| if cuda.major() >= 13 { 13 } else { 12 }));
         match backend {
@@ -1183,5 +1442,40 @@ impl View<'_> {
             // Which index serves a CUDA build of PyTorch changes with its releases: no command is better than a wrong one.
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What JAX 0.6.2 was seen to do with these values, and what its source says of those with a GPU.
+    #[test]
+    fn platforms_of_jax_are_those_that_all_start_and_the_first_is_the_default() {
+        let by = |list: &str, single: &str| jax_kept_off(Some(list), Some(single));
+        for list in ["cpu", "cpu,cuda", "gpu", "cuda,rocm", "rocm", "CUDA", "cuda, cpu", " cuda", "cuda,", "tpu,cuda"] {
+            assert_eq!(by(list, ""), Some("JAX_PLATFORMS"), "{list}");
+        }
+        for single in ["cpu", "CPU", "rocm", "cuda,cpu", " gpu"] {
+            assert_eq!(by("", single), Some("JAX_PLATFORM_NAME"), "{single}");
+            assert_eq!(by("cuda,cpu", single), Some("JAX_PLATFORM_NAME"), "{single}");
+        }
+        for (list, single) in [("", ""), ("cuda", ""), ("cuda,cpu", ""), ("", "gpu"), ("", "CUDA"), ("cpu,cuda", "gpu")]
+        {
+            assert_eq!(by(list, single), None, "{list} {single}");
+        }
+        assert_eq!(by("cpu", "gpu"), Some("JAX_PLATFORMS"));
+        assert_eq!(jax_kept_off(None, None), None);
+    }
+
+    #[test]
+    fn jaxlib_compares_the_numbers_in_front() {
+        assert_eq!(leading_numbers("0.6.2"), Some(vec![0, 6, 2]));
+        assert_eq!(leading_numbers("0.6.2.dev20250617"), Some(vec![0, 6, 2]));
+        assert_eq!(leading_numbers("0.9.0.1"), Some(vec![0, 9, 0, 1]));
+        assert_eq!(leading_numbers("0.4.7+cuda12.cudnn88"), Some(vec![0, 4, 7]));
+        assert_eq!(leading_numbers("0.6rc1"), Some(vec![0, 6]));
+        assert_eq!(leading_numbers("x"), None);
+        assert_eq!(leading_numbers("99999999999999999999.1"), None);
     }
 }

@@ -349,6 +349,25 @@ pub struct Jax {
     pub platforms: Option<Evidence>,
     /// The CUDA libraries as the plugin would get them.
     pub libraries: Vec<Resolution>,
+    /// The CUDA plugins of which anything is there, the older CUDA first.
+    #[serde(default)]
+    pub cuda: Vec<JaxPlugin>,
+}
+
+/// What lets JAX compute on NVIDIA's GPUs: two packages, one of each CUDA major.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JaxPlugin {
+    /// The CUDA major.
+    pub major: u32,
+    /// `jax_plugins/xla_cudaN/xla_cuda_plugin.so`, which runs programs; JAX looks for it by its folder.
+    pub library: Option<String>,
+    /// Where the module beside it refuses to start without the CUDA libraries, older ones do not.
+    pub checks: Option<Evidence>,
+    /// The folder `jax_cudaN_plugin`, which holds kernels and tells the versions of the CUDA libraries.
+    pub kernels: Option<String>,
+    /// The version of those kernels.
+    pub version: Option<String>,
 }
 
 /// `PyTorch`.
@@ -363,6 +382,17 @@ pub struct Torch {
     pub cuda: Probed<String>,
     /// Whether `torch/lib/libtorch_cuda.so` is there.
     pub libtorch_cuda: bool,
+    /// Libraries that it needs, and that neither the loader nor PyTorch's own search finds; only where Keras computes
+    /// with `PyTorch`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<MissingNeeded>,
+    /// Why it could not be told which libraries are missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untold: Option<String>,
+    /// For which GPUs `libtorch_python.so` says that there is code, as `torch.cuda.get_arch_list()` tells it: `sm_90`,
+    /// `compute_90`; none where it does not tell; only where Keras computes with `PyTorch`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compute: Vec<String>,
     /// `setuptools`, where `torch/utils/cpp_extension.py` imports it and it is not there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extension_lacks: Option<Evidence>,

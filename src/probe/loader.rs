@@ -210,9 +210,19 @@ impl<'h> Search<'h> {
     /// `chain` is the object that calls `dlopen` first, then what loaded that object, up to the program.
     /// Names that an earlier library already brought in are found as such.
     pub fn resolve_all(&self, names: &[&str], chain: &[&str]) -> Vec<Resolution> {
+        self.open_all(names, chain, true)
+    }
+
+    /// The same for what is only asked whether all that it needs is found: no symbols are read, of which frameworks
+    /// have hundreds of thousands.
+    pub fn resolve_needed(&self, names: &[&str], chain: &[&str]) -> Vec<Resolution> {
+        self.open_all(names, chain, false)
+    }
+
+    fn open_all(&self, names: &[&str], chain: &[&str], symbols: bool) -> Vec<Resolution> {
         let mut process = Process::clone(&self.process(chain));
         let caller = chain.first().and_then(|path| process.by_path(self.host, path));
-        names.iter().map(|name| self.dlopen(&mut process, name, caller)).collect()
+        names.iter().map(|name| self.dlopen(&mut process, name, caller, symbols)).collect()
     }
 
     /// Resolves one name in a fresh process.
@@ -363,7 +373,7 @@ impl<'h> Search<'h> {
     }
 
     /// One `dlopen`: what it gives, and what stays loaded after it.
-    fn dlopen(&self, process: &mut Process, name: &str, caller: Option<usize>) -> Resolution {
+    fn dlopen(&self, process: &mut Process, name: &str, caller: Option<usize>, symbols: bool) -> Resolution {
         let mut resolution = Resolution { name: name.to_owned(), ..Resolution::default() };
         let before = process.loaded.len();
         let (index, via) = match self.map(process, name, caller, false, &mut resolution.rejected) {
@@ -382,7 +392,7 @@ impl<'h> Search<'h> {
         };
         self.load_needed(process, &[index]);
         let (brings, missing) = process.consequences(index);
-        let unresolved = if missing.is_empty() { self.unresolved(process, index) } else { Vec::new() };
+        let unresolved = if symbols && missing.is_empty() { self.unresolved(process, index) } else { Vec::new() };
         let chosen = &process.loaded[index];
         let real = self.host.real_text(&chosen.path);
         let soname = chosen.object.dynamic.soname.clone();

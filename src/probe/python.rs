@@ -147,7 +147,8 @@ fn read(
             }
         }
         let wheels = Wheels::read(host, &installed, &records.texts);
-        let mut env = assemble(folders, search, layout, wheels, installed, sys_path, troubles);
+        let mut env = assemble(folders, search, layout, config, wheels, installed, sys_path);
+        env.troubles = troubles;
         checks.extend(match worker {
             Some(worker) => worker.join().unwrap_or_default(),
             None => compare_all(host, &known),
@@ -215,10 +216,10 @@ fn assemble(
     folders: &Folders<'_>,
     search: &Search<'_>,
     layout: &Layout,
+    config: &crate::facts::KerasConfig,
     wheels: Wheels,
     installed: Vec<Dist>,
     sys_path: Vec<crate::facts::SysPathEntry>,
-    troubles: Vec<Trouble>,
 ) -> PythonEnv {
     let importer = Importer { folders, sys_path: &sys_path, dists: &installed };
     let usual = tensorflow::usual_folders(&importer, &layout.prefix);
@@ -234,7 +235,8 @@ fn assemble(
     if tensorflow.is_some() {
         modules.extend(importer.within("google", "protobuf").map(|found| ("google.protobuf".to_owned(), found)));
     }
-    let (keras, tf_keras, torch) = (keras::keras(&importer), keras::tf_keras(&importer), keras::torch(&importer));
+    let (keras, tf_keras) = (keras::keras(&importer), keras::tf_keras(&importer));
+    let torch = keras::torch(&importer, search, &layout.real_interpreter, keras::chooses(config, "torch"));
     PythonEnv {
         tensorflow,
         keras,
@@ -245,7 +247,6 @@ fn assemble(
         nvidia: wheels.wheels,
         dists: installed,
         sys_path,
-        troubles,
         ..PythonEnv::default()
     }
 }

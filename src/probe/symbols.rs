@@ -2,7 +2,7 @@
 //!
 //! Frameworks open CUDA's libraries with `RTLD_NOW`: one symbol that is asked for and not there ends the call. Only
 //! versioned symbols are read, because only they name the library they are expected in. 64-bit little-endian
-//! objects alone, which is what CUDA exists for.
+//! objects alone, which is what CUDA exists for. The constant text of a library is read by the same headers.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -14,6 +14,8 @@ const LARGEST_TABLE: u64 = 16 << 20;
 const MOST_SECTIONS: u16 = 4096;
 /// Entries of the table of needed versions followed at most.
 const MOST_VERSIONS: usize = 4096;
+/// Names of sections read at most.
+const LARGEST_NAMES: u64 = 1 << 16;
 
 /// The symbols of a library, as far as other libraries have to do with them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +27,7 @@ pub struct Symbols {
 }
 
 struct Section {
+    name: u32,
     kind: u32,
     offset: u64,
     size: u64,
@@ -51,8 +54,8 @@ fn text(strings: &[u8], at: u32) -> Option<&str> {
     std::str::from_utf8(&rest[..end]).ok()
 }
 
-/// Reads them; `None` where the file has no such tables or they cannot be made sense of.
-pub fn read(file: &OpenFile) -> Option<Symbols> {
+/// Its sections, and the index of the one that holds their names.
+fn sections(file: &OpenFile) -> Option<(Vec<Section>, u16)> {
     let header = file.read_at(0, 64).ok()?;
     if !header.starts_with(b"\x7fELF\x02\x01") {
         return None;
@@ -62,17 +65,32 @@ pub fn read(file: &OpenFile) -> Option<Symbols> {
         return None;
     }
     let bytes = file.read_at(offset, usize::from(stride) * usize::from(count)).ok()?;
-    let sections: Vec<Section> = bytes
-        .chunks_exact(64)
-        .filter_map(|bytes| {
-            Some(Section {
-                kind: word(bytes, 4)?,
-                offset: number(bytes, 24, 8)?,
-                size: number(bytes, 32, 8)?,
-                link: word(bytes, 40)?,
-            })
+    let sections = bytes.chunks_exact(64).filter_map(|bytes| {
+        Some(Section {
+            name: word(bytes, 0)?,
+            kind: word(bytes, 4)?,
+            offset: number(bytes, 24, 8)?,
+            size: number(bytes, 32, 8)?,
+            link: word(bytes, 40)?,
         })
-        .collect();
+    });
+    Some((sections.collect(), half(&header, 62)?))
+}
+
+/// The section of constants, `.rodata`; `None` where there is none, or one of more than `limit` bytes.
+pub fn constants(file: &OpenFile, limit: u64) -> Option<Vec<u8>> {
+    let (sections, names) = sections(file)?;
+    let names = sections.get(usize::from(names)).filter(|section| section.size <= LARGEST_NAMES)?;
+    let names = file.read_at(names.offset, usize::try_from(names.size).ok()?).ok()?;
+    let section = sections.iter().find(|section| text(&names, section.name) == Some(".rodata"))?;
+    // SHT_NOBITS holds nothing in the file.
+    let held = section.kind != 8 && section.size <= limit;
+    held.then(|| file.read_at(section.offset, usize::try_from(section.size).ok()?).ok()).flatten()
+}
+
+/// Reads them; `None` where the file has no such tables or they cannot be made sense of.
+pub fn read(file: &OpenFile) -> Option<Symbols> {
+    let (sections, _) = sections(file)?;
     let table = |section: &Section| -> Option<Vec<u8>> {
         (section.size <= LARGEST_TABLE)
             .then(|| file.read_at(section.offset, usize::try_from(section.size).ok()?).ok())
@@ -217,5 +235,27 @@ mod tests {
         let symbols = parse(&small()).unwrap();
         assert_eq!(symbols.asked, [("libone.so.1".to_owned(), vec!["asked".to_owned()])].into());
         assert_eq!(symbols.offered, ["offered".to_owned()].into());
+    }
+
+    #[test]
+    fn constants_are_found_by_the_name_of_their_section() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut bytes = small();
+        let open = |bytes: &[u8]| {
+            std::fs::write(folder.path().join("x.so"), bytes).unwrap();
+            Host::rooted(folder.path(), BTreeMap::new()).unwrap()
+        };
+        let constants = |bytes: &[u8]| constants(&open(bytes).open("/x.so").unwrap(), 64);
+        assert_eq!(constants(&bytes), None);
+        // The first section holds the names now, and the second is called by one of them.
+        let names = b"\0.rodata\0";
+        bytes[64..64 + names.len()].copy_from_slice(names);
+        let headers = bytes.len() - 4 * 64;
+        bytes[headers + 64..headers + 68].copy_from_slice(&1_u32.to_le_bytes());
+        assert_eq!(constants(&bytes), None, "it is larger than the limit");
+        bytes[headers + 64 + 32..headers + 64 + 40].copy_from_slice(&24_u64.to_le_bytes());
+        assert_eq!(constants(&bytes), Some(vec![0; 24]));
+        bytes[headers + 64 + 4..headers + 64 + 8].copy_from_slice(&8_u32.to_le_bytes());
+        assert_eq!(constants(&bytes), None, "it holds nothing in the file");
     }
 }

@@ -41,8 +41,11 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             continue;
         }
         let reports = cx.view.driver_cuda().map_or_else(|| "12".to_owned(), |(cuda, _)| cuda.to_string());
+        // Keras's GPU may be that of another backend.
+        let level = if env.computes_elsewhere() { Level::Note } else { RULE.level };
         out.find(
             Finding::new(Subject::Env(env.index), format!("conda's TensorFlow {} is the CPU variant", dist.version))
+                .at(level)
                 .because(Evidence::package(&dist.metadata, format!("build {build}")))
                 .because(EnvView::dist_evidence(dist))
                 .run(

@@ -1,9 +1,10 @@
 //! Rule `keras-backend-cpu-only`: keras computes with a backend that has no CUDA here.
 
 use super::{Cx, Family, Rule, layer};
+use crate::facts::Requirement;
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::shell;
-use crate::view::Accelerated;
+use crate::view::{Accelerated, EnvView, Lack, Lacks};
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -14,15 +15,15 @@ pub(super) static RULE: Rule = Rule {
     summary: "Keras computes with a backend that has no CUDA here",
     docs: r"### What it means
 
-Keras 3 chooses its backend from `KERAS_BACKEND`, else from `keras.json`, else it takes TensorFlow. It is set to JAX, PyTorch, NumPy or OpenVINO, and what is installed of that has no CUDA.
+Keras 3 chooses its backend from `KERAS_BACKEND`, else from `keras.json`, else it takes TensorFlow. It is set to JAX, PyTorch, NumPy or OpenVINO, and that does not compute on the GPU here: it is built without CUDA, a package of its CUDA half or a CUDA library is not there, a variable such as `JAX_PLATFORMS` keeps it off the GPU, or it has no code for this GPU.
 
 ### Why it matters
 
-This is the plainest answer to the question why TensorFlow sees the GPU and Keras does not: in the same process TensorFlow lists the GPU and Keras's tensors lie on the CPU. `keras.json` is written at the first import, so an old choice sticks for years.
+This is the plainest answer to the question why TensorFlow sees the GPU and Keras does not: in the same process TensorFlow lists the GPU and Keras's tensors lie on the CPU. `keras.json` is written at the first import, so an old choice sticks for years. JAX says nothing at all in most of these cases.
 
 ### How to fix it
 
-Set the backend to TensorFlow, or install the build of the other backend that has CUDA.",
+Mend what is named, or install the build of the backend that has CUDA, or set the backend to TensorFlow.",
     check,
 };
 
@@ -37,7 +38,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         if !env.has_backend(&backend.name) {
             continue;
         }
-        let evidence = match env.backend_acceleration() {
+        let lack = match env.backend_acceleration() {
             Accelerated::Yes(_) => {
                 out.applies();
                 continue;
@@ -46,7 +47,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 out.unknown(Subject::Env(env.index), why, Some(Break::KerasUses));
                 continue;
             }
-            Accelerated::No(evidence) => evidence,
+            Accelerated::No(lack) => lack,
         };
         let name = match backend.name.as_str() {
             "jax" => "JAX",
@@ -56,15 +57,33 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             other => other,
         };
         let mut finding =
-            Finding::new(Subject::Env(env.index), format!("Keras computes with {name}, which has no CUDA here"))
+            Finding::new(Subject::Env(env.index), format!("Keras computes with {name}, {}", title(&lack)))
                 .because_all(backend.evidence.clone())
-                .because_all(evidence);
-        if env.tf_alive().is_some() {
+                .because_all(lack.evidence.clone());
+        if name == "PyTorch" && matches!(lack.of, Lacks::Libraries(_)) {
+            finding = finding.so("`import torch` fails, and `import keras` with it");
+        }
+        let tensorflow = env.tf_alive().is_some();
+        if tensorflow {
             finding = finding.so("TensorFlow may list the GPU in the same process; Keras does not use it");
+        }
+        let variable = lack.variable.and_then(|variable| lack.evidence.iter().find(|evidence| evidence.at == variable));
+        if variable.is_some_and(|variable| {
+            variable.at == "JAX_PLATFORMS" && variable.says.split(',').any(|name| name == "gpu")
+        }) {
+            finding =
+                finding.so("`gpu` stands for CUDA and ROCm both, and JAX fails where one of those named is not there");
+        }
+        // What costs nothing comes first.
+        if let Some(variable) = lack.variable {
+            finding = finding.run("let JAX choose its platform", format!("unset {variable}"));
+        }
+        if tensorflow && env.cuda_build() != Some(false) {
+            let what = if lack.variable.is_some() { "or run Keras on TensorFlow" } else { "run Keras on TensorFlow" };
             finding = match backend.from.as_str() {
-                "KERAS_BACKEND" => finding.run("run Keras on TensorFlow", "unset KERAS_BACKEND"),
+                "KERAS_BACKEND" => finding.run(what, "unset KERAS_BACKEND"),
                 file => finding.run(
-                    "run Keras on TensorFlow",
+                    what,
                     format!("sed -i 's/\"backend\": *\"[^\"]*\"/\"backend\": \"tensorflow\"/' {}", shell::word(file)),
                 ),
             };
@@ -74,9 +93,212 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 finding = finding.help("keras.json names another backend than TensorFlow too; mend it as well");
             }
         }
-        if let Some(install) = cx.view.cuda_backend(&env, &backend.name) {
-            finding = finding.run(format!("or give {name} CUDA"), install);
-        }
+        finding = mend(cx, &env, &backend.name, &lack, finding);
         out.find(finding.breaks(Break::KerasUses));
+    }
+}
+
+/// What is wrong, as the end of "Keras computes with …".
+fn title(lack: &Lack) -> String {
+    let listed = |names: &[String]| names.join(", ");
+    match (&lack.of, lack.variable) {
+        (Lacks::Nothing, Some(variable)) => format!("which {variable} keeps off the GPU"),
+        (Lacks::Nothing | Lacks::Cuda, _) => "which has no CUDA here".to_owned(),
+        (Lacks::Parts(names), _) => format!("which has no CUDA here without {}", listed(names)),
+        (Lacks::Libraries(names), _) => format!("which does not find {}", listed(names)),
+        (Lacks::Code(gpu), _) => format!("which has no code for {gpu}"),
+    }
+}
+
+/// Adds how the backend itself gets what it lacks.
+fn mend(cx: &Cx<'_>, env: &EnvView<'_, '_>, backend: &str, lack: &Lack, finding: Finding) -> Finding {
+    let begins = if lack.variable.is_some() {
+        "and"
+    } else if finding.help.is_empty() {
+        ""
+    } else {
+        "or"
+    };
+    let text = |what: &str| format!("{begins} {what}").trim_start().to_owned();
+    match (backend, &lack.of) {
+        (_, Lacks::Nothing) => finding,
+        ("jax", _) => match cx.view.cuda_backend(env, backend) {
+            Some(install) => finding.run(text("give JAX CUDA"), install),
+            None => finding,
+        },
+        ("torch", Lacks::Libraries(_)) => {
+            // `cuda-toolkit` holds nothing itself and brings NVIDIA's wheels by its extras.
+            let lacking = |requirement: &&Requirement| {
+                let asked = requirement.applies != Some(false) && requirement.extra.is_none();
+                let nvidia = requirement.name.starts_with("nvidia-") && env.dist(&requirement.name).is_none();
+                asked && (nvidia || requirement.name == "cuda-toolkit")
+            };
+            let words = |requirement: &Requirement| {
+                format!("'{}'", requirement.text.split(';').next().unwrap_or_default().trim())
+            };
+            let requires = env.dist("torch").map(|dist| dist.requires.as_slice()).unwrap_or_default();
+            let asked: Vec<String> = requires.iter().filter(lacking).map(words).collect();
+            if asked.is_empty() {
+                finding.help(text("install PyTorch together with what it requires, and not with `--no-deps`"))
+            } else {
+                finding.run(text("install what this PyTorch requires"), cx.view.install(env.env, &asked.join(" ")))
+            }
+        }
+        ("torch", Lacks::Code(_)) => {
+            finding.help(text("install a PyTorch that has code for this GPU: the builds of one release for several CUDA versions differ in it, see https://pytorch.org/get-started"))
+        }
+        _ => finding,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::{Dist, Evidence, Facts, Jax, JaxPlugin, MissingNeeded, Module, PythonEnv, Torch};
+    use crate::rules::testing::{absent, found, judge, machine, pci, resolved, silent, titles};
+
+    const LIBRARIES: [&str; 7] = [
+        "libcudart.so.12",
+        "libcublas.so.12",
+        "libcufft.so.11",
+        "libcusolver.so.11",
+        "libcusparse.so.12",
+        "libcupti.so.12",
+        "libcudnn.so.9",
+    ];
+
+    fn keras(backend: &str) -> Facts {
+        let mut facts = machine();
+        facts.env.insert("KERAS_BACKEND".to_owned(), backend.to_owned());
+        let mut env = PythonEnv { path: "/venv".to_owned(), ..PythonEnv::default() };
+        env.keras = Some(Module { version: Some("3.15.1".to_owned()), ..Module::default() });
+        env.keras_config.variable = Some(Evidence::env("KERAS_BACKEND", backend));
+        facts.pythons = vec![env];
+        facts
+    }
+
+    fn jax() -> Facts {
+        let mut facts = keras("jax");
+        let plugin = JaxPlugin {
+            major: 12,
+            library: Some("/site/jax_plugins/xla_cuda12/xla_cuda_plugin.so".to_owned()),
+            checks: Some(Evidence::file("/site/jax_plugins/xla_cuda12/__init__.py", "_check_cuda_versions()")),
+            kernels: Some("/site/jax_cuda12_plugin".to_owned()),
+            version: Some("0.6.2".to_owned()),
+        };
+        let env = &mut facts.pythons[0];
+        env.jax = Some(Jax {
+            module: Some(Module::default()),
+            jaxlib: Some("0.6.2".to_owned()),
+            libraries: LIBRARIES.map(|name| resolved(name, &format!("/lib/{name}"), &format!("/lib/{name}"))).to_vec(),
+            cuda: vec![plugin],
+            ..Jax::default()
+        });
+        env.dists = ["jax", "jax-cuda12-plugin"]
+            .map(|name| Dist { name: name.to_owned(), version: "0.6.2".to_owned(), ..Dist::default() })
+            .to_vec();
+        facts
+    }
+
+    fn torch() -> Facts {
+        let mut facts = keras("torch");
+        facts.pythons[0].torch = Some(Torch {
+            module: Some(Module::default()),
+            cuda: found("12.6".to_owned()),
+            libtorch_cuda: true,
+            compute: vec!["sm_80".to_owned(), "sm_90".to_owned()],
+            ..Torch::default()
+        });
+        facts
+    }
+
+    fn spoilt(facts: &Facts, spoil: impl FnOnce(&mut Jax)) -> Facts {
+        let mut facts = facts.clone();
+        spoil(facts.pythons[0].jax.as_mut().unwrap());
+        facts
+    }
+
+    #[test]
+    fn a_whole_jax_is_silent_and_each_missing_part_is_told() {
+        assert!(silent(&RULE, &jax()));
+        let no = |spoil: fn(&mut Jax)| titles(&RULE, &spoilt(&jax(), spoil)).join("; ");
+        assert!(no(|jax| jax.cuda.clear()).ends_with("JAX, which has no CUDA here"));
+        assert!(no(|jax| jax.cuda[0].library = None).ends_with("without jax-cuda12-pjrt"));
+        assert!(no(|jax| jax.cuda[0].kernels = None).ends_with("without jax-cuda12-plugin"));
+        assert!(no(|jax| jax.libraries[5] = absent("libcupti.so.12")).ends_with("does not find libcupti.so.12"));
+        assert!(no(|jax| jax.libraries[6] = absent("libcudnn.so.9")).ends_with("does not find libcudnn.so.9"));
+    }
+
+    #[test]
+    fn what_cannot_be_told_of_jax_stays_open() {
+        let open = |facts: &Facts| {
+            let said = judge(&RULE, facts);
+            assert!(said.findings.is_empty());
+            said.unknown.len() == 1
+        };
+        assert!(open(&spoilt(&jax(), |jax| jax.jaxlib = Some("0.6.1".to_owned()))));
+        assert!(open(&spoilt(&jax(), |jax| jax.libraries[3] = absent("libcusolver.so.11"))));
+        assert!(open(&spoilt(&jax(), |jax| {
+            jax.cuda.clear();
+            jax.jaxlib = Some("0.4.7+cuda12.cudnn88".to_owned());
+        })));
+        let mut skips = spoilt(&jax(), |jax| jax.libraries[5] = absent("libcupti.so.12"));
+        skips.env.insert("JAX_SKIP_CUDA_CONSTRAINTS_CHECK".to_owned(), "1".to_owned());
+        assert!(open(&skips));
+        // Those that ask for nothing beforehand: what is not needed at once may be missing.
+        let old = |missing: &[usize]| {
+            spoilt(&jax(), |jax| {
+                jax.cuda[0].checks = None;
+                for &at in missing {
+                    jax.libraries[at] = absent(LIBRARIES[at]);
+                }
+            })
+        };
+        assert!(silent(&RULE, &old(&[5])) && open(&old(&[2, 4])));
+        assert_eq!(titles(&RULE, &old(&[0, 1, 6])).len(), 1);
+    }
+
+    #[test]
+    fn a_library_in_nvidia_packages_is_opened_from_there() {
+        let facts = spoilt(&jax(), |jax| {
+            jax.libraries[6] = absent("libcudnn.so.9");
+            let path = "/user/site/nvidia/cudnn/lib/libcudnn.so.9".to_owned();
+            jax.libraries[6].others = vec![crate::facts::Candidate { path, via: None, version: None }];
+        });
+        assert!(silent(&RULE, &facts));
+    }
+
+    #[test]
+    fn a_variable_is_to_be_unset_and_nothing_installed_where_nothing_lacks() {
+        let mut facts = jax();
+        facts.env.insert("JAX_PLATFORMS".to_owned(), "cpu".to_owned());
+        let help = |facts: &Facts| -> Vec<String> {
+            judge(&RULE, facts).findings[0].help.iter().filter_map(|help| help.command.clone()).collect()
+        };
+        assert_eq!(help(&facts), ["unset JAX_PLATFORMS"]);
+        let both = help(&spoilt(&facts, |jax| jax.cuda.clear()));
+        assert_eq!(both.len(), 2);
+        assert!(both[0] == "unset JAX_PLATFORMS" && both[1].ends_with("install 'jax[cuda12]==0.6.2'"), "{both:?}");
+    }
+
+    #[test]
+    fn torch_needs_its_libraries_and_code_for_the_gpu() {
+        assert!(silent(&RULE, &torch()));
+        let mut facts = torch();
+        let own = |facts: &mut Facts| facts.pythons[0].torch.take().unwrap();
+        let lacking =
+            |name: &str| MissingNeeded { name: name.to_owned(), by: "/torch/lib/libtorch_cuda.so".to_owned() };
+        let whole = own(&mut facts);
+        facts.pythons[0].torch = Some(Torch { missing: vec![lacking("libcudart.so.12")], ..whole.clone() });
+        assert!(titles(&RULE, &facts)[0].ends_with("PyTorch, which does not find libcudart.so.12"));
+        facts.pythons[0].torch = Some(Torch { missing: vec![lacking("libgomp.so.1")], ..whole.clone() });
+        assert_eq!(judge(&RULE, &facts).unknown.len(), 1);
+        facts.pythons[0].torch = Some(Torch { compute: vec!["sm_80".to_owned(), "sm_86".to_owned()], ..whole.clone() });
+        assert!(titles(&RULE, &facts)[0].contains("which has no code for NVIDIA H100"));
+        // Of two GPUs either may be taken; of an unknown one nothing is known.
+        facts.pci.push(pci("0000:02:00.0", "0x20b0"));
+        assert_eq!(judge(&RULE, &facts).unknown.len(), 1);
+        facts.pythons[0].torch = Some(Torch { compute: Vec::new(), ..whole });
+        assert!(silent(&RULE, &facts));
     }
 }

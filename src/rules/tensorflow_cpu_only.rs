@@ -17,7 +17,7 @@ The TensorFlow that is imported says of its own build that it has no CUDA in it.
 
 ### Why it matters
 
-No driver, library or variable makes it see a GPU, and it says nothing about that: the list of devices is empty without a warning.
+No driver, library or variable makes it see a GPU, and it says nothing about that: the list of devices is empty without a warning. Where Keras computes with JAX or PyTorch it is only a note: Keras's own recipe for JAX on the GPU installs `tensorflow-cpu` beside it.
 
 ### How to fix it
 
@@ -52,6 +52,12 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                     .because_all(env.tf_dist().map(EnvView::dist_evidence))
                     .row(env.tf_row_ref())
                     .breaks(Break::TfSees);
+                if env.computes_elsewhere() {
+                    // Keras's GPU is another one, and TensorFlow is there for its input pipelines.
+                    let backend = env.backend().name;
+                    out.find(finding.at(Level::Note).so(format!("Keras computes with {backend} and does not ask for it")));
+                    continue;
+                }
                 let install = cx.view.install(env.env, &format!("'tensorflow[and-cuda]=={version}'"));
                 finding = if name == "tensorflow" {
                     finding.run("install the build with CUDA", install)

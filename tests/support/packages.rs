@@ -106,22 +106,47 @@ fn torch(version: &str) -> Wheel {
         format!("from typing import Optional\n\n__all__ = ['__version__', 'debug', 'cuda', 'git_version', 'hip']\n__version__ = '{version}'\ndebug = False\ncuda: Optional[str] = {said}\ngit_version = '0'\nhip: Optional[str] = None\n"),
     ));
     wheel.files.push(("torch/lib/libtorch_cpu.so".to_owned(), library("libtorch_cpu.so", &[], &["$ORIGIN"], &[])));
-    if cuda.is_some() {
-        wheel.files.push((
-            "torch/lib/libtorch_cuda.so".to_owned(),
-            library(
-                "libtorch_cuda.so",
-                &["libcudart.so.12", "libcublas.so.12", "libcudnn.so.9"],
-                &[
-                    "$ORIGIN/../../nvidia/cublas/lib",
-                    "$ORIGIN/../../nvidia/cuda_runtime/lib",
-                    "$ORIGIN/../../nvidia/cudnn/lib",
-                    "$ORIGIN",
-                ],
-                &[],
-            ),
-        ));
-    }
+    let Some(cuda) = cuda else { return wheel };
+    // Those of 2.7.1, as `torch.cuda.get_arch_list()` gives them.
+    let code = if cuda.starts_with("12.8") {
+        "sm_75 sm_80 sm_86 sm_90 sm_100 sm_120 compute_120"
+    } else {
+        "sm_50 sm_60 sm_70 sm_75 sm_80 sm_86 sm_90"
+    };
+    let folders = ["cublas", "cuda_nvrtc", "cuda_runtime", "cudnn", "cufft", "curand", "cusparse", "nccl"]
+        .map(|folder| format!("$ORIGIN/../../nvidia/{folder}/lib"));
+    let rpath: Vec<&str> = folders.iter().map(String::as_str).chain(["$ORIGIN"]).collect();
+    let needed = [
+        "libtorch_cpu.so",
+        "libcudart.so.12",
+        "libcusparse.so.12",
+        "libcufft.so.11",
+        "libcurand.so.10",
+        "libcublas.so.12",
+        "libcublasLt.so.12",
+        "libcudnn.so.9",
+        "libnccl.so.2",
+    ];
+    let python = shared_object(&Object {
+        soname: "libtorch_python.so".to_owned(),
+        needed: ["libtorch_cuda.so", "libcudart.so.12", "libcudnn.so.9"].map(str::to_owned).to_vec(),
+        rpath: rpath.iter().map(|&entry| entry.to_owned()).collect(),
+        text: format!("torch\0{code}\0_cuda_getArchFlags\0"),
+        ..Object::default()
+    });
+    wheel.files.extend([
+        ("torch/lib/libtorch_cuda.so".to_owned(), library("libtorch_cuda.so", &needed, &[], &rpath)),
+        (
+            "torch/lib/libtorch_global_deps.so".to_owned(),
+            library("libtorch_global_deps.so", &["libcudart.so.12"], &[], &rpath),
+        ),
+        ("torch/lib/libtorch_python.so".to_owned(), python),
+    ]);
+    // The CUDA builds of the package index require NVIDIA's wheels.
+    let linux = "platform_system == \"Linux\" and platform_machine == \"x86_64\"";
+    wheel.requires = [("cuda-runtime", "12.6.77"), ("cublas", "12.6.4.1"), ("cudnn", "9.5.1.17")]
+        .map(|(name, version)| format!("nvidia-{name}-cu12=={version}; {linux}"))
+        .to_vec();
     wheel
 }
 
@@ -157,9 +182,15 @@ fn jax_pjrt(version: &str) -> Wheel {
     ]
     .map(|folder| format!("$ORIGIN/../../nvidia/{folder}/lib"));
     let runpath: Vec<&str> = folders.iter().map(String::as_str).collect();
+    // Older ones ask for no library.
+    let initialize = if version.starts_with("0.4.") || version.starts_with("0.5.") {
+        "def initialize():\n  path = _get_library_path()\n"
+    } else {
+        "def _check_cuda_versions(raise_on_first_error: bool = False):\n  pass\n\n\ndef initialize():\n  path = _get_library_path()\n  _check_cuda_versions(raise_on_first_error=True)\n"
+    };
     Wheel {
         files: vec![
-            text("jax_plugins/xla_cuda12/__init__.py", ""),
+            text("jax_plugins/xla_cuda12/__init__.py", initialize),
             text("jax_plugins/xla_cuda12/version.py", format!("__version__ = \"{version}\"\n")),
             ("jax_plugins/xla_cuda12/xla_cuda_plugin.so".to_owned(), library("xla_cuda_plugin.so", &[], &runpath, &[])),
         ],
@@ -169,14 +200,22 @@ fn jax_pjrt(version: &str) -> Wheel {
 
 /// The CUDA half of JAX that holds its kernels.
 fn jax_plugin(version: &str) -> Wheel {
-    let mut wheel = module("jax_cuda12_plugin", version);
-    wheel.files.push(text("jax_cuda12_plugin/version.py", format!("__version__ = \"{version}\"\n")));
-    wheel.requires = vec![
-        format!("jax-cuda12-pjrt=={version}"),
-        "nvidia-cublas-cu12>=12.1.3.1; extra == \"with-cuda\"".to_owned(),
-        "nvidia-cudnn-cu12<10.0,>=9.8; extra == \"with-cuda\"".to_owned(),
-    ];
-    wheel
+    // A folder without `__init__.py`, as in the real wheel.
+    Wheel {
+        files: vec![
+            text(
+                "jax_cuda12_plugin/version.py",
+                format!("_version = \"{version}\"\n_release_version: str = '{version}'\n"),
+            ),
+            ("jax_cuda12_plugin/_versions.so".to_owned(), library("_versions.so", &[], &[], &[])),
+        ],
+        requires: vec![
+            format!("jax-cuda12-pjrt=={version}"),
+            "nvidia-cublas-cu12>=12.1.3.1; extra == \"with-cuda\"".to_owned(),
+            "nvidia-cudnn-cu12<10.0,>=9.8; extra == \"with-cuda\"".to_owned(),
+        ],
+        ..Wheel::default()
+    }
 }
 
 fn library(soname: &str, needed: &[&str], runpath: &[&str], rpath: &[&str]) -> Vec<u8> {

@@ -76,7 +76,10 @@ pub(super) fn is_jax_plugin(name: &str) -> bool {
 
 /// Whether the requirements of a distribution are kept.
 fn requires_matter(name: &str) -> bool {
-    is_tensorflow(name) || is_keras(name) || matches!(name, "tf-keras" | "tf-keras-nightly")
+    is_tensorflow(name)
+        || is_keras(name)
+        || matches!(name, "tf-keras" | "tf-keras-nightly" | "torch")
+        || (is_jax_plugin(name) && name.ends_with("-plugin"))
 }
 
 fn requirement_matters(name: &str) -> bool {
@@ -84,6 +87,7 @@ fn requirement_matters(name: &str) -> bool {
         || name.starts_with("tensorflow")
         || name.starts_with("nvidia-")
         || name.starts_with("tensorrt")
+        || name == "cuda-toolkit"
         || is_tensorflow(name)
 }
 

@@ -7,9 +7,12 @@ use super::layout::join;
 use super::literal;
 use super::modules::Importer;
 use super::pyjson::{self, Document, Field, Value};
-use crate::facts::{Evidence, Jax, KerasConfig, KerasFault, Module, Probed, Torch};
+use crate::facts::{
+    Candidate, Evidence, Jax, JaxPlugin, KerasConfig, KerasFault, MissingNeeded, Module, Probed, Resolution, Torch,
+};
 use crate::host::{Host, Kind, TEXT_LIMIT, Why};
 use crate::probe::loader::Search;
+use crate::probe::symbols;
 
 /// What `import keras` gives.
 pub(super) fn keras(importer: &Importer<'_, '_>) -> Option<Module> {
@@ -210,6 +213,83 @@ fn may_write(host: &Host, folder: &str) -> bool {
     }
 }
 
+/// The CUDA libraries that JAX opens, by CUDA major.
+///
+/// Source: `_load_nvidia_libraries` and `_check_cuda_versions` of `jax_plugins/xla_cuda12/__init__.py` and
+/// `jax_plugins/xla_cuda13/__init__.py`, jax-cuda12-pjrt 0.6.2 and jax-cuda13-pjrt 0.10.2.
+const JAX_LIBRARIES: [(u32, &[&str]); 2] = [
+    (
+        12,
+        &[
+            "libcudart.so.12",
+            "libcublas.so.12",
+            "libcufft.so.11",
+            "libcusolver.so.11",
+            "libcusparse.so.12",
+            "libcupti.so.12",
+            "libcudnn.so.9",
+        ],
+    ),
+    (
+        13,
+        &[
+            "libcudart.so.13",
+            "libcublas.so.13",
+            "libcufft.so.12",
+            "libcusolver.so.12",
+            "libcusparse.so.12",
+            "libcupti.so.13",
+            "libcudnn.so.9",
+        ],
+    ),
+];
+
+/// The first file of that name below an entry of `sys.path`.
+fn on_path(importer: &Importer<'_, '_>, name: &str) -> Option<String> {
+    let host = importer.folders.host;
+    importer.sys_path.iter().map(|entry| join(&entry.path, name)).find(|path| host.exists(path))
+}
+
+/// A library in `nvidia/*/lib` of any entry of `sys.path`: frameworks open it from there by its path before, or where,
+/// the loader does not find it.
+fn in_wheels(importer: &Importer<'_, '_>, name: &str) -> Option<String> {
+    importer.sys_path.iter().find_map(|entry| {
+        let nvidia = join(&entry.path, "nvidia");
+        let listing = importer.folders.list(&nvidia)?;
+        let folders = listing.iter().filter(|entry| entry.kind != Kind::File);
+        folders
+            .map(|folder| join(&nvidia, &format!("{}/lib/{name}", folder.name)))
+            .find(|path| importer.folders.host.is_file(path))
+    })
+}
+
+/// Notes the copy that JAX opens itself, where the loader finds none.
+fn beside(importer: &Importer<'_, '_>, resolution: &mut Resolution) {
+    if resolution.file.value().is_none()
+        && let Some(path) = in_wheels(importer, &resolution.name)
+        && resolution.others.iter().all(|other| other.path != path)
+    {
+        resolution.others.push(Candidate { path, via: None, version: None });
+    }
+}
+
+/// The version that JAX's packages state of themselves: `_release_version`, which `__version__` is computed from.
+fn release(host: &Host, path: &str) -> Option<String> {
+    let text = host.read_lossy(path).ok()?;
+    let value = ["_release_version", "__version__"].into_iter().find_map(|name| literal::assigned(&text, name))?.0;
+    value.text().filter(|version| !version.is_empty() && version.len() <= 128).map(str::to_owned)
+}
+
+/// Where the module beside `xla_cuda_plugin.so` asks for each CUDA library and registers nothing if one is not there;
+/// 0.4 and 0.5 do not.
+fn checks(host: &Host, library: &str) -> Option<Evidence> {
+    let path = library.strip_suffix("xla_cuda_plugin.so").map(|folder| format!("{folder}__init__.py"))?;
+    let text = host.read_lossy(&path).ok()?;
+    let call = |line: &str| line.trim_start().starts_with("_check_cuda_versions(");
+    let (line, says) = (1..).zip(text.lines()).find(|(_, line)| call(line))?;
+    Some(Evidence::file(path, says.trim()).line(line))
+}
+
 /// JAX, where anything of it is there.
 pub(super) fn jax(importer: &Importer<'_, '_>, search: &Search<'_>, interpreter: &str) -> Option<Jax> {
     let host = importer.folders.host;
@@ -229,47 +309,46 @@ pub(super) fn jax(importer: &Importer<'_, '_>, search: &Search<'_>, interpreter:
         .into_iter()
         .find_map(|name| host.env_nonempty(name).map(|value| Evidence::env(name, value)));
     let mut libraries = Vec::new();
-    for (major, names) in [
-        (
-            12,
-            &[
-                "libcudart.so.12",
-                "libcublas.so.12",
-                "libcufft.so.11",
-                "libcusolver.so.11",
-                "libcusparse.so.12",
-                "libcudnn.so.9",
-            ],
-        ),
-        (
-            13,
-            &[
-                "libcudart.so.13",
-                "libcublas.so.13",
-                "libcufft.so.12",
-                "libcusolver.so.12",
-                "libcusparse.so.12",
-                "libcudnn.so.9",
-            ],
-        ),
-    ] {
-        let plugin = importer
-            .sys_path
-            .iter()
-            .map(|entry| join(&entry.path, &format!("jax_plugins/xla_cuda{major}/xla_cuda_plugin.so")))
-            .find(|path| host.is_file(path));
-        if let Some(plugin) = plugin {
-            libraries.extend(search.resolve_all(names, &[&plugin, interpreter]));
+    let mut cuda = Vec::new();
+    for (major, names) in JAX_LIBRARIES {
+        let library = on_path(importer, &format!("jax_plugins/xla_cuda{major}/xla_cuda_plugin.so"))
+            .filter(|path| host.is_file(path));
+        if let Some(plugin) = &library {
+            let mut resolved = search.resolve_all(names, &[plugin, interpreter]);
+            for resolution in &mut resolved {
+                beside(importer, resolution);
+            }
+            libraries.extend(resolved);
+        }
+        let name = format!("jax-cuda{major}-plugin");
+        let kernels = on_path(importer, &format!("jax_cuda{major}_plugin")).filter(|path| host.is_dir(path));
+        let version = kernels.as_deref().and_then(|folder| release(host, &join(folder, "version.py")));
+        let version = version.or_else(|| plugins.get(&name).cloned());
+        let installed = plugins.keys().any(|plugin| plugin.starts_with(&format!("jax-cuda{major}-")));
+        if installed || library.is_some() || kernels.is_some() {
+            let checks = library.as_deref().and_then(|library| checks(host, library));
+            cuda.push(JaxPlugin { major, library, checks, kernels, version });
         }
     }
-    Some(Jax { module, jaxlib, plugins, platforms, libraries })
+    Some(Jax { module, jaxlib, plugins, platforms, libraries, cuda })
 }
 
 /// How much of `cpp_extension.py` is read: its imports stand first.
 const EXTENSION_HEAD: u64 = 4096;
 
-/// `PyTorch`, where it is there.
-pub(super) fn torch(importer: &Importer<'_, '_>) -> Option<Torch> {
+/// Whether Keras may be set to a backend.
+pub(super) fn chooses(config: &KerasConfig, backend: &str) -> bool {
+    let variable = config.variable.as_ref().map(|variable| variable.says.as_str());
+    variable.or(config.file.value().map(String::as_str)) == Some(backend)
+}
+
+/// `PyTorch`, where it is there; what it needs of CUDA only where Keras computes with it.
+pub(super) fn torch(
+    importer: &Importer<'_, '_>,
+    search: &Search<'_>,
+    interpreter: &str,
+    computes: bool,
+) -> Option<Torch> {
     let module = importer.versioned("torch", &["version.py"]);
     let dist = dists::by_name(importer.dists, "torch").or_else(|| dists::by_name(importer.dists, "pytorch"));
     if module.is_none() && dist.is_none() {
@@ -285,9 +364,76 @@ pub(super) fn torch(importer: &Importer<'_, '_>) -> Option<Torch> {
         };
         torch.libtorch_cuda = importer.folders.host.is_file(join(&module.path, "lib/libtorch_cuda.so"));
         torch.extension_lacks = extension_lacks(importer, &module.path);
+        if computes && torch.libtorch_cuda {
+            (torch.missing, torch.untold) = torch_needs(importer, search, &module.path, interpreter);
+            torch.compute = architectures(importer.folders.host, &join(&module.path, "lib/libtorch_python.so"));
+        }
     }
     torch.module = module;
     Some(torch)
+}
+
+/// What `import torch` looks for in vain.
+///
+/// `_load_global_deps` of `torch/__init__.py` opens `libtorch_global_deps.so`; where that fails it opens what lies in
+/// `nvidia/*/lib` along `sys.path`, and tries again. `torch/_C` then needs `libtorch_cuda.so` and all that this needs.
+fn torch_needs(
+    importer: &Importer<'_, '_>,
+    search: &Search<'_>,
+    torch: &str,
+    interpreter: &str,
+) -> (Vec<MissingNeeded>, Option<String>) {
+    let host = importer.folders.host;
+    let paths = ["lib/libtorch_global_deps.so", "lib/libtorch_cuda.so"].map(|name| join(torch, name));
+    let paths: Vec<&str> = paths.iter().map(String::as_str).filter(|path| host.is_file(path)).collect();
+    let (mut missing, mut untold): (Vec<MissingNeeded>, _) = (Vec::new(), None);
+    for resolution in search.resolve_needed(&paths, &[interpreter]) {
+        match resolution.file {
+            // The driver's library is another question.
+            Probed::Found { value, .. } => missing.extend(
+                value
+                    .missing
+                    .into_iter()
+                    .filter(|lacking| lacking.name != "libcuda.so.1" && in_wheels(importer, &lacking.name).is_none()),
+            ),
+            Probed::Failed { why } | Probed::Skipped { why } => untold = Some(why),
+            Probed::Absent => {}
+        }
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    missing.retain(|lacking| seen.insert(lacking.name.clone()));
+    (missing, untold)
+}
+
+/// Bytes of constants read at most; those of `libtorch_python.so` are about a million.
+const MOST_CONSTANTS: u64 = 16 << 20;
+
+/// The names of GPU architectures that `PyTorch` was compiled with.
+///
+/// `torch.cuda.get_arch_list()` splits the text `CUDA_ARCH_FLAGS`, which the compiler wrote into `libtorch_python.so`
+/// (`THCPModule_getArchFlags`), as in 2.4 and 2.13: `sm_50 sm_60 sm_70 sm_75 sm_80 sm_86 sm_90`. A lone name may be
+/// there for another reason, and says nothing.
+fn architectures(host: &Host, path: &str) -> Vec<String> {
+    let constants = host.open(path).ok().and_then(|file| symbols::constants(&file, MOST_CONSTANTS));
+    arch_flags(&constants.unwrap_or_default())
+}
+
+fn arch_flags(constants: &[u8]) -> Vec<String> {
+    let is_name = |word: &str| {
+        let digits = word.strip_prefix("sm_").or_else(|| word.strip_prefix("compute_")).unwrap_or_default();
+        let digits = digits.strip_suffix(['a', 'f']).unwrap_or(digits);
+        matches!(digits.len(), 2 | 3) && digits.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let mut lists = constants.split(|&byte| byte == 0).filter_map(|text| {
+        let known = text.len() < 1000 && (text.starts_with(b"sm_") || text.starts_with(b"compute_"));
+        let text = known.then(|| std::str::from_utf8(text).ok()).flatten()?;
+        let names: Vec<String> = text.split_ascii_whitespace().map(str::to_owned).collect();
+        (names.len() > 1 && names.iter().all(|name| is_name(name))).then_some(names)
+    });
+    match (lists.next(), lists.next()) {
+        (Some(only), None) => only,
+        _ => Vec::new(),
+    }
 }
 
 /// setuptools, where PyTorch's module for extensions imports it first and it is not there; build scripts ask that module.
@@ -428,11 +574,32 @@ mod tests {
         assert!(cuda_of("", "v").unknown().is_some());
     }
 
+    #[test]
+    fn architectures_are_told_by_one_list_of_them() {
+        let of = |text: &[u8]| arch_flags(text).join(" ");
+        assert_eq!(of(b"x\0sm_50 sm_90a compute_120\0sm_80\0compute_%d\0sm_ sm_90\0"), "sm_50 sm_90a compute_120");
+        assert_eq!(of(b"sm_75 sm_80"), "sm_75 sm_80");
+        for text in [&b"sm_80\0"[..], b"sm_50 sm_60\0sm_70 sm_80\0", b"sm_50 sm_60x\0", b"sm_50, sm_60\0", b""] {
+            assert_eq!(of(text), "");
+        }
+    }
+
+    #[test]
+    fn keras_may_be_set_to_a_backend_by_either() {
+        let config = |variable: Option<&str>, file: &str| KerasConfig {
+            variable: variable.map(|name| Evidence::env("KERAS_BACKEND", name)),
+            file: Probed::found(file.to_owned(), Evidence::file("k", file)),
+            ..KerasConfig::default()
+        };
+        assert!(chooses(&config(None, "torch"), "torch") && chooses(&config(Some("torch"), "jax"), "torch"));
+        assert!(!chooses(&config(Some("jax"), "torch"), "torch") && !chooses(&KerasConfig::default(), "torch"));
+    }
+
     proptest! {
         #[test]
         fn never_panics(text in "[{}\\[\\]\":,a-z\\\\\\n 0-9]{0,80}") {
             let _ = Reading::from("k", text.as_bytes());
-            let _ = cuda_of(&text, "v");
+            let _ = (cuda_of(&text, "v"), arch_flags(text.as_bytes()));
         }
     }
 }
