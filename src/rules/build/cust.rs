@@ -91,24 +91,15 @@ fn before_0_2(script: &Script<'_>, build: &BuildSystem, said: &mut Said) {
 
 /// What is said where it finds no toolkit: another variable names one, one lies elsewhere, or there is none.
 fn none_found(script: &Script<'_>, finding: Finding, reads: &[&str], variable: &str, said: &mut Said) {
-    let (rule, finding) = match script.ignored_variable(reads) {
-        Some((ignored, toolkit)) => (
-            IGNORES,
-            finding.because(Evidence::env(ignored, &toolkit.path)).run(
-                format!("{ignored} is not read by it; name the toolkit so"),
-                format!("export {variable}={}", toolkit.path),
-            ),
-        ),
-        None => {
-            let finding = if let Some(toolkit) = script.other_toolkit() {
-                let command = format!("export {variable}={}", toolkit.path);
-                finding.run("name the toolkit that is here", command)
-            } else {
-                let help = "install a CUDA toolkit";
-                finding.help(format!("{help}; {variable} names its folder where it is not /usr/local/cuda"))
-            };
-            (MISSING, finding)
-        }
+    let (rule, finding) = if let Some((ignored, toolkit)) = script.ignored_variable(reads) {
+        let command = format!("export {variable}={}", toolkit.path);
+        let finding = finding.because(Evidence::env(ignored, &toolkit.path));
+        (IGNORES, finding.run(format!("{ignored} is not read by it; name the toolkit so"), command))
+    } else if let Some(toolkit) = script.other_toolkit() {
+        (MISSING, finding.run("name the toolkit that is here", format!("export {variable}={}", toolkit.path)))
+    } else {
+        let help = format!("install a CUDA toolkit; {variable} names its folder where it is not /usr/local/cuda");
+        (MISSING, finding.help(help))
     };
     said.looked(rule);
     said.find(rule, finding.at(Level::Deny).breaks(Break::Builds));
