@@ -96,6 +96,9 @@ pub fn redact_names(facts: &mut Facts, hosts: &[&str]) {
     if facts.machine.user.name.as_deref().is_some_and(|name| name != "root") {
         facts.machine.user.name = Some(USER.to_owned());
     }
+    for xid in &mut facts.driver.xids {
+        xid.says = without_process(&xid.says);
+    }
     let mut document = crate::json::value(&*facts).unwrap_or_default();
     walk(&mut document, None, &mut |text| names.clean(text));
     // Ids come last, and are all collected before the first is replaced: a short one may stand before the long one
@@ -125,6 +128,14 @@ pub fn redact_names(facts: &mut Facts, hosts: &[&str]) {
         let why = "the facts could not be redacted".to_owned();
         facts.troubles.push(Trouble { at: "redaction".to_owned(), why });
     }
+}
+
+/// An error report of the driver without the name of the process, which may be anybody's.
+fn without_process(says: &str) -> String {
+    let Some((before, rest)) = says.split_once("name=") else { return says.to_owned() };
+    let end = rest.find(", ").unwrap_or(rest.len());
+    let name = if rest.starts_with("<unknown>") { "<unknown>" } else { "process" };
+    format!("{before}name={name}{}", &rest[end..])
 }
 
 /// Whether a name tells who or what it is, and can be replaced as a word without harm.
@@ -375,6 +386,24 @@ mod tests {
 
     fn said(facts: &Facts) -> &str {
         &facts.machine.tegra.as_ref().unwrap().says
+    }
+
+    #[test]
+    fn processes_of_error_reports_have_no_names() {
+        for (says, wanted) in [
+            ("pid=4242, name=secret-project, Ch 00000008, MMU Fault", "pid=4242, name=process, Ch 00000008, MMU Fault"),
+            (
+                "pid='<unknown>', name=<unknown>, GPU has fallen off",
+                "pid='<unknown>', name=<unknown>, GPU has fallen off",
+            ),
+            ("name=x", "name=process"),
+            ("GPU has fallen off the bus.", "GPU has fallen off the bus."),
+        ] {
+            let mut facts = Facts::default();
+            facts.driver.xids = vec![crate::facts::Xid { says: says.to_owned(), ..crate::facts::Xid::default() }];
+            redact(&mut facts);
+            assert_eq!(facts.driver.xids[0].says, wanted);
+        }
     }
 
     #[test]
