@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::{Facts, Trouble};
+use super::{Facts, Probed, Trouble};
 
 /// What stands in the place of a user's name.
 const USER: &str = "user";
@@ -96,8 +96,8 @@ pub fn redact_names(facts: &mut Facts, hosts: &[&str]) {
     if facts.machine.user.name.as_deref().is_some_and(|name| name != "root") {
         facts.machine.user.name = Some(USER.to_owned());
     }
-    for xid in &mut facts.driver.xids {
-        xid.says = without_process(&xid.says);
+    if let Probed::Found { value, .. } = &mut facts.driver.xids {
+        value.iter_mut().for_each(|xid| xid.says = without_process(&xid.says));
     }
     let mut document = crate::json::value(&*facts).unwrap_or_default();
     walk(&mut document, None, &mut |text| names.clean(text));
@@ -400,9 +400,10 @@ mod tests {
             ("GPU has fallen off the bus.", "GPU has fallen off the bus."),
         ] {
             let mut facts = Facts::default();
-            facts.driver.xids = vec![crate::facts::Xid { says: says.to_owned(), ..crate::facts::Xid::default() }];
+            let xid = crate::facts::Xid { says: says.to_owned(), ..crate::facts::Xid::default() };
+            facts.driver.xids = Probed::found(vec![xid], crate::facts::Evidence::default());
             redact(&mut facts);
-            assert_eq!(facts.driver.xids[0].says, wanted);
+            assert_eq!(facts.driver.xids.value().unwrap()[0].says, wanted);
         }
     }
 
