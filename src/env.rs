@@ -16,7 +16,9 @@ const fn var(name: &'static str, doc: &'static str) -> Variable {
 /// The variables of the inspected machine; these are recorded in facts.
 pub const VARIABLES: &[Variable] = &[
     var("CARGO", "the Cargo that is asked for `cargo metadata`; Cargo itself sets it"),
+    var("CARGO_BUILD_RUSTFLAGS", "flags for rustc, which may name folders to the linker"),
     var("CARGO_BUILD_TARGET", "the platform that Cargo builds for"),
+    var("CARGO_ENCODED_RUSTFLAGS", "flags for rustc, which may name folders to the linker"),
     var("CARGO_HOME", "where Cargo keeps its files"),
     var("CARGO_NET_OFFLINE", "Cargo asks no network; ort-sys downloads nothing then"),
     var("CC", "the C compiler that build scripts choose"),
@@ -55,6 +57,7 @@ pub const VARIABLES: &[Variable] = &[
     var("KUBERNETES_SERVICE_HOST", "set: the process runs in a Kubernetes pod"),
     var("LD_LIBRARY_PATH", "folders that the dynamic loader searches before RUNPATH"),
     var("LD_PRELOAD", "libraries that the dynamic loader opens first"),
+    var("LIBRARY_PATH", "more folders in which the linker looks"),
     var("LIBTORCH", "a LibTorch folder, read by torch-sys"),
     var("LIBTORCH_BYPASS_VERSION_CHECK", "set: torch-sys takes any LibTorch"),
     var("LIBTORCH_CXX11_ABI", "the C++ ABI for which torch-sys compiles"),
@@ -87,6 +90,7 @@ pub const VARIABLES: &[Variable] = &[
     var("PYTHONPATH", "folders that Python searches first"),
     var("PYTHONSAFEPATH", "leaves the script folder out"),
     var("PYTHONUSERBASE", "the base of the user's site-packages"),
+    var("RUSTFLAGS", "flags for rustc, which may name folders to the linker"),
     var("TENSORFLOW_NO_PKG_CONFIG", "set: tensorflow-sys asks no `pkg-config`"),
     var("TF_CPP_MIN_LOG_LEVEL", "hides TensorFlow's messages"),
     var("TF_RUST_BUILD_FROM_SRC", "`true`: tensorflow-sys builds TensorFlow from source, with Bazel"),

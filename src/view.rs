@@ -13,7 +13,7 @@ use crate::facts::{
     Assumption, DeviceNode, Dist, Evidence, Facts, Jax, JaxPlugin, LibcudaKind, Library, Module, PathOrigin, PciDevice,
     PythonEnv, Requirement, Resolution, Source, TensorFlow, Torch, Via, Xid,
 };
-use crate::finding::{Break, Finding, RowRef, Subject};
+use crate::finding::{Break, Finding, Judgment, RowRef, Subject};
 use crate::shell;
 use crate::version::Dotted;
 
@@ -693,16 +693,24 @@ impl<'a> EnvView<'_, 'a> {
             .filter(|_| !(name.starts_with("nvidia-") && self.is_own_build()))
     }
 
-    /// The finding that a package which every import of TensorFlow asks for is not here.
-    pub fn lacks_package(&self, requirement: &Requirement) -> Finding {
+    /// Finds that a package which every import of TensorFlow asks for is not here.
+    ///
+    /// Where code may add folders to `sys.path`, that stays open.
+    pub fn lacks_package(&self, requirement: &Requirement, out: &mut Judgment) {
+        if let Some(code) = &self.env.path_code {
+            let missing = format!("whether {} is here: {} may add folders to sys.path", requirement.name, code.at);
+            return out.unknown(Subject::Env(self.index), missing, Some(Break::TfSees));
+        }
         let version = self.tf_version_text().unwrap_or_default();
         let title = format!("TensorFlow {version} imports {}, which {} does not have", requirement.name, self.env.path);
         let wanted = format!("'{}{}'", requirement.name, requirement.specifier);
-        Finding::new(Subject::Env(self.index), title)
-            .because(self.requirement_evidence(requirement))
-            .run("install it", self.view.install(self.env, &wanted))
-            .so("`import tensorflow` fails")
-            .breaks(Break::TfSees)
+        out.find(
+            Finding::new(Subject::Env(self.index), title)
+                .because(self.requirement_evidence(requirement))
+                .run("install it", self.view.install(self.env, &wanted))
+                .so("`import tensorflow` fails")
+                .breaks(Break::TfSees),
+        );
     }
 
     /// Where a requirement of TensorFlow stands.

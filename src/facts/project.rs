@@ -81,6 +81,15 @@ pub struct LockedCrate {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BuildSystem {
+    /// The platform that is built for, where another one than the machine's may be meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// What may send the linker to more folders than are known here: `LIBRARY_PATH`, flags for rustc.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linked_elsewhere: Option<Evidence>,
+    /// The Python on PATH that a build script would ask: `python` in a virtual environment, else `python3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub python: Option<String>,
     /// Variables that Cargo's configuration sets for build scripts, with the files that say so.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, ConfiguredVariable>,
@@ -150,6 +159,9 @@ pub struct OnnxRuntime {
     /// Whether that folder is there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub there: bool,
+    /// Folders in it that change where its build script looks: `lib`, `Release`, `Debug`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub folders: Vec<String>,
     /// Libraries of ONNX Runtime in it and in its folders, as paths from there: `lib/libonnxruntime.so`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub libraries: Vec<String>,

@@ -36,6 +36,9 @@ pub struct PythonEnv {
     pub keras: Option<Module>,
     /// What `import tf_keras` gives.
     pub tf_keras: Option<Module>,
+    /// Code that may add folders to `sys.path` and is not run here: a line of a `.pth` file, or `sitecustomize.py`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_code: Option<Evidence>,
     /// What chooses the backend of Keras 3.
     pub keras_config: KerasConfig,
     /// JAX, where something of it is installed.
@@ -111,6 +114,10 @@ pub struct SysPathEntry {
     pub path: String,
     /// What put it there.
     pub origin: PathOrigin,
+    /// Names for which alone it answers: no entry of `sys.path`, but a folder to which code of an editable
+    /// installation leads. Empty for a real entry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
 }
 
 /// What put an entry on `sys.path`.

@@ -401,7 +401,7 @@ mod tests {
         ] {
             let mut facts = Facts::default();
             let xid = crate::facts::Xid { says: says.to_owned(), ..crate::facts::Xid::default() };
-            facts.driver.xids = Probed::found(vec![xid], crate::facts::Evidence::default());
+            facts.driver.xids = Probed::found(vec![xid], Evidence::default());
             redact(&mut facts);
             assert_eq!(facts.driver.xids.value().unwrap()[0].says, wanted);
         }

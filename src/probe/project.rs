@@ -128,7 +128,10 @@ pub fn probe(host: &Host, options: &Options, names: &[&str]) -> Option<Project> 
         let read = content.and_then(|content| {
             parse_lock(&content, &path, names).map_err(|why| LockError::Parse { path: path.clone(), why })
         });
-        let build = read.as_ref().is_ok_and(|crates| !crates.is_empty()).then(|| places::probe(host));
+        let build = read
+            .as_ref()
+            .is_ok_and(|crates| !crates.is_empty())
+            .then(|| places::probe(host, options.target.as_deref()));
         let asked = asking.and_then(|asking| asking.join().ok());
         (read, asked, build)
     });
@@ -251,7 +254,7 @@ const ALWAYS: &[(&str, &str)] = &[
 /// The platform that Cargo's configuration builds for.
 #[cfg(feature = "cli")]
 fn configured_target(host: &Host) -> Option<String> {
-    places::target(host)
+    places::target_of(host)
 }
 
 fn text(path: &Path) -> String {

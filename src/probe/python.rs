@@ -112,7 +112,7 @@ fn read(
     let layout = &place.layout;
     let version = layout.version.clone();
     let markers = markers(host, search, layout, version.value());
-    let (sys_path, mut troubles) = paths::sys_path(host, layout);
+    let paths::Paths { entries: sys_path, code, mut troubles } = paths::sys_path(host, layout);
     troubles.extend(folders.open_archives(&sys_path));
     let recorded = |metadata: &str, location: &str| metadata.ends_with(".dist-info") && !folders.is_archived(location);
     // TensorFlow's RECORD takes as long as all the rest, which goes on beside it.
@@ -148,6 +148,7 @@ fn read(
         }
         let wheels = Wheels::read(host, &installed, &records.texts);
         let mut env = assemble(folders, search, layout, config, wheels, installed, sys_path);
+        env.path_code = code;
         env.troubles = troubles;
         checks.extend(match worker {
             Some(worker) => worker.join().unwrap_or_default(),
@@ -236,7 +237,10 @@ fn assemble(
         modules.extend(importer.within("google", "protobuf").map(|found| ("google.protobuf".to_owned(), found)));
     }
     let (keras, tf_keras) = (keras::keras(&importer), keras::tf_keras(&importer));
-    let torch = keras::torch(&importer, search, &layout.real_interpreter, keras::chooses(config, "torch"));
+    // A build script may ask it, too.
+    let asked = folders.host.env("LIBTORCH_USE_PYTORCH").is_some();
+    let torch_wanted = asked || keras::chooses(config, "torch");
+    let torch = keras::torch(&importer, search, &layout.real_interpreter, torch_wanted);
     PythonEnv {
         tensorflow,
         keras,

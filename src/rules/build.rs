@@ -178,6 +178,24 @@ impl<'c> Script<'c> {
         self.cx.facts.env.get(name).map(|value| (value.as_str(), Evidence::env(name, value)))
     }
 
+    /// The processor that is built for; none for a platform other than Linux.
+    fn arch(&self) -> Option<&'c str> {
+        let Some(target) = self.build().and_then(|build| build.target.as_deref()) else {
+            return Some(&self.cx.facts.machine.arch);
+        };
+        target.split('-').next().filter(|_| target.contains("-linux"))
+    }
+
+    /// Whether another platform than the machine's is built for; what its build script links is left open then.
+    fn is_foreign(&self, said: &mut Said) -> bool {
+        let foreign = self.arch() != Some(self.cx.facts.machine.arch.as_str());
+        if foreign {
+            let target = self.build().and_then(|build| build.target.as_deref()).unwrap_or_default();
+            said.open(UNSUPPORTED, format!("what {} links for {target}", self.title()), Break::Builds);
+        }
+        foreign
+    }
+
     /// What build scripts find, where that was read.
     fn build(&self) -> Option<&'c BuildSystem> {
         self.project.build.as_ref()
@@ -231,7 +249,13 @@ impl<'c> Script<'c> {
 
     /// Says that a library is missing when the project is linked, which stops only a build that links.
     fn does_not_link(&self, rule: &'static str, finding: Finding, said: &mut Said) {
-        match self.project.links {
+        if let Some(flags) = self.build().and_then(|build| build.linked_elsewhere.as_ref()) {
+            said.find(rule, finding.at(Level::Warn));
+            return said.open(rule, format!("whether the linker finds it by {}", flags.at), Break::Builds);
+        }
+        // A build script is a program itself.
+        let links = if self.it.only_for.as_deref() == Some("build") { Some(true) } else { self.project.links };
+        match links {
             Some(true) => said.find(rule, finding.at(Level::Deny).breaks(Break::Builds)),
             Some(false) => {
                 let so = "the library compiles; tests and programs that use it do not link";
@@ -326,7 +350,8 @@ mod tests {
     use super::*;
     use crate::db::Database;
     use crate::facts::{
-        Assumption, Dist, Facts, LibTorch, OnnxRuntime, PkgConfigFile, PythonEnv, Reading, ToolkitSelector, Torch,
+        Assumption, Dist, Facts, LibTorch, MissingNeeded, OnnxRuntime, PkgConfigFile, PythonEnv, Reading,
+        ToolkitSelector, Torch,
     };
     use crate::options::GpuWish;
     use crate::rules::testing::{bare, machine_with_driver, v};
@@ -641,6 +666,7 @@ mod tests {
     fn pytorch_is_asked_by_a_python_that_has_setuptools() {
         let mut facts = env(with(bare(), "torch-sys", "0.17.0", &[]), "LIBTORCH_USE_PYTORCH", "1");
         system(&mut facts).cxx = Some("/usr/bin/c++".to_owned());
+        system(&mut facts).python = Some("/venv/bin/python".to_owned());
         let torch = Dist { name: "torch".to_owned(), version: "2.4.0".to_owned(), ..Dist::default() };
         let import = Evidence::file("/venv/torch/utils/cpp_extension.py", "import setuptools").line(10);
         let lacks = Torch { extension_lacks: Some(import), ..Torch::default() };
@@ -656,6 +682,14 @@ mod tests {
         assert!(text.contains("setuptools"), "{text}");
         facts.pythons[0].torch = Some(Torch::default());
         assert!(found(&facts).0.is_empty() && open(&facts).is_empty());
+        // One that does not import tells nothing, and the Python on PATH is the one that is asked.
+        let mut torn = facts.clone();
+        let missing =
+            MissingNeeded { name: "libcudart.so.12".to_owned(), by: "/venv/torch/lib/libtorch_cuda.so".to_owned() };
+        torn.pythons[0].torch.as_mut().unwrap().missing = vec![missing];
+        assert!(found(&torn).1.contains("finds no libcudart.so.12"), "{}", found(&torn).1);
+        system(&mut facts).python = Some("/usr/bin/python".to_owned());
+        assert_eq!(open(&facts), ["what the Python that LIBTORCH_USE_PYTORCH asks has (/usr/bin/python)"]);
     }
 
     #[test]
@@ -667,6 +701,11 @@ mod tests {
                 variable: variable.to_owned(),
                 folder: "/o".to_owned(),
                 there: !libraries.is_empty(),
+                folders: ["lib", "Release"]
+                    .into_iter()
+                    .filter(|it| libraries.iter().any(|name| name.starts_with(it)))
+                    .map(str::to_owned)
+                    .collect(),
                 libraries: libraries.iter().map(|name| (*name).to_owned()).collect(),
             }];
             if dynamic { env(facts, "ORT_PREFER_DYNAMIC_LINK", "1") } else { facts }
@@ -685,6 +724,37 @@ mod tests {
         assert!(found(&named("2.0.0-rc.10", "ORT_LIB_LOCATION", &["lib/libonnxruntime.so"], false)).0.is_empty());
         let (rules, _) = found(&named("2.0.0-rc.10", "ORT_LIB_PATH", &["libonnxruntime.so"], true));
         assert_eq!(rules, [IGNORES, UNSUPPORTED]);
+        // Into `Release` the linker is sent, and then not into the folder itself.
+        assert!(found(&named("2.0.0-rc.10", "ORT_LIB_LOCATION", &["Release/libonnxruntime.so"], true)).0.is_empty());
+        let both = ["libonnxruntime.a", "Release/libonnxruntime_x.so"];
+        for version in ["2.0.0-rc.10", "2.0.0-rc.12"] {
+            assert_eq!(found(&named(version, "ORT_LIB_LOCATION", &both, false)).0, [UNSUPPORTED], "{version}");
+        }
+        // What a relative folder leads to differs, and so does another platform.
+        let mut relative = named("2.0.0-rc.12", "ORT_LIB_LOCATION", &[], true);
+        system(&mut relative).onnxruntime[0].folder = "rt/lib".to_owned();
+        assert!(found(&relative).0.is_empty() && open(&relative).len() == 1);
+        let mut windows = named("2.0.0-rc.12", "ORT_LIB_LOCATION", &["onnxruntime.lib"], true);
+        system(&mut windows).target = Some("x86_64-pc-windows-msvc".to_owned());
+        assert!(found(&windows).0.is_empty());
+        assert_eq!(open(&windows), ["what ort-sys 2.0.0-rc.12 links for x86_64-pc-windows-msvc"]);
+        // The linker may be sent elsewhere.
+        let mut elsewhere = named("2.0.0-rc.15", "ORT_LIB_PATH", &["x"], true);
+        system(&mut elsewhere).linked_elsewhere = Some(Evidence::env("LIBRARY_PATH", "/l"));
+        assert!(said(&elsewhere).findings[0].1.breaks.is_empty());
+        assert_eq!(open(&elsewhere), ["whether the linker finds it by LIBRARY_PATH"]);
+        // What a build script links is linked whatever the package is.
+        let mut script = named("2.0.0-rc.15", "ORT_LIB_PATH", &["x"], true);
+        script.project.as_mut().unwrap().links = Some(false);
+        assert!(said(&script).findings[0].1.breaks.is_empty());
+        script.project.as_mut().unwrap().crates[0].only_for = Some("build".to_owned());
+        assert_eq!(said(&script).findings[0].1.breaks.len(), 1);
+        // A library that is loaded when it is asked for is none of the linker's business.
+        for variable in ["ORT_LIB_LOCATION", "ORT_SKIP_DOWNLOAD"] {
+            let loads = with(bare(), "ort-sys", "2.0.0-rc.10", &["std", "load-dynamic", "download-binaries"]);
+            let loads = env(loads, variable, "1");
+            assert!(found(&loads).0.is_empty() && open(&loads).is_empty(), "{variable}");
+        }
         // Never read: nothing is claimed.
         assert!(found(&named("2.0.0-rc.99", "ORT_LIB_PATH", &[], true)).0.is_empty());
         let mut offline = with(bare(), "ort-sys", "2.0.0-rc.15", &["std", "download-binaries"]);
@@ -707,6 +777,9 @@ mod tests {
         let (rules, text) = found(&facts);
         assert_eq!(rules, [UNSUPPORTED]);
         assert!(text.contains("bazel"), "{text}");
+        let mut arm = with(bare(), "tensorflow-sys", "0.24.0", &[]);
+        system(&mut arm).target = Some("aarch64-unknown-linux-gnu".to_owned());
+        assert!(found(&arm).1.contains("built already for aarch64"), "{}", found(&arm).1);
         let file = PkgConfigFile { path: "/pc/tensorflow.pc".to_owned(), ..PkgConfigFile::default() };
         system(&mut facts).packages.insert("tensorflow".to_owned(), file);
         // Without the program nobody reads it.

@@ -32,7 +32,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         let Some(numpy) = env.dist("numpy") else {
             // One without metadata imports as well.
             if !env.env.modules.contains_key("numpy") {
-                out.find(env.lacks_package(requirement));
+                env.lacks_package(requirement, out);
             }
             continue;
         };

@@ -33,7 +33,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         let Some(protobuf) = env.dist("protobuf") else {
             // One without metadata imports as well.
             if !env.env.modules.contains_key("google.protobuf") {
-                out.find(env.lacks_package(requirement));
+                env.lacks_package(requirement, out);
             }
             continue;
         };

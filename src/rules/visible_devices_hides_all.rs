@@ -25,7 +25,7 @@ pub(super) static RULE: Rule = Rule {
 ### Why it matters
 
 Every CUDA program started with this variable sees no GPU, while `nvidia-smi`, which ignores the variable, lists them \
-all. A `kernel.json` of Jupyter can set it as well, for the notebooks of that kernel alone: that is a warning.
+all. A `kernel.json` of Jupyter can set it as well, for the notebooks of that kernel alone: that may be meant so, and is a note.
 
 ### How to fix it
 
@@ -209,7 +209,7 @@ fn kernels(cx: &Cx<'_>, out: &mut Judgment) {
         let subject = kernel.env.map_or(Subject::Machine, Subject::Env);
         out.find(
             Finding::new(subject, format!("the Jupyter kernel `{}` hides every GPU from what runs in it", kernel.name))
-                .at(Level::Warn)
+                .at(Level::Note)
                 .because(Evidence::file(&kernel.path, format!("env: {VARIABLE} is {value:?}")))
                 .help(format!("take {VARIABLE} out of `env` in that file, and start the kernel again")),
         );
@@ -241,7 +241,7 @@ mod tests {
         assert!(silent(&RULE, &facts));
         facts.kernels.push(with("-1"));
         let said = judge(&RULE, &facts);
-        assert_eq!((said.findings.len(), said.findings[0].level), (1, Some(Level::Warn)));
+        assert_eq!((said.findings.len(), said.findings[0].level), (1, Some(Level::Note)));
         assert!(said.findings[0].breaks.is_empty());
     }
 

@@ -125,10 +125,9 @@ impl Answer {
         let links = graph.built().filter(|(_, active)| roots.contains(&active.package.id.repr.as_str())).any(
             |(_, Active { package, features, .. })| {
                 let mut targets = package.targets.iter().filter(|target| {
-                    target
-                        .kind
-                        .iter()
-                        .any(|kind| matches!(kind, TargetKind::Bin | TargetKind::CDyLib | TargetKind::DyLib))
+                    target.kind.iter().any(|kind| {
+                        matches!(kind, TargetKind::Bin | TargetKind::CDyLib | TargetKind::DyLib | TargetKind::ProcMacro)
+                    })
                 });
                 targets.any(|target| target.required_features.iter().all(|feature| features.contains(feature)))
             },

@@ -22,6 +22,7 @@ const PACKAGES: &[&str] = &["libonnxruntime", "tensorflow"];
 /// Folders in which the `pkg-config` of some distribution looks.
 const PKG_CONFIG_FOLDERS: &[&str] = &[
     "/usr/local/lib/x86_64-linux-gnu/pkgconfig",
+    "/usr/local/lib/aarch64-linux-gnu/pkgconfig",
     "/usr/local/lib/pkgconfig",
     "/usr/local/share/pkgconfig",
     "/usr/lib/x86_64-linux-gnu/pkgconfig",
@@ -33,6 +34,7 @@ const PKG_CONFIG_FOLDERS: &[&str] = &[
 /// Folders that linkers search by themselves.
 const LINKER_FOLDERS: &[&str] = &[
     "/usr/local/lib/x86_64-linux-gnu",
+    "/usr/local/lib/aarch64-linux-gnu",
     "/usr/local/lib64",
     "/usr/local/lib",
     "/usr/lib/x86_64-linux-gnu",
@@ -48,9 +50,9 @@ const TOOLCHAIN: &[&str] = &["c", "dl", "gcc", "gcc_s", "gomp", "m", "pthread", 
 /// The LibTorch that torch-sys would take without asking Python.
 pub(super) fn libtorch(host: &Host, value: impl Fn(&str) -> Option<String>) -> Option<LibTorch> {
     let system = || host.is_file("/usr/lib/libtorch.so").then(|| "/usr".to_owned());
-    let folder = value("LIBTORCH").filter(|it| !it.is_empty()).or_else(system)?;
+    let folder = value("LIBTORCH").or_else(system)?;
     // Build scripts run in the folder of their own package, so that a relative path leads nowhere.
-    let within = |given: Option<String>| given.filter(|it| !it.is_empty()).unwrap_or_else(|| folder.clone());
+    let within = |given: Option<String>| given.unwrap_or_else(|| folder.clone());
     let (include, lib) = (within(value("LIBTORCH_INCLUDE")), within(value("LIBTORCH_LIB")));
     let there = |folder: &str, rest: &str| folder.starts_with('/') && host.is_file(format!("{folder}/{rest}"));
     let version = host.read_text(format!("{folder}/build-version")).ok().filter(|_| folder.starts_with('/'));
@@ -60,7 +62,9 @@ pub(super) fn libtorch(host: &Host, value: impl Fn(&str) -> Option<String>) -> O
             || there(&include, "include/torch/headeronly/version.h"),
         version: version.map(|text| text.trim().to_owned()),
         header: header_version(host, &include),
-        library: there(&lib, "lib/libtorch.so"),
+        // The linker searches its own folders too.
+        library: there(&lib, "lib/libtorch.so")
+            || LINKER_FOLDERS.iter().any(|folder| host.is_file(format!("{folder}/libtorch.so"))),
         cuda: there(&lib, "lib/libtorch_cuda.so"),
         cxx11_abi: cxx11_abi(host, &folder),
         folder,
@@ -105,8 +109,11 @@ pub(super) fn onnxruntime(host: &Host, value: impl Fn(&str) -> Option<String>) -
                 libraries.extend(found.map(|name| Path::new(inside).join(name).to_string_lossy().into_owned()));
             }
             libraries.truncate(MOST);
+            let inside = ["lib", "Release", "Debug"].iter();
+            let folders = inside.filter(|it| absolute && host.is_dir(format!("{folder}/{it}")));
+            let folders = folders.map(|it| (*it).to_owned()).collect();
             let there = absolute && host.is_dir(&folder);
-            OnnxRuntime { variable: variable.to_owned(), there, libraries, folder }
+            OnnxRuntime { variable: variable.to_owned(), there, folders, libraries, folder }
         })
         .collect()
 }
@@ -180,6 +187,9 @@ fn described(host: &Host, text: &str, path: String) -> PkgConfigFile {
     folders.truncate(MOST);
     folders.extend(LINKER_FOLDERS.iter().map(|folder| (*folder).to_owned()));
     let is_there = |name: &str| {
+        if let Some(file) = name.strip_prefix(':') {
+            return folders.iter().any(|it| host.is_file(format!("{it}/{file}")));
+        }
         folders.iter().any(|it| ["so", "a"].iter().any(|kind| host.is_file(format!("{it}/lib{name}.{kind}"))))
     };
     found.missing = names.into_iter().filter(|name| !TOOLCHAIN.contains(&name.as_str()) && !is_there(name)).collect();

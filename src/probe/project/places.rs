@@ -24,6 +24,7 @@ const LIBRARY_FOLDERS: &[&str] = &[
     "lib",
     "lib/stubs",
     "lib/x86_64-linux-gnu",
+    "lib/aarch64-linux-gnu",
     "lib64",
     "lib64/stubs",
     "targets/x86_64-linux",
@@ -51,12 +52,12 @@ const LIBRARIES: &[&str] = &[
 ];
 
 /// Reads all that.
-pub(super) fn probe(host: &Host) -> BuildSystem {
+pub(super) fn probe(host: &Host, target: Option<&str>) -> BuildSystem {
     let env = configured(host);
+    // Only what takes effect is among those that Cargo's configuration sets: without `force`, what is set stays.
     let value = |name: &str| {
-        let ours = host.env(name);
-        // Without `force` a variable that is set already stays.
-        ours.map(str::to_owned).or_else(|| env.get(name).map(|set: &ConfiguredVariable| set.value.clone()))
+        let set = env.get(name).map(|set: &ConfiguredVariable| set.value.clone());
+        set.or_else(|| host.env(name).map(str::to_owned))
     };
     let mut folders: Vec<String> = Vec::new();
     for name in FOLDER_VARIABLES {
@@ -77,7 +78,12 @@ pub(super) fn probe(host: &Host) -> BuildSystem {
     }
     let pkg_config = value("PKG_CONFIG").filter(|it| !it.is_empty());
     let cxx = value("CXX").filter(|it| !it.is_empty());
+    // The build scripts of PyTorch's crate ask this one.
+    let python = if value("VIRTUAL_ENV").is_some() { "python" } else { "python3" };
     BuildSystem {
+        target: target.map(str::to_owned).or_else(|| target_of(host)),
+        linked_elsewhere: linked_elsewhere(host, value),
+        python: find_program(host, python),
         nvidia_smi: find_program(host, "nvidia-smi"),
         cxx: find_program(host, cxx.as_deref().unwrap_or("c++")),
         bazel: find_program(host, "bazel"),
@@ -139,18 +145,18 @@ fn place(host: &Host, folder: String) -> Option<BuildPlace> {
 struct Config {
     #[serde(default)]
     env: BTreeMap<Spanned<String>, Setting>,
-    #[cfg(feature = "cli")]
     #[serde(default)]
     build: Build,
+    #[serde(default)]
+    target: BTreeMap<String, toml::Table>,
 }
 
-#[cfg(feature = "cli")]
 #[derive(Debug, Default, Deserialize)]
 struct Build {
     target: Option<Target>,
+    rustflags: Option<serde::de::IgnoredAny>,
 }
 
-#[cfg(feature = "cli")]
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Target {
@@ -218,9 +224,22 @@ fn configured(host: &Host) -> BTreeMap<String, ConfiguredVariable> {
     set
 }
 
+/// What may send the linker to more folders than are known here.
+fn linked_elsewhere(host: &Host, value: impl Fn(&str) -> Option<String>) -> Option<Evidence> {
+    let variables = ["LIBRARY_PATH", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS"];
+    let set = variables.into_iter().find_map(|name| Some((name, value(name).filter(|it| !it.is_empty())?)));
+    let configured = || {
+        let flags = |config: &Config| {
+            config.build.rustflags.is_some() || config.target.values().any(|table| table.contains_key("rustflags"))
+        };
+        let (path, ..) = files(host).into_iter().find(|(_, config, _)| flags(config))?;
+        Some(Evidence::file(path.to_string_lossy(), "rustflags"))
+    };
+    set.map(|(name, value)| Evidence::env(name, value)).or_else(configured)
+}
+
 /// `build.target` of Cargo's configuration.
-#[cfg(feature = "cli")]
-pub(super) fn target(host: &Host) -> Option<String> {
+pub(super) fn target_of(host: &Host) -> Option<String> {
     let named = host.env_nonempty("CARGO_BUILD_TARGET").map(str::to_owned);
     named.or_else(|| {
         files(host).into_iter().find_map(|(_, config, _)| match config.build.target? {

@@ -174,7 +174,7 @@ pub(super) fn find(
 ) -> Found {
     let mut found = Found::default();
     let mut seen: Vec<&str> = Vec::new();
-    for entry in sys_path {
+    for entry in sys_path.iter().filter(|entry| entry.only.is_empty()) {
         if entry.origin == PathOrigin::Stdlib || seen.contains(&entry.path.as_str()) {
             continue;
         }
@@ -207,7 +207,7 @@ pub(super) fn find(
 pub(super) fn packages(folders: &Folders<'_>, sys_path: &[SysPathEntry]) -> Vec<Package> {
     let mut packages: Vec<(bool, Package)> = Vec::new();
     let mut seen: Vec<&str> = Vec::new();
-    for entry in sys_path {
+    for entry in sys_path.iter().filter(|entry| entry.only.is_empty()) {
         if entry.origin == PathOrigin::Stdlib || seen.contains(&entry.path.as_str()) || folders.is_archived(&entry.path)
         {
             continue;

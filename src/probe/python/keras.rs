@@ -247,13 +247,18 @@ const JAX_LIBRARIES: [(u32, &[&str]); 2] = [
 /// The first file of that name below an entry of `sys.path`.
 fn on_path(importer: &Importer<'_, '_>, name: &str) -> Option<String> {
     let host = importer.folders.host;
-    importer.sys_path.iter().map(|entry| join(&entry.path, name)).find(|path| host.exists(path))
+    importer
+        .sys_path
+        .iter()
+        .filter(|entry| entry.only.is_empty())
+        .map(|entry| join(&entry.path, name))
+        .find(|path| host.exists(path))
 }
 
 /// A library in `nvidia/*/lib` of any entry of `sys.path`: frameworks open it from there by its path before, or where,
 /// the loader does not find it.
 fn in_wheels(importer: &Importer<'_, '_>, name: &str) -> Option<String> {
-    importer.sys_path.iter().find_map(|entry| {
+    importer.sys_path.iter().filter(|entry| entry.only.is_empty()).find_map(|entry| {
         let nvidia = join(&entry.path, "nvidia");
         let listing = importer.folders.list(&nvidia)?;
         let folders = listing.iter().filter(|entry| entry.kind != Kind::File);

@@ -23,7 +23,8 @@ impl Importer<'_, '_> {
         let mut seen: Vec<&str> = Vec::new();
         for entry in self.sys_path {
             // The standard library holds none of the names that are asked for here.
-            if entry.origin == PathOrigin::Stdlib || seen.contains(&entry.path.as_str()) {
+            let answers = entry.only.is_empty() || entry.only.iter().any(|only| only == name);
+            if entry.origin == PathOrigin::Stdlib || !answers || seen.contains(&entry.path.as_str()) {
                 continue;
             }
             seen.push(&entry.path);
@@ -51,7 +52,8 @@ impl Importer<'_, '_> {
 
     /// What `import PARENT.NAME` gives of a namespace package, whose parts lie in several entries.
     pub(super) fn within(&self, parent: &str, name: &str) -> Option<Module> {
-        let entries = self.sys_path.iter().filter(|entry| entry.origin != PathOrigin::Stdlib);
+        let real = |entry: &&SysPathEntry| entry.origin != PathOrigin::Stdlib && entry.only.is_empty();
+        let entries = self.sys_path.iter().filter(real);
         let mut found = entries.filter_map(|entry| Some((entry, self.in_folder(&join(&entry.path, parent), name)?)));
         found.find(|(_, (_, namespace))| !namespace).map(|(entry, (path, _))| Module {
             archived: self.folders.is_archived(&path),
@@ -156,7 +158,7 @@ mod tests {
         }
         let host = Host::rooted(dir.path(), BTreeMap::new()).unwrap();
         let folders = Folders::new(&host);
-        let entry = |path: &str| SysPathEntry { path: path.to_owned(), origin: PathOrigin::Site };
+        let entry = |path: &str| SysPathEntry { path: path.to_owned(), origin: PathOrigin::Site, only: Vec::new() };
         let all = [entry("/a"), entry("/b"), entry("/c")];
         let importer = |sys_path| Importer { folders: &folders, sys_path, dists: &[] };
         let module = importer(&all[..]).module("keras").unwrap();
@@ -187,7 +189,8 @@ mod tests {
         let host = Host::rooted(dir.path(), BTreeMap::new()).unwrap();
         let folders = Folders::new(&host);
         let paths = ["/a.zip/in", "/torch-2.5.1-py3.11.egg", "/b.zip", "/gone"];
-        let sys_path = paths.map(|path| SysPathEntry { path: path.to_owned(), origin: PathOrigin::PythonPath });
+        let sys_path =
+            paths.map(|path| SysPathEntry { path: path.to_owned(), origin: PathOrigin::PythonPath, only: Vec::new() });
         let troubles = folders.open_archives(&sys_path);
         assert_eq!(troubles.iter().map(|trouble| trouble.at.as_str()).collect::<Vec<_>>(), ["/b.zip"]);
         let layout = super::super::layout::Layout::default();

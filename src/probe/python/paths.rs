@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::layout::{Layout, join, tidy};
 use super::literal;
-use crate::facts::{PathOrigin, SysPathEntry, Trouble};
+use crate::facts::{Evidence, PathOrigin, SysPathEntry, Trouble};
 use crate::host::Host;
 
 /// `.pth` files are read up to this many bytes.
@@ -17,7 +17,9 @@ struct Builder<'h> {
     entries: Vec<SysPathEntry>,
     known: HashSet<String>,
     /// Folders out of which an editable installation answers by code, after all of `sys.path`.
-    answered: Vec<(String, PathOrigin)>,
+    answered: Vec<(String, PathOrigin, &'static str)>,
+    /// Code that may add more folders.
+    code: Option<Evidence>,
     troubles: Vec<Trouble>,
 }
 
@@ -29,7 +31,7 @@ impl Builder<'_> {
         if self.entries.len() >= ENTRY_LIMIT || !self.known.insert(path.clone()) {
             return false;
         }
-        self.entries.push(SysPathEntry { path, origin });
+        self.entries.push(SysPathEntry { path, origin, only: Vec::new() });
         true
     }
 
@@ -84,6 +86,9 @@ impl Builder<'_> {
             .split(|c: char| !(c.is_alphanumeric() || c == '_'))
             .find(|word| word.starts_with("__editable__") && word.ends_with("finder"))
         else {
+            if adds_to_the_path(line) {
+                self.code.get_or_insert_with(|| Evidence::file(file, line.trim()).line(number));
+            }
             return;
         };
         let source = self.host.read_lossy(join(folder, &format!("{module}.py"))).unwrap_or_default();
@@ -98,7 +103,7 @@ impl Builder<'_> {
         for name in JUDGED.into_iter().filter(|name| mentions(name)) {
             match parent(name) {
                 Some(parent) => {
-                    self.answered.push((parent, PathOrigin::Pth { file: file.to_owned(), line: number }));
+                    self.answered.push((parent, PathOrigin::Pth { file: file.to_owned(), line: number }, name));
                 }
                 None => open = true,
             }
@@ -113,9 +118,15 @@ impl Builder<'_> {
 }
 
 /// `sys.path` and what could not be followed.
-pub(super) fn sys_path(host: &Host, layout: &Layout) -> (Vec<SysPathEntry>, Vec<Trouble>) {
-    let mut builder =
-        Builder { host, entries: Vec::new(), known: HashSet::new(), answered: Vec::new(), troubles: Vec::new() };
+pub(super) fn sys_path(host: &Host, layout: &Layout) -> Paths {
+    let mut builder = Builder {
+        host,
+        entries: Vec::new(),
+        known: HashSet::new(),
+        answered: Vec::new(),
+        code: None,
+        troubles: Vec::new(),
+    };
     let cwd = host.cwd().to_string_lossy().into_owned();
     // The script's folder goes in front when everything else is there, so a second mention of it stays.
     let script = host.env_nonempty("PYTHONSAFEPATH").is_none() || layout.minor.is_some_and(|minor| minor < (3, 11));
@@ -139,14 +150,38 @@ pub(super) fn sys_path(host: &Host, layout: &Layout) -> (Vec<SysPathEntry>, Vec<
         let prefix = home.as_deref().unwrap_or(&layout.prefix);
         installation_site(&mut builder, prefix, layout, &PathOrigin::Site);
     }
-    for (path, origin) in std::mem::take(&mut builder.answered) {
-        builder.push(path, origin);
-    }
     let mut entries = builder.entries;
-    if script {
-        entries.insert(0, SysPathEntry { path: cwd, origin: PathOrigin::Script });
+    // Python imports these by itself, wherever they lie; distributions have one that leaves the path as it is.
+    let custom =
+        entries.iter().flat_map(|entry| ["sitecustomize.py", "usercustomize.py"].map(|it| join(&entry.path, it)));
+    let custom = custom.filter(|path| host.is_file(path)).find_map(|path| {
+        let text = host.read_lossy(&path).ok()?;
+        let (number, line) = (1u32..).zip(text.lines()).find(|(_, line)| adds_to_the_path(line))?;
+        Some(Evidence::file(path, line.trim()).line(number))
+    });
+    for (path, origin, name) in builder.answered {
+        entries.push(SysPathEntry { path, origin, only: vec![name.to_owned()] });
     }
-    (entries, builder.troubles)
+    if script {
+        entries.insert(0, SysPathEntry { path: cwd, origin: PathOrigin::Script, only: Vec::new() });
+    }
+    Paths { entries, code: builder.code.or(custom), troubles: builder.troubles }
+}
+
+/// Whether a line of code may add a folder to `sys.path`.
+fn adds_to_the_path(line: &str) -> bool {
+    let line = line.trim_start();
+    !line.starts_with('#') && ["sys.path", "addsitedir", "addpackage"].iter().any(|word| line.contains(word))
+}
+
+/// `sys.path`, and what stays open about it.
+#[derive(Debug)]
+pub(super) struct Paths {
+    pub(super) entries: Vec<SysPathEntry>,
+    /// Code that may add more folders.
+    pub(super) code: Option<Evidence>,
+    /// What could not be followed.
+    pub(super) troubles: Vec<Trouble>,
 }
 
 /// The prefix that `PYTHONHOME` names.
@@ -270,7 +305,7 @@ mod tests {
     #[test]
     fn a_venv_without_the_system() {
         let (_dir, host) = tree(FILES, &[("HOME", "/home/a"), ("PWD", "/work"), ("PYTHONPATH", "/p:")]);
-        let (entries, troubles) = sys_path(&host, &layout(EnvKind::Venv));
+        let Paths { entries, troubles, .. } = sys_path(&host, &layout(EnvKind::Venv));
         assert_eq!(
             paths(&entries),
             [
@@ -296,7 +331,7 @@ mod tests {
         let (_dir, host) = tree(FILES, &[("HOME", "/home/a"), ("PYTHONSAFEPATH", "1")]);
         let mut layout = layout(EnvKind::Venv);
         layout.system_site = true;
-        let (entries, _) = sys_path(&host, &layout);
+        let Paths { entries, .. } = sys_path(&host, &layout);
         let tail: Vec<&str> = paths(&entries).split_off(7);
         assert_eq!(tail, ["/home/a/.local/lib/python3.11/site-packages", "/usr/lib/python3/dist-packages"]);
         assert_eq!(entries[0].origin, PathOrigin::Stdlib);
@@ -307,7 +342,7 @@ mod tests {
         let (_dir, host) = tree(FILES, &[("HOME", "/home/a"), ("PYTHONNOUSERSITE", "1")]);
         let mut layout = layout(EnvKind::System);
         layout.prefix = "/usr".to_owned();
-        let (entries, _) = sys_path(&host, &layout);
+        let Paths { entries, .. } = sys_path(&host, &layout);
         assert_eq!(paths(&entries).last().copied(), Some("/usr/lib/python3/dist-packages"));
         assert_eq!(entries.len(), 5);
     }

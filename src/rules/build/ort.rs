@@ -50,7 +50,12 @@ pub(super) fn follow(script: &Script<'_>, said: &mut Said) {
     let (Some(flow), Some(build)) = (flow(&script.it.version), script.build()) else {
         return said.open(UNSUPPORTED, format!("which ONNX Runtime {} links", script.title()), Break::Builds);
     };
-    if flow.early && script.has("load-dynamic") == Some(true) && script.has("download-binaries") == Some(false) {
+    if script.is_foreign(said) {
+        return;
+    }
+    // Then it links nothing; where it may, it downloads all the same.
+    let loads = flow.early && script.has("load-dynamic") == Some(true);
+    if loads && (script.has("download-binaries") == Some(false) || script.env("ORT_LIB_LOCATION").is_some()) {
         return;
     }
     if (flow.early || script.has("pkg-config") == Some(true)) && build.packages.contains_key("libonnxruntime") {
@@ -58,6 +63,10 @@ pub(super) fn follow(script: &Script<'_>, said: &mut Said) {
         return said.open(UNSUPPORTED, missing, Break::Builds);
     }
     let named = flow.folders.iter().find_map(|name| build.onnxruntime.iter().find(|it| it.variable == *name));
+    if let Some(named) = named.filter(|it| !it.folder.starts_with('/')) {
+        let missing = format!("where {} leads, which is no path from the root on: {}", named.variable, named.folder);
+        return said.open(UNSUPPORTED, missing, Break::Builds);
+    }
     if let Some(named) = named {
         return if flow.early { early(script, named, said) } else { late(script, &flow, named, said) };
     }
@@ -124,6 +133,10 @@ fn late(script: &Script<'_>, flow: &Flow, named: &OnnxRuntime, said: &mut Said) 
         return script.does_not_link(UNSUPPORTED, finding, said);
     }
     if has("libonnxruntime.a") {
+        // The linker is sent into this one, and then not into the folder itself.
+        if !has(&searched(named, "libonnxruntime.a")) {
+            script.does_not_link(UNSUPPORTED, nothing_there(script, named), said);
+        }
         return;
     }
     if named.libraries.iter().any(|name| name.ends_with("libonnxruntime_common.a")) {
@@ -133,16 +146,28 @@ fn late(script: &Script<'_>, flow: &Flow, named: &OnnxRuntime, said: &mut Said) 
     said.find(UNSUPPORTED, nothing_there(script, named).breaks(Break::Builds));
 }
 
+/// A library where the linker is sent for a folder that is named: into `Release` or `Debug` of it where one is there.
+fn searched(named: &OnnxRuntime, library: &str) -> String {
+    let inside = ["Release", "Debug"].into_iter().find(|it| named.folders.iter().any(|folder| folder == it));
+    inside.map_or_else(|| library.to_owned(), |inside| format!("{inside}/{library}"))
+}
+
 /// A folder that is named to rc.9 or rc.10: `lib` in it counts, and what is missing shows when linking.
 fn early(script: &Script<'_>, named: &OnnxRuntime, said: &mut Said) {
     let has = |name: &str| named.libraries.iter().any(|it| it == name);
-    let inside = named.libraries.iter().any(|it| it.starts_with("lib/"));
+    let inside = named.folders.iter().any(|it| it == "lib");
     let shared = if inside { "lib/libonnxruntime.so" } else { "libonnxruntime.so" };
     let archive = if inside { "lib/libonnxruntime.a" } else { "libonnxruntime.a" };
     let Some(dynamic) = dynamic(script) else {
         return said.open(UNSUPPORTED, format!("which ONNX Runtime {} links", script.title()), Break::Builds);
     };
-    if has(shared) || has("libonnxruntime.a") || !dynamic && has(archive) {
+    if has("libonnxruntime.a") {
+        if !has(&searched(named, "libonnxruntime.a")) {
+            script.does_not_link(UNSUPPORTED, nothing_there(script, named), said);
+        }
+        return;
+    }
+    if has(shared) || has(&searched(named, "libonnxruntime.so")) || !dynamic && has(archive) {
         return;
     }
     if !dynamic && named.libraries.iter().any(|name| name.ends_with("libonnxruntime_common.a")) {
@@ -158,6 +183,10 @@ fn download(script: &Script<'_>, flow: &Flow, said: &mut Said) {
     let forbids = |(_, value, _): &(&str, &str, Evidence)| says_yes(value);
     let forbidden = if flow.first_decides { set.take(1).find(forbids) } else { set.into_iter().find(forbids) };
     let feature = script.has("download-binaries");
+    // One that loads its library when it runs links none.
+    if flow.early && script.has("load-dynamic") == Some(true) && forbidden.is_some() {
+        return;
+    }
     if feature == Some(false) || feature == Some(true) && forbidden.is_some() {
         // rc.10 then links what the linker finds by itself.
         let system = ["/usr", "/usr/local"]
@@ -184,6 +213,7 @@ fn download(script: &Script<'_>, flow: &Flow, said: &mut Said) {
     if newest
         && feature == Some(true)
         && ["cuda", "tensorrt"].iter().any(cuda)
+        && script.has("lax-feature-matching") == Some(false)
         && let Some((text, evidence)) = script.env("ORT_CUDA_VERSION")
         && text == "12"
     {
@@ -191,7 +221,7 @@ fn download(script: &Script<'_>, flow: &Flow, said: &mut Said) {
         let finding =
             script.finding(title).because(evidence).run("take those for CUDA 13", "export ORT_CUDA_VERSION=13");
         let finding = finding.help("or build ONNX Runtime for CUDA 12 yourself and name its folder in ORT_LIB_PATH");
-        return said.find(UNSUPPORTED, finding.breaks(Break::Builds));
+        return script.does_not_link(UNSUPPORTED, finding, said);
     }
     if newest
         && script.has("cuda") == Some(true)

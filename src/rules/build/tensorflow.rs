@@ -16,7 +16,13 @@ pub(super) fn follow(script: &Script<'_>, said: &mut Said) {
         let missing = format!("where {} finds TensorFlow's C library", script.title());
         return said.open(UNSUPPORTED, missing, Break::Builds);
     };
-    if script.pkg_config("tensorflow", said) {
+    let own = script.arch() == Some(script.cx.facts.machine.arch.as_str());
+    let Some(arch) = script.arch() else {
+        let _ = script.is_foreign(said);
+        return;
+    };
+    // Of a platform that is not the machine's `pkg-config` is not asked.
+    if own && script.pkg_config("tensorflow", said) {
         return;
     }
     let gpu = script.has("tensorflow_gpu") == Some(true);
@@ -27,19 +33,21 @@ pub(super) fn follow(script: &Script<'_>, said: &mut Said) {
             Break::Runs,
         );
     }
-    if let Some((value, evidence)) = script.env("TF_RUST_BUILD_FROM_SRC")
-        && value == "true"
-    {
+    let forced = script.env("TF_RUST_BUILD_FROM_SRC").filter(|(value, _)| *value == "true");
+    if forced.is_some() || arch != "x86_64" {
         if build.bazel.is_some() {
             let missing = format!("whether TensorFlow {version} builds from source, which {} does", script.title());
             return said.open(UNSUPPORTED, missing, Break::Builds);
         }
         let title = format!("{} builds TensorFlow from source, and there is no bazel on PATH", script.title());
-        let finding =
-            script.finding(title).because(evidence).because(Evidence::env("PATH", "no folder of it has bazel"));
-        let finding = finding
-            .run("take the library that is built already", "unset TF_RUST_BUILD_FROM_SRC")
-            .help("or install Bazel");
+        let finding = script.finding(title).because(Evidence::env("PATH", "no folder of it has bazel"));
+        let finding = match forced {
+            Some((_, evidence)) => finding
+                .because(evidence)
+                .run("take the library that is built already", "unset TF_RUST_BUILD_FROM_SRC")
+                .help("or install Bazel"),
+            None => finding.help(format!("install Bazel: there is no library that is built already for {arch}")),
+        };
         return said.find(UNSUPPORTED, finding.breaks(Break::Builds));
     }
     let kind = if gpu { "gpu" } else { "cpu" };

@@ -9,6 +9,9 @@ pub(super) fn follow(script: &Script<'_>, said: &mut Said) {
     if script.has("doc-only") == Some(true) {
         return;
     }
+    if script.is_foreign(said) {
+        return;
+    }
     let wanted = script.row.and_then(|row| row.libtorch.as_ref()).filter(|_| script.version() >= (0, 13, 0));
     let Some(wanted) = wanted else {
         return said.open(
@@ -85,8 +88,12 @@ type Mismatch<'f> = dyn Fn(&str, Evidence, &mut Said) -> bool + 'f;
 
 /// The LibTorch of the active Python, which its build script asks for the folders and the ABI.
 fn of_python(script: &Script<'_>, wanted: &str, mismatch: &Mismatch<'_>, said: &mut Said) {
-    let Some(env) = script.cx.facts.pythons.iter().find(|env| env.active) else {
-        return said.open(LIBTORCH, "which Python LIBTORCH_USE_PYTORCH asks".to_owned(), Break::Builds);
+    let asked = script.build().and_then(|build| build.python.as_deref());
+    let folder = asked.and_then(|path| path.rsplit_once("/bin/")).map(|(folder, _)| folder);
+    let Some(env) = script.cx.facts.pythons.iter().find(|env| Some(env.path.as_str()) == folder) else {
+        let missing =
+            format!("what the Python that LIBTORCH_USE_PYTORCH asks has ({})", asked.unwrap_or("none on PATH"));
+        return said.open(LIBTORCH, missing, Break::Builds);
     };
     let asks = script.env("LIBTORCH_USE_PYTORCH").map(|(_, it)| it);
     let Some(torch) = env.dists.iter().find(|dist| dist.name == "torch") else {
@@ -107,6 +114,22 @@ fn of_python(script: &Script<'_>, wanted: &str, mismatch: &Mismatch<'_>, said: &
         let finding = finding.run("install it", script.cx.view.install(env, "setuptools"));
         return said.find(LIBTORCH, finding.breaks(Break::Builds));
     }
+    if let Some(torch) = &env.torch {
+        if let Some(lacking) = torch.missing.first() {
+            let title = format!(
+                "{} asks PyTorch for its folders, and `import torch` finds no {}",
+                script.title(),
+                lacking.name
+            );
+            let finding = script.finding(title).because_all(asks);
+            let finding = finding.because(Evidence::loader(&lacking.by, format!("needs {}", lacking.name)));
+            let finding = finding.help("install PyTorch together with what it requires");
+            return said.find(LIBTORCH, finding.breaks(Break::Builds));
+        }
+        if let Some(why) = &torch.untold {
+            said.open(LIBTORCH, format!("whether `import torch` works: {why}"), Break::Builds);
+        }
+    }
     needs_compiler(script, said);
 }
 
@@ -121,7 +144,9 @@ fn named(script: &Script<'_>, wanted: &str, found: &LibTorch, mismatch: &Mismatc
         return;
     }
     if !found.headers {
-        let title = if folder.starts_with('/') {
+        let title = if folder.is_empty() {
+            format!("LIBTORCH is set and empty, so that {} looks in its own folder", script.title())
+        } else if folder.starts_with('/') {
             format!("LIBTORCH is {folder}, where {} finds no headers of LibTorch", script.title())
         } else {
             format!("LIBTORCH is {folder}, and {} looks for that in its own folder", script.title())
