@@ -431,7 +431,7 @@ impl<'h> Search<'h> {
             for (of, names) in symbols.asked.iter().filter(|(of, _)| is_nvidia(of)) {
                 let Some(asked) = process.names.get(of).and_then(|&index| process.loaded.get(index)) else { continue };
                 let Some(offering) = self.symbols(asked) else { continue };
-                let lacking = names.iter().filter(|name| !offering.offered.contains(*name));
+                let lacking = names.iter().filter(|name| !offering.offers(name));
                 for symbol in lacking.take(MOST_UNRESOLVED.saturating_sub(unresolved.len())) {
                     let folder = folder_of(&asked.path);
                     let entry = process.library_path.iter().find(|entry| Some(&entry.path) == folder.as_ref());
