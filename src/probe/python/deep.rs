@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::layout::join;
-use super::record::{self, Budget, Part};
+use super::record::{self, Budget, Part, Site};
 use crate::facts::RecordCheck;
 use crate::host::{Host, HostError, OpenFile};
 
@@ -36,6 +36,8 @@ impl Package {
 pub(super) struct Work<'h> {
     host: &'h Host,
     packages: Vec<Package>,
+    /// The folders that they lie in, of which there are few.
+    sites: HashMap<String, Site<'h>>,
     /// One for each package; empty without hashes.
     budgets: Vec<Budget>,
     state: Mutex<State>,
@@ -65,7 +67,11 @@ impl<'h> Work<'h> {
     /// Work on packages; those with the longest RECORDs had best come first.
     pub(super) fn new(host: &'h Host, packages: Vec<Package>, hashes: bool) -> Self {
         let budgets = if hashes { packages.iter().map(|_| Budget::default()).collect() } else { Vec::new() };
-        Self { host, packages, budgets, state: Mutex::default(), news: Condvar::new() }
+        let mut sites = HashMap::new();
+        for package in &packages {
+            sites.entry(package.location.clone()).or_insert_with_key(|location| Site::new(host, location));
+        }
+        Self { host, packages, sites, budgets, state: Mutex::default(), news: Condvar::new() }
     }
 
     /// How many threads there should be beside the one that asks.
@@ -79,9 +85,10 @@ impl<'h> Work<'h> {
         loop {
             if let Some(task) = state.queue.pop() {
                 drop(state);
-                let location = self.packages.get(task.package).map_or("", |package| package.location.as_str());
-                let part = record::piece(&task.file, &task.range)
-                    .map(|text| record::check_all(self.host, location, &text, self.budgets.get(task.package)));
+                let site = self.packages.get(task.package).and_then(|package| self.sites.get(&package.location));
+                let part = record::piece(&task.file, &task.range).map(|text| {
+                    site.map(|site| record::check_all(site, &text, self.budgets.get(task.package))).unwrap_or_default()
+                });
                 state = self.state();
                 match part {
                     Ok(part) => state.done.push((task.package, task.range.start, part)),

@@ -411,7 +411,7 @@ const HELD: usize = 8;
 
 /// The folder and the name in a path.
 fn parted(path: &str) -> (&str, &str) {
-    path.rsplit_once('/').unwrap_or(("", path))
+    memrchr(b'/', path.as_bytes()).and_then(|at| Some((path.get(..at)?, path.get(at + 1..)?))).unwrap_or(("", path))
 }
 
 /// What stands behind a folder in a path that leads below it.
@@ -419,18 +419,32 @@ fn below<'p>(path: &'p str, folder: &str) -> Option<&'p str> {
     path.strip_prefix(folder)?.strip_prefix('/').filter(|rest| !rest.is_empty() && !rest.starts_with('/'))
 }
 
+/// The folder of packages that paths in RECORDs begin at, held open.
+#[derive(Debug)]
+pub(super) struct Site<'h> {
+    host: &'h Host,
+    location: String,
+    open: Result<OpenFolder<'h>, Why>,
+}
+
+impl<'h> Site<'h> {
+    pub(super) fn new(host: &'h Host, location: &str) -> Self {
+        let open = host.open_folder(location).map_err(|error| error.why);
+        Self { host, location: location.to_owned(), open }
+    }
+}
+
 /// The folders on the way to a file, as far as they are held open: each lies in the one before it.
 struct Held<'t, 'h> {
-    site: Result<OpenFolder<'h>, Why>,
+    site: &'t Result<OpenFolder<'h>, Why>,
     folders: Vec<(&'t str, OpenFolder<'h>)>,
     /// In a root, where each way is walked by hand, every folder is worth holding.
     least: usize,
 }
 
 impl<'t, 'h> Held<'t, 'h> {
-    fn new(host: &'h Host, location: &str) -> Self {
-        let site = host.open_folder(location).map_err(|error| error.why);
-        Self { site, folders: Vec::new(), least: if host.is_rooted() { 1 } else { HELD } }
+    fn new(site: &'t Site<'h>) -> Self {
+        Self { site: &site.open, folders: Vec::new(), least: if site.host.is_rooted() { 1 } else { HELD } }
     }
 
     /// The size of the file at a path, which is the first of some lines.
@@ -458,10 +472,11 @@ impl<'t, 'h> Held<'t, 'h> {
 /// Compares every file by presence and size, and where asked for by its hash.
 ///
 /// RECORD is sorted, so files of one folder stand together: they are looked at from that folder.
-pub(super) fn check_all(host: &Host, location: &str, record: &str, hashes: Option<&Budget>) -> Part {
+pub(super) fn check_all(site: &Site<'_>, record: &str, hashes: Option<&Budget>) -> Part {
+    let host = site.host;
     let mut part = Part::default();
     let all: Vec<Line<'_>> = lines(record).collect();
-    let mut held = Held::new(host, location);
+    let mut held = Held::new(site);
     for (index, line) in all.iter().enumerate() {
         let path = line.path.as_ref();
         if benign(path) {
@@ -498,7 +513,7 @@ pub(super) fn check_all(host: &Host, location: &str, record: &str, hashes: Optio
         if let Some(recorded) = other {
             part.change(|| format!("{path} ({recorded} bytes recorded, {there} there)"));
         } else if let (Some(budget), Some(recorded)) = (hashes, line.sha256) {
-            let full = if path.starts_with('/') { path.to_owned() } else { join(location, path) };
+            let full = if path.starts_with('/') { path.to_owned() } else { join(&site.location, path) };
             match has_hash(host, &full, recorded, budget) {
                 Some(true) => {}
                 Some(false) => part.change(|| format!("{path} (another hash)")),
@@ -655,10 +670,10 @@ mod tests {
         }
         let host = Host::here().unwrap();
         let site = dir.path().to_str().unwrap();
-        let whole = check_all(&host, site, &record, None).finish();
+        let whole = check_all(&Site::new(&host, site), &record, None).finish();
         assert_eq!((whole.compared, whole.missing, whole.changed, whole.trouble), (108, 20, 4, None));
         let rooted = Host::rooted(dir.path(), BTreeMap::new()).unwrap();
-        let whole = check_all(&rooted, "/", &record, None).finish();
+        let whole = check_all(&Site::new(&rooted, "/"), &record, None).finish();
         assert_eq!((whole.compared, whole.missing, whole.changed, whole.trouble), (108, 20, 4, None));
     }
 
@@ -676,7 +691,7 @@ mod tests {
         assert_eq!((check.compared, check.missing, check.changed), (4, 2, 1));
         assert_eq!(check.missing_examples, ["tensorflow/python/_a.so", "tensorflow/a,\"b.py"]);
         assert_eq!(check.changed_examples, ["tensorflow/libx.so.2 (4 bytes recorded, 5 there)"]);
-        let all = check_all(&host, "/site", RECORD, None).finish();
+        let all = check_all(&Site::new(&host, "/site"), RECORD, None).finish();
         assert_eq!((all.compared, all.missing, all.changed), (6, 4, 1));
     }
 
@@ -691,8 +706,8 @@ mod tests {
             long.bin,sha256=AXtvR6ei7C2PPGZuAX4jKNNUHhx-wE1DNg6ZduhQwg0,3145733\n\
             empty.py,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU=,0\n\
             gone.py,sha256=x,1\nx.dist-info/RECORD,,\n";
-        assert_eq!(check_all(&host, "/site", record, None).changed, 0);
-        let check = check_all(&host, "/site", record, Some(&Budget::default())).finish();
+        assert_eq!(check_all(&Site::new(&host, "/site"), record, None).changed, 0);
+        let check = check_all(&Site::new(&host, "/site"), record, Some(&Budget::default())).finish();
         assert_eq!((check.changed, check.missing, &check.trouble), (1, 2, &None));
         assert_eq!(check.changed_examples, ["tensorflow/libx.so.2 (another hash)"]);
     }
@@ -712,7 +727,7 @@ mod tests {
         fn never_panics(text in "[\",/a.\\n0-9é\\\\]{0,120}") {
             let (dir, host) = tree();
             let _ = check(&Folders::new(&host), "/site", &text);
-            let _ = check_all(&host, "/site", &text, Some(&Budget::default())).finish();
+            let _ = check_all(&Site::new(&host, "/site"), &text, Some(&Budget::default())).finish();
             fs::write(dir.path().join("RECORD"), &text).unwrap();
             let file = open(&host, "/RECORD").unwrap();
             let pieces: Vec<String> = pieces(file.stat.size, 7).map(|range| piece(&file, &range).unwrap()).collect();
