@@ -15,9 +15,12 @@ use std::io::{self, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Mutex;
+
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
 
 use crate::facts::User;
 
@@ -91,7 +94,7 @@ impl HostError {
             // A component that is a file where a folder was wanted: the path is not there either.
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Why::NotFound,
             io::ErrorKind::PermissionDenied => Why::Denied,
-            _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Why::Loop,
+            _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Why::Loop,
             _ => Why::Other(error.to_string()),
         };
         Self { path: path.to_string_lossy().into_owned(), why }
@@ -214,8 +217,19 @@ impl OpenFile {
                 Why::Other("it ends before what its headers promise".to_owned()),
             ));
         }
-        let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, offset).map_err(|error| HostError::new(&self.path, &error))?;
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let at = offset + bytes.len() as u64;
+            // Not `read_exact_at`, which wants room that was cleared before.
+            match rustix::io::pread(&self.file, spare_capacity(&mut bytes), at) {
+                Ok(0) => {
+                    return Err(HostError::because(&self.path, Why::Other("it was cut while it was read".to_owned())));
+                }
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(HostError::new(&self.path, &errno.into())),
+            }
+        }
+        bytes.truncate(length);
         Ok(bytes)
     }
 
@@ -829,7 +843,8 @@ struct Login {
 /// Whether the parts of a path are told from each other by one slash each and none is `.`, so that it stays as it is.
 fn is_plain(path: &Path) -> bool {
     let bytes = path.as_os_str().as_bytes();
-    memchr::memchr_iter(b'/', bytes).all(|at| !matches!(bytes.get(at + 1), None | Some(b'/' | b'.')))
+    let plain = |at: usize| !matches!(bytes.get(at + 1..), None | Some([] | [b'/', ..] | [b'.'] | [b'.', b'/', ..]));
+    memchr::memchr_iter(b'/', bytes).all(plain)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -1079,6 +1094,16 @@ mod tests {
         #[test]
         fn env_files_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse_env_file(&bytes);
+        }
+
+        #[test]
+        fn a_plain_path_stays_as_it_is(path in "/{0,2}([a.]{0,3}/{0,2}){0,5}") {
+            let host = Host::here().unwrap();
+            let joined = Path::new("/").join(&path);
+            let want: PathBuf = joined.components().filter(|part| !matches!(part, Component::CurDir)).collect();
+            if joined.as_os_str() == path.as_str() {
+                prop_assert_eq!(host.absolute(&path).into_os_string(), want.into_os_string());
+            }
         }
 
         #[test]

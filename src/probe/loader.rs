@@ -9,7 +9,8 @@
 //! that file counts as one of the oldest. For machines other than `x86_64` no subfolder is tried.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::facts::loader::{
@@ -38,9 +39,10 @@ pub struct Search<'h> {
     host: &'h Host,
     /// What every search needs; read once, by whoever asks first.
     own: OnceLock<Own>,
-    objects: Mutex<HashMap<PathBuf, Known>>,
+    /// By path, as text: the hash of a path takes it apart.
+    objects: Mutex<HashMap<OsString, Known>>,
     symbols: Mutex<KnownSymbols>,
-    folders: Mutex<HashMap<PathBuf, Arc<[String]>>>,
+    folders: Mutex<HashMap<OsString, Arc<[String]>>>,
     processes: Mutex<HashMap<Vec<String>, Arc<Process>>>,
 }
 
@@ -261,12 +263,12 @@ impl<'h> Search<'h> {
     /// Reads an object of any machine; remembered, also where it is broken.
     fn object(&self, path: &Path) -> Result<Known, HostError> {
         let path = self.host.absolute(path);
-        if let Some(known) = hold(&self.objects).get(&path) {
+        if let Some(known) = hold(&self.objects).get(path.as_os_str()) {
             return Ok(known.clone());
         }
         let file = self.host.open(&path)?;
         let known = (file.stat, elf::read(&file, None).map(Arc::new));
-        hold(&self.objects).insert(path, known.clone());
+        hold(&self.objects).insert(path.into(), known.clone());
         Ok(known)
     }
 
@@ -711,7 +713,7 @@ impl<'h> Search<'h> {
     /// A folder with those of its subfolders for better processors that the loader tries; none where it does not exist.
     fn folder(&self, entry: &str, path: &str) -> Vec<Folder> {
         let path = self.host.absolute(path);
-        let known = hold(&self.folders).get(&path).cloned();
+        let known = hold(&self.folders).get(path.as_os_str()).cloned();
         let known = known.unwrap_or_else(|| {
             let text = path.to_string_lossy();
             let mut found = Vec::new();
@@ -726,7 +728,7 @@ impl<'h> Search<'h> {
                 found.push(text.into_owned());
             }
             let found: Arc<[String]> = found.into();
-            hold(&self.folders).insert(path, Arc::clone(&found));
+            hold(&self.folders).insert(path.into(), Arc::clone(&found));
             found
         });
         let last = known.len().saturating_sub(1);
