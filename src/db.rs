@@ -169,6 +169,7 @@ impl Database {
         self.keras.rows();
         self.cuda.rows();
         self.cudnn.rows();
+        self.driver.rows();
     }
 
     #[cfg(any(test, feature = "cli", feature = "update"))]
