@@ -683,7 +683,7 @@ fn check(
         step_summary: step_summary.as_deref(),
     };
     let mut machines = if args.facts.is_empty() {
-        progress::during("reading this machine", || run::probe(&host, &options, &mut clock))
+        progress::during("reading this machine", || run::probe(&host, &options, &db, &mut clock))
     } else {
         let mut documents = Recordings::new(&args.facts, &host);
         match documents.only()? {

@@ -163,6 +163,15 @@ impl Database {
         EMBEDDED.get_or_init(Self::default)
     }
 
+    /// Reads the tables that nearly every judgment asks for, so that none has to wait for them.
+    pub fn prepare(&self) {
+        self.tensorflow.rows();
+        self.keras.rows();
+        self.cuda.rows();
+        self.cudnn.rows();
+        self.driver.rows();
+    }
+
     #[cfg(any(test, feature = "cli", feature = "update"))]
     /// A database from data files that the linter has read; none where meta.toml could not be read.
     pub fn from_tables(tables: lint::Tables, origin: &str) -> Option<Self> {

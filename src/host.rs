@@ -7,14 +7,20 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the seam that the fence protects")]
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirEntryExt as _, FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Mutex;
+
+use rustix::buffer::spare_capacity;
+use rustix::io::Errno;
 
 use crate::facts::User;
 
@@ -26,6 +32,8 @@ pub use exec::{End, Program, Ran};
 pub const TEXT_LIMIT: u64 = 4 << 20;
 /// Folders are listed up to this many entries.
 pub const LIST_LIMIT: usize = 200_000;
+/// How many bytes of a folder are read at a time.
+const LISTED: usize = 16 << 10;
 /// The device numbers of the kernel's ring buffer, by the kernel's Documentation/admin-guide/devices.txt.
 const KERNEL_LOG: (u32, u32) = (1, 11);
 /// Links followed in one path before it counts as a loop, as in the kernel.
@@ -86,7 +94,7 @@ impl HostError {
             // A component that is a file where a folder was wanted: the path is not there either.
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Why::NotFound,
             io::ErrorKind::PermissionDenied => Why::Denied,
-            _ if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => Why::Loop,
+            _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Why::Loop,
             _ => Why::Other(error.to_string()),
         };
         Self { path: path.to_string_lossy().into_owned(), why }
@@ -144,6 +152,20 @@ impl From<fs::FileType> for Kind {
     }
 }
 
+impl From<rustix::fs::FileType> for Kind {
+    fn from(kind: rustix::fs::FileType) -> Self {
+        use rustix::fs::FileType;
+
+        match kind {
+            FileType::RegularFile => Self::File,
+            FileType::Directory => Self::Folder,
+            FileType::Symlink => Self::Link,
+            FileType::CharacterDevice => Self::Character,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// What `stat` tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
@@ -195,8 +217,19 @@ impl OpenFile {
                 Why::Other("it ends before what its headers promise".to_owned()),
             ));
         }
-        let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, offset).map_err(|error| HostError::new(&self.path, &error))?;
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let at = offset + bytes.len() as u64;
+            // Not `read_exact_at`, which wants room that was cleared before.
+            match rustix::io::pread(&self.file, spare_capacity(&mut bytes), at) {
+                Ok(0) => {
+                    return Err(HostError::because(&self.path, Why::Other("it was cut while it was read".to_owned())));
+                }
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(HostError::new(&self.path, &errno.into())),
+            }
+        }
+        bytes.truncate(length);
         Ok(bytes)
     }
 
@@ -388,22 +421,27 @@ impl Host {
     /// An absolute path, lexically: joined to the working folder, `.` and empty parts removed, `..` kept.
     pub fn absolute(&self, path: impl AsRef<Path>) -> PathBuf {
         let path = path.as_ref();
+        if path.is_absolute() && is_plain(path) {
+            return path.to_path_buf();
+        }
         let joined = if path.is_absolute() { path.to_path_buf() } else { self.cwd.join(path) };
         joined.components().filter(|part| !matches!(part, Component::CurDir)).collect()
     }
 
     /// The path that the operating system is given, links in the root resolved.
-    fn outside(&self, path: &Path, follow: Follow) -> Result<PathBuf, HostError> {
-        let path = self.absolute(path);
+    fn outside<'p>(&self, path: &'p Path, follow: Follow) -> Result<Cow<'p, Path>, HostError> {
+        // Most paths are absolute already, and each look at a file comes by here.
+        let path =
+            if path.is_absolute() && is_plain(path) { Cow::Borrowed(path) } else { Cow::Owned(self.absolute(path)) };
         let Some(root) = &self.root else {
             return match self.over(&path) {
                 None => Ok(path),
-                Some(Some(elsewhere)) => Ok(elsewhere.clone()),
+                Some(Some(elsewhere)) => Ok(Cow::Owned(elsewhere.clone())),
                 Some(None) => Err(HostError::because(&path, Why::NotFound)),
             };
         };
         let inside = self.resolve(&path, follow)?;
-        Ok(root.join(inside.strip_prefix("/").unwrap_or(&inside)))
+        Ok(Cow::Owned(root.join(inside.strip_prefix("/").unwrap_or(&inside))))
     }
 
     /// Resolves links inside the root, component by component; `..` never leaves it.
@@ -463,7 +501,12 @@ impl Host {
         if self.root.is_none() {
             let path = self.absolute(path);
             match self.over(&path) {
-                None => fs::canonicalize(&path).map_err(|error| HostError::new(&path, &error)),
+                None => {
+                    // The kernel says whether the way leads somewhere. Where to, is mostly known: paths share their
+                    // folders with earlier ones, for which `fs::canonicalize` asks anew.
+                    self.stat(&path)?;
+                    self.resolve(&path, Follow::Yes)
+                }
                 Some(Some(_)) => Ok(path),
                 Some(None) => Err(HostError::because(&path, Why::NotFound)),
             }
@@ -531,31 +574,53 @@ impl Host {
         if self.root.is_some() {
             flags |= OFlags::NOFOLLOW;
         }
-        let folder = rustix::fs::open(self.outside(path, Follow::Yes)?, flags, Mode::empty())
+        let folder = rustix::fs::open(&*self.outside(path, Follow::Yes)?, flags, Mode::empty())
             .map_err(|errno| HostError::new(path, &errno.into()))?;
         Ok(OpenFolder { host: self, path: path.to_path_buf(), folder })
     }
 
     /// The entries of a folder, sorted by name, at most [`LIST_LIMIT`].
     pub fn list(&self, path: impl AsRef<Path>) -> Result<Vec<Entry>, HostError> {
-        let path = path.as_ref();
-        let folder = fs::read_dir(self.outside(path, Follow::Yes)?).map_err(|error| HostError::new(path, &error))?;
-        let mut entries: Vec<Entry> = folder
-            .take(LIST_LIMIT)
-            .filter_map(Result::ok)
-            .map(|entry| Entry {
-                name: entry.file_name().to_string_lossy().into_owned(),
-                kind: entry.file_type().map_or(Kind::Other, Kind::from),
-                inode: entry.ino(),
-            })
-            .collect();
+        self.list_where(path.as_ref(), &|_| true)
+    }
+
+    /// Those entries whose names are asked for: folders of libraries hold thousands of others.
+    fn list_where(&self, path: &Path, keep: &dyn Fn(&str) -> bool) -> Result<Vec<Entry>, HostError> {
+        use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, statat};
+
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(&*self.outside(path, Follow::Yes)?, flags, Mode::empty())
+            .map_err(|errno| HostError::new(path, &errno.into()))?;
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut buffer = [const { MaybeUninit::uninit() }; LISTED];
+        let mut rest = RawDir::new(&folder, &mut buffer);
+        let mut left = LIST_LIMIT;
+        while let Some(Ok(entry)) = rest.next() {
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            let Some(less) = left.checked_sub(1) else { break };
+            left = less;
+            let text = String::from_utf8_lossy(name);
+            if !keep(&text) {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                // Some file systems keep no kinds in their folders.
+                FileType::Unknown => statat(&folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+                    .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode)),
+                known => known,
+            };
+            entries.push(Entry { name: text.into_owned(), kind: kind.into(), inode: entry.ino() });
+        }
         if !self.laid_over.is_empty()
             && let Ok(folder) = fs::canonicalize(self.absolute(path))
         {
             for (file, elsewhere) in self.laid_over.iter().filter(|(file, _)| file.parent() == Some(&folder)) {
                 let name = file.file_name().unwrap_or_default().to_string_lossy();
                 entries.retain(|entry| entry.name != name);
-                if elsewhere.is_some() {
+                if elsewhere.is_some() && keep(&name) {
                     entries.push(Entry { name: name.into_owned(), kind: Kind::File, inode: 0 });
                 }
             }
@@ -566,7 +631,13 @@ impl Host {
 
     /// The names in a folder, sorted; none where it cannot be listed.
     pub fn names(&self, path: impl AsRef<Path>) -> Vec<String> {
-        self.list(path).map(|entries| entries.into_iter().map(|entry| entry.name).collect()).unwrap_or_default()
+        self.names_where(path, |_| true)
+    }
+
+    /// Of the names in a folder those that are asked for, sorted.
+    pub fn names_where(&self, path: impl AsRef<Path>, keep: impl Fn(&str) -> bool) -> Vec<String> {
+        let entries = self.list_where(path.as_ref(), &keep).unwrap_or_default();
+        entries.into_iter().map(|entry| entry.name).collect()
     }
 
     /// Opens a regular file for reads at offsets; never blocks on pipes or devices.
@@ -767,6 +838,13 @@ struct Login {
     uid: u32,
     gid: u32,
     home: String,
+}
+
+/// Whether the parts of a path are told from each other by one slash each and none is `.`, so that it stays as it is.
+fn is_plain(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    let plain = |at: usize| !matches!(bytes.get(at + 1..), None | Some([] | [b'/', ..] | [b'.'] | [b'.', b'/', ..]));
+    memchr::memchr_iter(b'/', bytes).all(plain)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -1016,6 +1094,34 @@ mod tests {
         #[test]
         fn env_files_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse_env_file(&bytes);
+        }
+
+        #[test]
+        fn a_plain_path_stays_as_it_is(path in "/{0,2}([a.]{0,3}/{0,2}){0,5}") {
+            let host = Host::here().unwrap();
+            let joined = Path::new("/").join(&path);
+            let want: PathBuf = joined.components().filter(|part| !matches!(part, Component::CurDir)).collect();
+            if joined.as_os_str() == path.as_str() {
+                prop_assert_eq!(host.absolute(&path).into_os_string(), want.into_os_string());
+            }
+        }
+
+        #[test]
+        fn real_paths_are_those_of_the_system(
+            parts in prop::collection::vec(prop::sample::select(vec!["..", ".", "a", "up", "file", "round", "gone", ""]), 0..9)
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            fs::create_dir_all(dir.path().join("a/a")).unwrap();
+            fs::write(dir.path().join("a/file"), "").unwrap();
+            symlink("../a", dir.path().join("a/up")).unwrap();
+            symlink("round", dir.path().join("a/round")).unwrap();
+            symlink(dir.path().join("a/file"), dir.path().join("file")).unwrap();
+            let host = Host::here().unwrap();
+            let path = dir.path().join(parts.join("/"));
+            for path in [path.as_path(), &path.join("a"), &path.join("up")] {
+                let system = fs::canonicalize(host.absolute(path)).map_err(|error| HostError::new(path, &error).why);
+                prop_assert_eq!(host.real(path).map_err(|error| error.why), system, "{}", path.display());
+            }
         }
 
         #[test]

@@ -33,11 +33,13 @@ pub mod xid;
 
 /// Reads everything, the parts side by side.
 pub fn probe(host: &Host, options: &Options) -> Facts {
-    probe_timed(host, options).0
+    probe_timed(host, options, || ()).0
 }
 
 /// As [`probe`], and how long each part took; as parts run side by side, the whole takes less than their sum.
-pub fn probe_timed(host: &Host, options: &Options) -> (Facts, Times) {
+///
+/// What the caller has to do anyway is done on this thread, which else would wait for the others.
+pub fn probe_timed(host: &Host, options: &Options, meanwhile: impl FnOnce()) -> (Facts, Times) {
     let mut times = Times::default();
     let search = Search::new(host);
     let search = &search;
@@ -87,6 +89,8 @@ pub fn probe_timed(host: &Host, options: &Options) -> (Facts, Times) {
             (machine, loader, declared, times)
         });
 
+        search.prepare();
+        meanwhile();
         let part;
         (facts.machine, facts.loader, facts.declared, part) = rest.finish(troubles);
         times.add(part);
@@ -304,7 +308,7 @@ mod tests {
     #[test]
     fn every_part_has_its_time() {
         let tree = Tree::new();
-        let (facts, times) = probe_timed(&tree.host(&[]), &Options::default());
+        let (facts, times) = probe_timed(&tree.host(&[]), &Options::default(), || ());
         let parts = ["cudnn", "declared", "driver", "loader", "machine", "pci", "project", "python", "toolkit"];
         assert!(times.0.keys().copied().eq(parts.map(|part| format!("probe.{part}"))), "{times:?}");
         assert_eq!(facts, probe(&tree.host(&[]), &Options::default()));

@@ -44,9 +44,9 @@ impl Checked {
     }
 }
 
-/// Reads a machine.
-pub fn probe(host: &Host, options: &Options, clock: &mut Clock) -> Vec<Recorded> {
-    let (facts, times) = clock.stage("probe", || crate::probe::probe_timed(host, options));
+/// Reads a machine that is to be judged by a database.
+pub fn probe(host: &Host, options: &Options, db: &Database, clock: &mut Clock) -> Vec<Recorded> {
+    let (facts, times) = clock.stage("probe", || crate::probe::probe_timed(host, options, || db.prepare()));
     for (part, time) in times.0 {
         clock.add(part, time);
     }

@@ -68,7 +68,7 @@ pub fn probe(host: &Host, toolkits: &[Toolkit]) -> Vec<CudnnInstall> {
 
 /// The cuDNN libraries of one folder.
 fn install(host: &Host, folder: &str) -> Option<CudnnInstall> {
-    let names: Vec<String> = host.names(folder).into_iter().filter(|name| is_part(name)).collect();
+    let names: Vec<String> = host.names_where(folder, is_part);
     let mut parts: Vec<CudnnPart> = Vec::new();
     let mut readings: Vec<Reading<Dotted>> = Vec::new();
     let mut behind = BTreeSet::new();

@@ -211,7 +211,7 @@ fn libraries(host: &Host, resolutions: &[&Resolution]) -> Libraries {
         if !seen.insert(real) {
             continue;
         }
-        let mut names: Vec<String> = host.names(&folder).into_iter().filter(|name| driver_library(name)).collect();
+        let mut names: Vec<String> = host.names_where(&folder, driver_library);
         // The name that programs ask for stands for its file; the others only where it is missing.
         names.sort_by_key(|name| (!name.ends_with(".so.1"), name.len()));
         for name in names {

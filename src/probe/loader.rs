@@ -9,8 +9,9 @@
 //! that file counts as one of the oldest. For machines other than `x86_64` no subfolder is tried.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::facts::loader::{
     Brought, Candidate, Library, MissingNeeded, Reading, Rejected, SearchFolder, Unresolved, Via,
@@ -36,6 +37,18 @@ const PRELOAD_FILE: &str = "/etc/ld.so.preload";
 #[derive(Debug)]
 pub struct Search<'h> {
     host: &'h Host,
+    /// What every search needs; read once, by whoever asks first.
+    own: OnceLock<Own>,
+    /// By path, as text: the hash of a path takes it apart.
+    objects: Mutex<HashMap<OsString, Known>>,
+    symbols: Mutex<KnownSymbols>,
+    folders: Mutex<HashMap<OsString, Arc<[String]>>>,
+    processes: Mutex<HashMap<Vec<String>, Arc<Process>>>,
+}
+
+/// What the loader is built with and knows: its machine, version, cache and processor.
+#[derive(Debug)]
+struct Own {
     machine: String,
     cache: Probed<u32>,
     entries: Cache,
@@ -44,10 +57,32 @@ pub struct Search<'h> {
     glibc: Probed<Dotted>,
     levels: Vec<&'static str>,
     legacy: Legacy,
-    objects: Mutex<HashMap<PathBuf, Known>>,
-    symbols: Mutex<KnownSymbols>,
-    folders: Mutex<HashMap<PathBuf, Arc<[String]>>>,
-    processes: Mutex<HashMap<Vec<String>, Arc<Process>>>,
+}
+
+impl Own {
+    fn read(host: &Host) -> Self {
+        let machine = machine_of(host);
+        let (cache, entries) = match host.read(ld_cache::PATH, ld_cache::LIMIT) {
+            Ok(bytes) => match Cache::parse(&bytes) {
+                Ok(entries) => {
+                    let says = format!("{} libraries", entries.len());
+                    (Probed::found(entries.len(), Evidence::file(ld_cache::PATH, says)), entries)
+                }
+                Err(error) => (Probed::failed(format!("{}: {error}", ld_cache::PATH)), Cache::default()),
+            },
+            Err(error) if error.is_absent() => (Probed::Absent, Cache::default()),
+            Err(error) => (Probed::failed(error.to_string()), Cache::default()),
+        };
+        let glibc = glibc(host, &machine);
+        let processor = Processor::read(host, &machine);
+        let older_than = |minor| glibc.value().is_some_and(|version| *version < Dotted::new(&[2, minor]));
+        let levels = if older_than(33) { Vec::new() } else { processor.levels() };
+        let legacy = if older_than(37) { processor.legacy(older_than(26)) } else { Legacy::default() };
+        // A tree without a cache is an image before its first start, or a copy: what starts it writes the cache.
+        // On a running machine without one, the loader really has none.
+        let uncached = if host.is_rooted() && cache.is_absent() { ld_cache::folders(host) } else { Vec::new() };
+        Self { machine, cache, entries, uncached, glibc, levels, legacy }
+    }
 }
 
 /// Symbols by device and inode; `None` where they could not be read.
@@ -142,42 +177,25 @@ enum Try {
 }
 
 impl<'h> Search<'h> {
-    /// Reads what every search needs.
+    /// A search that has read nothing yet.
     pub fn new(host: &'h Host) -> Self {
-        let machine = machine_of(host);
-        let (cache, entries) = match host.read(ld_cache::PATH, ld_cache::LIMIT) {
-            Ok(bytes) => match Cache::parse(&bytes) {
-                Ok(entries) => {
-                    let says = format!("{} libraries", entries.len());
-                    (Probed::found(entries.len(), Evidence::file(ld_cache::PATH, says)), entries)
-                }
-                Err(error) => (Probed::failed(format!("{}: {error}", ld_cache::PATH)), Cache::default()),
-            },
-            Err(error) if error.is_absent() => (Probed::Absent, Cache::default()),
-            Err(error) => (Probed::failed(error.to_string()), Cache::default()),
-        };
-        let glibc = glibc(host, &machine);
-        let processor = Processor::read(host, &machine);
-        let older_than = |minor| glibc.value().is_some_and(|version| *version < Dotted::new(&[2, minor]));
-        let levels = if older_than(33) { Vec::new() } else { processor.levels() };
-        let legacy = if older_than(37) { processor.legacy(older_than(26)) } else { Legacy::default() };
-        // A tree without a cache is an image before its first start, or a copy: what starts it writes the cache.
-        // On a running machine without one, the loader really has none.
-        let uncached = if host.is_rooted() && cache.is_absent() { ld_cache::folders(host) } else { Vec::new() };
         Self {
             host,
-            machine,
-            cache,
-            entries,
-            uncached,
-            glibc,
-            levels,
-            legacy,
+            own: OnceLock::new(),
             objects: Mutex::default(),
             symbols: Mutex::default(),
             folders: Mutex::default(),
             processes: Mutex::default(),
         }
+    }
+
+    /// Reads what every search needs, so that the first one does not wait for it.
+    pub fn prepare(&self) {
+        self.own();
+    }
+
+    fn own(&self) -> &Own {
+        self.own.get_or_init(|| Own::read(self.host))
     }
 
     /// The host that is searched.
@@ -187,7 +205,7 @@ impl<'h> Search<'h> {
 
     /// How this loader searches for an ordinary program.
     pub fn facts(&self) -> Loader {
-        let layout = self.layout(&self.machine);
+        let layout = self.layout(&self.own().machine);
         Loader {
             library_path: self
                 .library_path_entries()
@@ -199,8 +217,8 @@ impl<'h> Search<'h> {
                 })
                 .collect(),
             preload: self.preloads().into_iter().map(|(_, evidence)| evidence).collect(),
-            cache: self.cache.clone(),
-            glibc: self.glibc.clone(),
+            cache: self.own().cache.clone(),
+            glibc: self.own().glibc.clone(),
             default_folders: layout.default_folders.into_iter().filter(|folder| self.host.is_dir(folder)).collect(),
         }
     }
@@ -255,12 +273,12 @@ impl<'h> Search<'h> {
     /// Reads an object of any machine; remembered, also where it is broken.
     fn object(&self, path: &Path) -> Result<Known, HostError> {
         let path = self.host.absolute(path);
-        if let Some(known) = hold(&self.objects).get(&path) {
+        if let Some(known) = hold(&self.objects).get(path.as_os_str()) {
             return Ok(known.clone());
         }
         let file = self.host.open(&path)?;
         let known = (file.stat, elf::read(&file, None).map(Arc::new));
-        hold(&self.objects).insert(path, known.clone());
+        hold(&self.objects).insert(path.into(), known.clone());
         Ok(known)
     }
 
@@ -317,7 +335,8 @@ impl<'h> Search<'h> {
                 _ => None,
             })
             .collect();
-        let machine = objects.first().map_or(self.machine.as_str(), |(_, _, object)| object.dynamic.machine.as_str());
+        let machine =
+            objects.first().map_or(self.own().machine.as_str(), |(_, _, object)| object.dynamic.machine.as_str());
         let mut layout = self.layout(machine);
         if let Some((_, _, object)) = objects.first() {
             layout.wanted.class = object.dynamic.class;
@@ -441,7 +460,7 @@ impl<'h> Search<'h> {
             for (of, names) in symbols.asked.iter().filter(|(of, _)| is_nvidia(of)) {
                 let Some(asked) = process.names.get(of).and_then(|&index| process.loaded.get(index)) else { continue };
                 let Some(offering) = self.symbols(asked) else { continue };
-                let lacking = names.iter().filter(|name| !offering.offered.contains(*name));
+                let lacking = names.iter().filter(|name| !offering.offers(name));
                 for symbol in lacking.take(MOST_UNRESOLVED.saturating_sub(unresolved.len())) {
                     let folder = folder_of(&asked.path);
                     let entry = process.library_path.iter().find(|entry| Some(&entry.path) == folder.as_ref());
@@ -474,7 +493,7 @@ impl<'h> Search<'h> {
         if name.is_empty() || name.contains('/') {
             return None;
         }
-        let paths = self.uncached.iter().map(|folder| join(folder, name));
+        let paths = self.own().uncached.iter().map(|folder| join(folder, name));
         let path = paths.into_iter().find(|path| matches!(self.attempt(path, &process.layout), Try::Taken(..)))?;
         Some(Probed::Skipped { why: format!("the tree has no {}, which may list {path}", ld_cache::PATH) })
     }
@@ -668,8 +687,9 @@ impl<'h> Search<'h> {
         no_defaults: bool,
     ) -> impl Iterator<Item = &'a str> + use<'a, 'h> {
         let layout = &process.layout;
-        let capable = Capable { levels: &self.levels, bits: self.legacy.bits, platform: self.legacy.platform };
-        self.entries.lookup(name, &layout.wanted.machine, &capable).into_iter().map(|entry| entry.path.as_str()).filter(
+        let Own { entries, levels, legacy, .. } = self.own();
+        let capable = Capable { levels, bits: legacy.bits, platform: legacy.platform };
+        entries.lookup(name, &layout.wanted.machine, &capable).into_iter().map(|entry| entry.path.as_str()).filter(
             move |path| {
                 !no_defaults
                     || !layout
@@ -703,22 +723,22 @@ impl<'h> Search<'h> {
     /// A folder with those of its subfolders for better processors that the loader tries; none where it does not exist.
     fn folder(&self, entry: &str, path: &str) -> Vec<Folder> {
         let path = self.host.absolute(path);
-        let known = hold(&self.folders).get(&path).cloned();
+        let known = hold(&self.folders).get(path.as_os_str()).cloned();
         let known = known.unwrap_or_else(|| {
             let text = path.to_string_lossy();
             let mut found = Vec::new();
             if self.host.is_dir(&path) {
                 let hwcaps = join(&text, "glibc-hwcaps");
-                if !self.levels.is_empty() && self.host.is_dir(&hwcaps) {
-                    let levels = self.levels.iter().map(|level| join(&hwcaps, level));
+                if !self.own().levels.is_empty() && self.host.is_dir(&hwcaps) {
+                    let levels = self.own().levels.iter().map(|level| join(&hwcaps, level));
                     found.extend(levels.filter(|folder| self.host.is_dir(folder)));
                 }
-                let legacy = self.legacy.folders.iter().map(|folder| join(&text, folder));
+                let legacy = self.own().legacy.folders.iter().map(|folder| join(&text, folder));
                 found.extend(legacy.filter(|folder| self.host.is_dir(folder)));
                 found.push(text.into_owned());
             }
             let found: Arc<[String]> = found.into();
-            hold(&self.folders).insert(path, Arc::clone(&found));
+            hold(&self.folders).insert(path.into(), Arc::clone(&found));
             found
         });
         let last = known.len().saturating_sub(1);
@@ -984,11 +1004,14 @@ const LOADER_LIMIT: u64 = 1 << 20;
 /// The version in `ld.so (…) stable release version 2.36.`
 fn banner(bytes: &[u8]) -> Option<Dotted> {
     const WORDS: &[u8] = b" release version ";
-    let at = bytes.windows(WORDS.len()).position(|window| window == WORDS)? + WORDS.len();
+    let at = memchr::memmem::find(bytes, WORDS)? + WORDS.len();
     let text = bytes.get(at..)?;
     let end = text.iter().position(|byte| !(byte.is_ascii_digit() || *byte == b'.'))?;
     std::str::from_utf8(text.get(..end)?).ok()?.trim_end_matches('.').parse().ok()
 }
+
+/// Of what the kernel says of processors, at most this much is read: one takes less than half of it.
+const FIRST_PROCESSOR: u64 = 8 << 10;
 
 /// What the loader may know of a processor.
 #[derive(Debug, Default)]
@@ -1011,7 +1034,9 @@ impl Processor {
         if machine != "x86_64" {
             return Self::default();
         }
-        let text = host.read_lossy("/proc/cpuinfo").unwrap_or_default();
+        // The processors are alike, and the kernel takes its time for each.
+        let text = host.read_head("/proc/cpuinfo", FIRST_PROCESSOR).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
         let field = |name: &str| {
             text.lines().find_map(|line| line.strip_prefix(name)?.split_once(':')).map(|(_, value)| value.trim())
         };

@@ -194,17 +194,15 @@ fn read(
 /// Compares the files of distributions as far as a verdict rests on them.
 fn compare_all(host: &Host, known: &[(usize, Package)]) -> Vec<(usize, RecordCheck)> {
     let own = Folders::new(host);
-    let compare = |package: &Package| match record(host, &package.record) {
-        Ok(text) => record::check(&own, &package.location, &text),
-        Err(error) => unread(&error),
+    let compare = |package: &Package| {
+        record::check_file(&own, &package.location, &package.record).unwrap_or_else(|error| unread(&error))
     };
     known.iter().map(|(index, package)| (*index, compare(package))).collect()
 }
 
 /// The text of a RECORD file, or why there is none; conda and distributions' own packages come without.
 fn record(host: &Host, path: &str) -> Result<String, HostError> {
-    let bytes = host.read(path, record::LIMIT)?;
-    Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    host.read(path, record::LIMIT).map(record::text)
 }
 
 /// A comparison that could not be made.

@@ -16,14 +16,73 @@ const MOST_SECTIONS: u16 = 4096;
 const MOST_VERSIONS: usize = 4096;
 /// Names of sections read at most.
 const LARGEST_NAMES: u64 = 1 << 16;
+/// Symbols of one bucket of the hash table followed at most; real ones have a handful.
+const MOST_IN_BUCKET: u32 = 4096;
+/// The bytes of one symbol.
+const SYMBOL: usize = 24;
 
 /// The symbols of a library, as far as other libraries have to do with them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Symbols {
     /// What it asks for, by the SONAME of the library that is to have it; weak symbols left out.
     pub asked: BTreeMap<String, Vec<String>>,
-    /// What it offers.
-    pub offered: HashSet<String>,
+    offered: Offered,
+}
+
+/// What a library offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Offered {
+    /// By the table of its own in which the loader looks names up: libraries offer thousands, of which few are asked.
+    Table { hashes: Vec<u8>, symbols: Vec<u8>, strings: Vec<u8> },
+    /// By name, where it has no such table.
+    Names(HashSet<String>),
+}
+
+impl Default for Offered {
+    fn default() -> Self {
+        Self::Names(HashSet::new())
+    }
+}
+
+impl Symbols {
+    /// Whether it offers a symbol.
+    pub fn offers(&self, name: &str) -> bool {
+        match &self.offered {
+            Offered::Table { hashes, symbols, strings } => look_up(hashes, symbols, strings, name.as_bytes()).is_some(),
+            Offered::Names(names) => names.contains(name),
+        }
+    }
+}
+
+/// Looks a name up as the loader does; the filter in front of the buckets is left out.
+fn look_up(hashes: &[u8], symbols: &[u8], strings: &[u8], name: &[u8]) -> Option<()> {
+    let at = |index: usize| word(hashes, index.checked_mul(4)?);
+    let hash = name.iter().fold(5381_u32, |hash, &byte| hash.wrapping_mul(33).wrapping_add(u32::from(byte)));
+    let (buckets, first, words) = (at(0)?, at(1)?, at(2)? as usize);
+    let table = words.checked_mul(2)?.checked_add(4)?;
+    let mut symbol = at(table.checked_add(hash.checked_rem(buckets)? as usize)?)?;
+    let chains = table.checked_add(buckets as usize)?;
+    for _ in 0..MOST_IN_BUCKET {
+        // An empty bucket holds 0, which lies before the first.
+        let found = at(chains.checked_add(symbol.checked_sub(first)? as usize)?)?;
+        if found | 1 == hash | 1 {
+            let bytes = symbols.get((symbol as usize).checked_mul(SYMBOL)?..)?.get(..SYMBOL)?;
+            if is_offered(bytes) && word(bytes, 0).and_then(|at| name_at(strings, at)) == Some(name) {
+                return Some(());
+            }
+        }
+        if found & 1 == 1 {
+            return None;
+        }
+        symbol = symbol.checked_add(1)?;
+    }
+    None
+}
+
+/// Whether a symbol has a place in its library, and is not the library's own.
+fn is_offered(symbol: &[u8]) -> bool {
+    // STB_LOCAL is 0; STB_GLOBAL, STB_WEAK and STB_GNU_UNIQUE are seen by others.
+    half(symbol, 6).is_some_and(|home| home != 0) && symbol.get(4).is_some_and(|info| info >> 4 != 0)
 }
 
 struct Section {
@@ -40,18 +99,22 @@ fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
 }
 
 fn half(bytes: &[u8], at: usize) -> Option<u16> {
-    number(bytes, at, 2).and_then(|value| u16::try_from(value).ok())
+    bytes.get(at..)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes))
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    number(bytes, at, 4).and_then(|value| u32::try_from(value).ok())
+    bytes.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
 }
 
-/// The text at an offset of a string table.
-fn text(strings: &[u8], at: u32) -> Option<&str> {
+/// The name at an offset of a string table.
+fn name_at(strings: &[u8], at: u32) -> Option<&[u8]> {
     let rest = strings.get(usize::try_from(at).ok()?..)?;
-    let end = rest.iter().position(|&byte| byte == 0)?;
-    std::str::from_utf8(&rest[..end]).ok()
+    rest.get(..memchr::memchr(0, rest)?)
+}
+
+/// The same as text.
+fn text(strings: &[u8], at: u32) -> Option<&str> {
+    std::str::from_utf8(name_at(strings, at)?).ok()
 }
 
 /// Its sections, and the index of the one that holds their names.
@@ -105,24 +168,34 @@ pub fn read(file: &OpenFile) -> Option<Symbols> {
         Some(bytes) => needed_versions(&bytes, &strings),
         None => BTreeMap::new(),
     };
-    let mut read = Symbols::default();
-    for (index, symbol) in table(symbols)?.chunks_exact(24).enumerate().skip(1) {
-        let (Some(name), Some(&info), Some(home)) = (word(symbol, 0), symbol.get(4), half(symbol, 6)) else { continue };
-        let Some(name) = text(&strings, name) else { continue };
-        // STB_GLOBAL and STB_WEAK; STB_GNU_UNIQUE counts as global.
-        let binding = info >> 4;
-        if home != 0 {
-            if binding != 0 {
-                read.offered.insert(name.to_owned());
+    // SHT_GNU_HASH; an empty one says nothing.
+    let hashes = find(0x6fff_fff6).and_then(&table).filter(|bytes| word(bytes, 0).is_some_and(|count| count > 0));
+    let symbols = table(symbols)?;
+    let mut asked: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut names = HashSet::new();
+    for (index, symbol) in symbols.chunks_exact(SYMBOL).enumerate().skip(1) {
+        if half(symbol, 6) == Some(0) {
+            // STB_GLOBAL
+            if symbol.get(4).is_some_and(|info| info >> 4 == 1)
+                && let Some(version) = half(&indexes, index * 2)
+                && let Some(&file) = versions.get(&(version & 0x7fff))
+                && let Some(name) = word(symbol, 0).and_then(|name| text(&strings, name))
+            {
+                asked.entry(file).or_default().push(name.to_owned());
             }
-        } else if binding == 1
-            && let Some(version) = half(&indexes, index * 2)
-            && let Some(&file) = versions.get(&(version & 0x7fff))
+        } else if hashes.is_none()
+            && is_offered(symbol)
+            && let Some(name) = word(symbol, 0).and_then(|name| text(&strings, name))
         {
-            read.asked.entry(file.to_owned()).or_default().push(name.to_owned());
+            names.insert(name.to_owned());
         }
     }
-    Some(read)
+    let asked = asked.into_iter().map(|(file, names)| (file.to_owned(), names)).collect();
+    let offered = match hashes {
+        Some(hashes) => Offered::Table { hashes, symbols, strings },
+        None => Offered::Names(names),
+    };
+    Some(Symbols { asked, offered })
 }
 
 /// The library that each version index stands for.
@@ -174,8 +247,34 @@ mod tests {
         assert!(symbols.asked.iter().any(|(file, names)| file.starts_with("libc.so") && names.len() > 10));
     }
 
+    #[test]
+    fn the_loaders_table_offers_what_the_symbols_do() {
+        let host = Host::here().unwrap();
+        let path = host.read_text("/proc/self/maps").unwrap();
+        let path = path.split_whitespace().find(|word| word.contains("/libc.so")).unwrap().to_owned();
+        let symbols = read(&host.open(path).unwrap()).unwrap();
+        let Offered::Table { hashes, symbols: table, strings } = &symbols.offered else { panic!("no table") };
+        let mut offered = 0;
+        for symbol in table.chunks_exact(SYMBOL).filter(|symbol| is_offered(symbol)) {
+            let name = text(strings, word(symbol, 0).unwrap()).unwrap();
+            assert!(symbols.offers(name), "{name}");
+            assert!(!symbols.offers(&format!("{name}_no_such_symbol")));
+            offered += 1;
+        }
+        assert!(offered > 1000 && symbols.offers("malloc"));
+        for length in 0..hashes.len().min(600) {
+            let _ = look_up(&hashes[..length], table, strings, b"malloc");
+            let _ = look_up(hashes, &table[..length], &strings[..length], b"malloc");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn nonsense_is_no_hash_table(hashes in prop::collection::vec(0u8..4, 0..80), name in "[a-c]{0,3}") {
+            let _ = look_up(&hashes, &[1; 240], b"\0a\0b\0", name.as_bytes());
+        }
+
         #[test]
         fn damaged_objects_never_panic(changes in prop::collection::vec((0usize..4096, any::<u8>()), 1..40)) {
             let mut bytes = small();
@@ -234,7 +333,7 @@ mod tests {
     fn what_is_asked_is_told_from_what_is_offered() {
         let symbols = parse(&small()).unwrap();
         assert_eq!(symbols.asked, [("libone.so.1".to_owned(), vec!["asked".to_owned()])].into());
-        assert_eq!(symbols.offered, ["offered".to_owned()].into());
+        assert!(symbols.offers("offered") && !symbols.offers("asked") && !symbols.offers(""));
     }
 
     #[test]

@@ -190,7 +190,7 @@ fn readings(host: &Host, real: &str, kind: ToolkitKind, include: &[String]) -> V
     readings.extend(header);
     let mut seen = Vec::new();
     for folder in library_folders(real, kind) {
-        for name in host.names(&folder).into_iter().filter(|name| name.starts_with("libcudart.so.")) {
+        for name in host.names_where(&folder, |name| name.starts_with("libcudart.so.")) {
             let path = host.real_text(format!("{folder}/{name}"));
             let file = path.rsplit('/').next().unwrap_or_default();
             let Some(value) = Dotted::from_file_name(file).filter(|version| version.len() >= 2) else { continue };

@@ -7,13 +7,12 @@ use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::layout::join;
-use super::record::{self, Budget, Part};
+use super::record::{self, Budget, Part, Site};
 use crate::facts::RecordCheck;
-use crate::host::{Host, HostError};
+use crate::host::{Host, HostError, OpenFile};
 
-/// How much of a RECORD is compared at a time: some hundred lines, or some few where all bytes are read.
-const PART: usize = 32 << 10;
-const HASHED_PART: usize = 1 << 10;
+/// How much of a RECORD is compared at a time where all bytes of its files are read: some few lines.
+const HASHED_PART: u64 = 1 << 10;
 /// More threads than this wait for the same locks of the kernel.
 const MOST_THREADS: usize = 8;
 
@@ -37,6 +36,8 @@ impl Package {
 pub(super) struct Work<'h> {
     host: &'h Host,
     packages: Vec<Package>,
+    /// The folders that they lie in, of which there are few.
+    sites: HashMap<String, Site<'h>>,
     /// One for each package; empty without hashes.
     budgets: Vec<Budget>,
     state: Mutex<State>,
@@ -45,12 +46,12 @@ pub(super) struct Work<'h> {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The next package whose RECORD is to be read.
+    /// The next package whose RECORD is to be opened.
     next: usize,
-    /// RECORDs that are being read: parts may come of them.
-    reading: usize,
+    /// RECORDs that are being opened: parts may come of them.
+    opening: usize,
     queue: Vec<Task>,
-    done: Vec<(usize, usize, Part)>,
+    done: Vec<(usize, u64, Part)>,
     unread: Vec<(usize, HostError)>,
 }
 
@@ -58,15 +59,19 @@ struct State {
 #[derive(Debug)]
 struct Task {
     package: usize,
-    text: Arc<str>,
-    range: Range<usize>,
+    file: Arc<OpenFile>,
+    range: Range<u64>,
 }
 
 impl<'h> Work<'h> {
     /// Work on packages; those with the longest RECORDs had best come first.
     pub(super) fn new(host: &'h Host, packages: Vec<Package>, hashes: bool) -> Self {
         let budgets = if hashes { packages.iter().map(|_| Budget::default()).collect() } else { Vec::new() };
-        Self { host, packages, budgets, state: Mutex::default(), news: Condvar::new() }
+        let mut sites = HashMap::new();
+        for package in &packages {
+            sites.entry(package.location.clone()).or_insert_with_key(|location| Site::new(host, location));
+        }
+        Self { host, packages, sites, budgets, state: Mutex::default(), news: Condvar::new() }
     }
 
     /// How many threads there should be beside the one that asks.
@@ -80,34 +85,35 @@ impl<'h> Work<'h> {
         loop {
             if let Some(task) = state.queue.pop() {
                 drop(state);
-                let location = self.packages.get(task.package).map_or("", |package| package.location.as_str());
-                let text = task.text.get(task.range.clone()).unwrap_or_default();
-                let part = record::check_all(self.host, location, text, self.budgets.get(task.package));
+                let site = self.packages.get(task.package).and_then(|package| self.sites.get(&package.location));
+                let part = record::piece(&task.file, &task.range).map(|text| {
+                    site.map(|site| record::check_all(site, &text, self.budgets.get(task.package))).unwrap_or_default()
+                });
                 state = self.state();
-                state.done.push((task.package, task.range.start, part));
+                match part {
+                    Ok(part) => state.done.push((task.package, task.range.start, part)),
+                    Err(error) => state.unread.push((task.package, error)),
+                }
             } else if let Some(package) = self.packages.get(state.next) {
                 let index = state.next;
                 state.next += 1;
-                state.reading += 1;
+                state.opening += 1;
                 drop(state);
-                let read = super::record(self.host, &package.record);
+                let opened = record::open(self.host, &package.record);
                 state = self.state();
-                state.reading -= 1;
-                match read {
-                    Ok(text) => {
-                        let length = if self.budgets.is_empty() { PART } else { HASHED_PART };
-                        let text: Arc<str> = text.into();
-                        let parts = record::parts(&text, length);
-                        state.queue.extend(parts.into_iter().map(|range| Task {
-                            package: index,
-                            text: Arc::clone(&text),
-                            range,
-                        }));
+                state.opening -= 1;
+                match opened {
+                    Ok(file) => {
+                        let length = if self.budgets.is_empty() { record::PIECE } else { HASHED_PART };
+                        let ranges = record::pieces(file.stat.size, length);
+                        let file = Arc::new(file);
+                        let task = |range| Task { package: index, file: Arc::clone(&file), range };
+                        state.queue.extend(ranges.map(task));
                     }
                     Err(error) => state.unread.push((index, error)),
                 }
                 self.news.notify_all();
-            } else if state.reading > 0 {
+            } else if state.opening > 0 {
                 state = self.news.wait(state).unwrap_or_else(PoisonError::into_inner);
             } else {
                 return;

@@ -6,13 +6,18 @@ use std::sync::atomic::AtomicU64;
 #[cfg(feature = "cli")]
 use std::sync::atomic::Ordering::Relaxed;
 
+use memchr::{memchr, memrchr};
+
 use super::folders::{Folders, find};
 use super::layout::join;
 use crate::facts::RecordCheck;
-use crate::host::{Host, Kind, OpenFolder, Why};
+use crate::host::{Host, HostError, Kind, OpenFile, OpenFolder, Why};
 
 /// RECORD files larger than this are not read.
 pub(super) const LIMIT: u64 = 32 << 20;
+/// How much of one is read at a time, and how much more for the line at its end.
+pub(super) const PIECE: u64 = 32 << 10;
+const LONG_LINE: usize = 512;
 /// Lines beyond this are not read.
 const LINES: usize = 400_000;
 /// Of the files of one RECORD, at most as many bytes are read for their hashes.
@@ -20,6 +25,11 @@ const HASHED: u64 = 32 << 30;
 /// How many bytes of a file are held at once.
 #[cfg(feature = "cli")]
 const CHUNK: u64 = 1 << 20;
+/// What stands between a path and its hash, and how long a SHA-256 is behind it.
+const HASH: &[u8] = b",sha256=";
+const SHA256: usize = 43;
+/// Sizes of more digits are read the slow way: they may be larger than any number.
+const MOST_DIGITS: usize = 19;
 /// How many examples are kept.
 const EXAMPLES: usize = 12;
 
@@ -35,10 +45,42 @@ pub(super) struct Line<'t> {
 
 /// The lines of a RECORD file; lines that are no records are passed over.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
-    text.lines().take(LINES).filter_map(line)
+    let mut rest = text;
+    let next = move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = memchr(b'\n', rest.as_bytes()).unwrap_or(rest.len());
+        let whole = rest.get(..end)?;
+        rest = rest.get(end + 1..).unwrap_or_default();
+        Some(whole.strip_suffix('\r').unwrap_or(whole))
+    };
+    std::iter::from_fn(next).take(LINES).filter_map(line)
 }
 
 fn line(line: &str) -> Option<Line<'_>> {
+    usual(line).or_else(|| unusual(line))
+}
+
+/// A line as installers write nearly all of them, `PATH,sha256=HASH,SIZE`: read from its end, so that the path, which
+/// is most of it, is not searched for what it does not hold.
+fn usual(line: &str) -> Option<Line<'_>> {
+    let bytes = line.as_bytes();
+    let digits = bytes.iter().rev().take(MOST_DIGITS).take_while(|byte| byte.is_ascii_digit()).count();
+    let (rest, size) = bytes.split_at_checked(bytes.len() - digits).filter(|_| digits > 0)?;
+    let rest = rest.strip_suffix(b",")?;
+    let (path, hash) = rest.split_at_checked(rest.len().checked_sub(HASH.len() + SHA256)?)?;
+    let hash = hash.strip_prefix(HASH)?;
+    let plain = hash.last().is_some_and(u8::is_ascii_alphanumeric) && memchr(b',', hash).is_none();
+    if !plain || path.is_empty() || path.starts_with(b"\"") || memchr(0, path).is_some() {
+        return None;
+    }
+    let size = size.iter().fold(0, |size, digit| size * 10 + u64::from(digit - b'0'));
+    let sha256 = line.get(path.len() + HASH.len()..rest.len())?;
+    Some(Line { path: Cow::Borrowed(line.get(..path.len())?), size: Some(size), sha256: Some(sha256) })
+}
+
+fn unusual(line: &str) -> Option<Line<'_>> {
     if line.is_empty() {
         return None;
     }
@@ -77,7 +119,7 @@ fn line(line: &str) -> Option<Line<'_>> {
         };
         (Cow::Borrowed(path), hash, size)
     };
-    if path.is_empty() || path.bytes().any(|byte| byte == 0) {
+    if path.is_empty() || memchr(0, path.as_bytes()).is_some() {
         return None;
     }
     let size = size.trim().parse().ok();
@@ -87,13 +129,13 @@ fn line(line: &str) -> Option<Line<'_>> {
 
 /// What stands before and behind the last comma.
 fn comma(text: &str) -> Option<(&str, &str)> {
-    let at = text.bytes().rposition(|byte| byte == b',')?;
+    let at = memrchr(b',', text.as_bytes())?;
     Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 /// Files whose absence means nothing: what Python writes itself, and what another wheel rightly owns too.
 fn benign(path: &str) -> bool {
-    extension(path) == "pyc" || path == "nvidia/__init__.py" || path.ends_with("/bin/tensorboard")
+    path.strip_suffix(".pyc").is_some() || path == "nvidia/__init__.py" || path.ends_with("/bin/tensorboard")
 }
 
 /// Files that no verdict rests on. RECORD of TensorFlow has twenty thousand lines, mostly headers, so the
@@ -106,18 +148,18 @@ fn idle(path: &str) -> bool {
         || path.contains(".dist-info/")
 }
 
-fn file_name(path: &str) -> &str {
-    path.rsplit_once('/').map_or(path, |(_, name)| name)
-}
-
 fn extension(path: &str) -> &str {
-    file_name(path).rsplit_once('.').map_or("", |(_, extension)| extension)
+    parted(path).1.rsplit_once('.').map_or("", |(_, extension)| extension)
 }
 
 /// Whether a path names a shared library.
 pub(super) fn is_library(path: &str) -> bool {
+    // Of most paths the last letter is enough.
+    if !matches!(path.as_bytes().last(), Some(b'o' | b'.' | b'0'..=b'9')) {
+        return false;
+    }
     let extension = extension(path);
-    extension == "so" || (extension.bytes().all(|byte| byte.is_ascii_digit()) && file_name(path).contains(".so."))
+    extension == "so" || (extension.bytes().all(|byte| byte.is_ascii_digit()) && parted(path).1.contains(".so."))
 }
 
 /// Source files whose size is compared too: those that choose what is loaded.
@@ -138,40 +180,129 @@ fn telling(path: &str) -> bool {
     )
 }
 
+/// So few files of a folder are looked at one by one: to list it takes as long.
+const FEW: usize = 4;
 /// How far a source file lies from the package folder; deeper ones are compared with `--deep` only.
 const SHALLOW: usize = 3;
 
-/// Compares what a verdict rests on: presence by listing folders, sizes of libraries.
+/// Opens a RECORD file, of which pieces are read.
+pub(super) fn open(host: &Host, path: &str) -> Result<OpenFile, HostError> {
+    let file = host.open(path)?;
+    if file.stat.size > LIMIT {
+        return Err(HostError { path: path.to_owned(), why: Why::TooLarge(LIMIT) });
+    }
+    Ok(file)
+}
+
+/// Compares what a verdict rests on, of a RECORD that was read.
 pub(super) fn check(folders: &Folders<'_>, location: &str, record: &str) -> RecordCheck {
-    let mut check = RecordCheck::default();
-    let mut missing = Vec::new();
-    let mut last: Option<(String, super::folders::Listing)> = None;
-    for line in lines(record) {
-        let path = line.path.as_ref();
-        let library = is_library(path);
-        if !library && path.bytes().filter(|&byte| byte == b'/').count() > SHALLOW {
-            continue;
+    let mut shallow = Shallow::new(folders, location);
+    shallow.add(record);
+    shallow.finish()
+}
+
+/// As [`check`], of a RECORD that is read piece by piece: TensorFlow's has megabytes.
+pub(super) fn check_file(folders: &Folders<'_>, location: &str, path: &str) -> Result<RecordCheck, HostError> {
+    let file = open(folders.host, path)?;
+    let mut shallow = Shallow::new(folders, location);
+    for range in pieces(file.stat.size, PIECE) {
+        shallow.add(&piece(&file, &range)?);
+    }
+    Ok(shallow.finish())
+}
+
+/// Compares what a verdict rests on: presence by listing folders, sizes of libraries.
+struct Shallow<'f, 'h> {
+    folders: &'f Folders<'h>,
+    location: &'f str,
+    check: RecordCheck,
+    missing: Vec<String>,
+    /// How many lines are still read.
+    left: usize,
+}
+
+impl<'f, 'h> Shallow<'f, 'h> {
+    fn new(folders: &'f Folders<'h>, location: &'f str) -> Self {
+        let check = RecordCheck::default();
+        Self { folders, location, check, missing: Vec::new(), left: LINES }
+    }
+
+    fn add(&mut self, record: &str) {
+        // RECORD is sorted, so files of one folder stand together.
+        let (mut last, mut deep) = (String::new(), false);
+        let mut waiting: Vec<Line<'_>> = Vec::new();
+        for line in lines(record).take(self.left) {
+            self.left -= 1;
+            let path = line.path.as_ref();
+            let folder = parted(path).0;
+            if folder != last {
+                folder.clone_into(&mut last);
+                deep = path.bytes().filter(|&byte| byte == b'/').count() > SHALLOW;
+            }
+            let library = is_library(path);
+            if (deep && !library) || benign(path) || idle(path) || path.starts_with("..") || path.starts_with('/') {
+                continue;
+            }
+            self.check.compared += 1;
+            if library || telling(path) {
+                self.compare(&line);
+                continue;
+            }
+            if waiting.first().is_some_and(|first| parted(&first.path).0 != folder) {
+                self.look(&waiting);
+                waiting.clear();
+            }
+            waiting.push(line);
         }
-        if benign(path) || idle(path) || path.starts_with("..") || path.starts_with('/') {
-            continue;
-        }
-        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-        if last.as_ref().is_none_or(|(known, _)| known != folder) {
-            let place = if folder.is_empty() { location.to_owned() } else { join(location, folder) };
-            last = Some((folder.to_owned(), folders.list(&place)));
-        }
-        let listing = last.as_ref().and_then(|(_, listing)| listing.as_ref());
-        check.compared += 1;
-        let Some(entry) = listing.and_then(|listing| find(listing, name)) else {
-            missing.push(path.to_owned());
-            continue;
-        };
-        if library || telling(path) || entry.kind == Kind::Link {
-            compare(folders.host, &join(location, path), &line, &mut check, &mut missing);
+        self.look(&waiting);
+    }
+
+    /// Looks whether files of one folder are there.
+    fn look(&mut self, lines: &[Line<'_>]) {
+        let Some(folder) = lines.first().map(|line| parted(&line.path).0) else { return };
+        let place = if folder.is_empty() { self.location.to_owned() } else { join(self.location, folder) };
+        let listing = (lines.len() > FEW).then(|| self.folders.list(&place));
+        for line in lines {
+            let name = parted(&line.path).1;
+            let kind = match &listing {
+                Some(listing) => listing.as_ref().and_then(|listing| find(listing, name)).map(|entry| entry.kind),
+                None => match self.folders.host.lstat(join(&place, name)) {
+                    Ok(stat) => Some(stat.kind),
+                    Err(error) if error.is_absent() => None,
+                    Err(_) => continue,
+                },
+            };
+            match kind {
+                None => self.missing.push(line.path.to_string()),
+                Some(Kind::Link) => self.compare(line),
+                Some(_) => {}
+            }
         }
     }
-    settle(&mut check, missing);
-    check
+
+    /// Compares presence and size.
+    fn compare(&mut self, line: &Line<'_>) {
+        let path = &line.path;
+        match self.folders.host.stat(join(self.location, path)) {
+            Err(error) if error.is_absent() => self.missing.push(path.to_string()),
+            // What may not be looked at is not known to be gone.
+            Err(_) => {}
+            Ok(stat) => {
+                if let Some(size) = line.size.filter(|&size| size != stat.size) {
+                    self.check.changed += 1;
+                    if self.check.changed_examples.len() < EXAMPLES {
+                        let example = format!("{path} ({size} bytes recorded, {} there)", stat.size);
+                        self.check.changed_examples.push(example);
+                    }
+                }
+            }
+        }
+    }
+
+    fn finish(mut self) -> RecordCheck {
+        settle(&mut self.check, self.missing);
+        self.check
+    }
 }
 
 /// What comparing every file of a RECORD, or of a part of it, gave.
@@ -237,38 +368,115 @@ impl Budget {
     }
 }
 
-/// The pieces in which a RECORD is compared, each of whole lines: together they are all of it.
-pub(super) fn parts(record: &str, length: usize) -> Vec<Range<usize>> {
-    let mut parts = Vec::new();
-    let mut begin = 0;
-    while begin < record.len() {
-        let wish = begin.saturating_add(length).min(record.len());
-        let rest = record.as_bytes().get(wish..).unwrap_or_default();
-        let end = rest.iter().position(|&byte| byte == b'\n').map_or(record.len(), |at| wish + at + 1);
-        parts.push(begin..end);
-        begin = end;
+/// The ranges in which a RECORD of a size is read: together they are all of it.
+pub(super) fn pieces(size: u64, length: u64) -> impl Iterator<Item = Range<u64>> {
+    (0..size.div_ceil(length)).map(move |index| index * length..((index + 1) * length).min(size))
+}
+
+/// The whole lines that begin in a range of a RECORD.
+pub(super) fn piece(file: &OpenFile, range: &Range<u64>) -> Result<String, HostError> {
+    let size = file.stat.size;
+    // A line begins behind the end of another, and ends where no range does.
+    let start = range.start.saturating_sub(1);
+    let skipped = range.start > 0;
+    let own = usize::try_from(range.end - start).unwrap_or(usize::MAX);
+    let mut length = own.saturating_add(LONG_LINE);
+    loop {
+        length = length.min(usize::try_from(size - start).unwrap_or(usize::MAX));
+        let mut bytes = file.read_at(start, length)?;
+        let (head, tail) = bytes.split_at(own.saturating_sub(1).min(length));
+        let begin = if skipped { memchr(b'\n', head).map(|at| at + 1) } else { Some(0) };
+        let Some(begin) = begin else { return Ok(String::new()) };
+        let end = match memchr(b'\n', tail) {
+            Some(at) => head.len() + at + 1,
+            None if start + length as u64 == size => length,
+            None => {
+                length = length.saturating_mul(2);
+                continue;
+            }
+        };
+        bytes.truncate(end);
+        bytes.drain(..begin);
+        return Ok(text(bytes));
     }
-    parts
 }
 
-/// The folder and the name of a path that has both.
-fn parted(path: &str) -> Option<(&str, &str)> {
-    let at = path.bytes().rposition(|byte| byte == b'/')?;
-    Some((path.get(..at)?, path.get(at + 1..)?)).filter(|(folder, name)| !folder.is_empty() && !name.is_empty())
+/// The text of a RECORD; bytes that are not UTF-8 are replaced.
+pub(super) fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// How many files of one folder in a row make it worth holding that folder open.
-const HELD: usize = 4;
+/// How many files in a row below one folder make it worth holding that folder open.
+const HELD: usize = 8;
+
+/// The folder and the name in a path.
+fn parted(path: &str) -> (&str, &str) {
+    memrchr(b'/', path.as_bytes()).and_then(|at| Some((path.get(..at)?, path.get(at + 1..)?))).unwrap_or(("", path))
+}
+
+/// What stands behind a folder in a path that leads below it.
+fn below<'p>(path: &'p str, folder: &str) -> Option<&'p str> {
+    path.strip_prefix(folder)?.strip_prefix('/').filter(|rest| !rest.is_empty() && !rest.starts_with('/'))
+}
+
+/// The folder of packages that paths in RECORDs begin at, held open.
+#[derive(Debug)]
+pub(super) struct Site<'h> {
+    host: &'h Host,
+    location: String,
+    open: Result<OpenFolder<'h>, Why>,
+}
+
+impl<'h> Site<'h> {
+    pub(super) fn new(host: &'h Host, location: &str) -> Self {
+        let open = host.open_folder(location).map_err(|error| error.why);
+        Self { host, location: location.to_owned(), open }
+    }
+}
+
+/// The folders on the way to a file, as far as they are held open: each lies in the one before it.
+struct Held<'t, 'h> {
+    site: &'t Result<OpenFolder<'h>, Why>,
+    folders: Vec<(&'t str, OpenFolder<'h>)>,
+    /// In a root, where each way is walked by hand, every folder is worth holding.
+    least: usize,
+}
+
+impl<'t, 'h> Held<'t, 'h> {
+    fn new(site: &'t Site<'h>) -> Self {
+        Self { site: &site.open, folders: Vec::new(), least: if site.host.is_rooted() { 1 } else { HELD } }
+    }
+
+    /// The size of the file at a path, which is the first of some lines.
+    fn size(&mut self, path: &'t str, lines: &[Line<'_>]) -> Result<u64, Why> {
+        let site = self.site.as_ref().map_err(Clone::clone)?;
+        while self.folders.pop_if(|(folder, _)| below(path, folder).is_none()).is_some() {}
+        let folder = parted(path).0;
+        let (last, from) = self.folders.last().map_or(("", site), |(last, open)| (*last, open));
+        let way = if last.is_empty() { folder } else { below(folder, last).unwrap_or("") };
+        let further = |line: &Line<'_>| below(&line.path, folder).is_some();
+        // What cannot be opened is looked at by its path, which tells why.
+        if !way.is_empty()
+            && lines.get(self.least - 1).is_some_and(further)
+            && let Ok(open) = from.below(way)
+        {
+            self.folders.push((folder, open));
+        }
+        match self.folders.last().and_then(|(last, open)| Some((open, below(path, last)?))) {
+            Some((open, rest)) => open.size(rest),
+            None => site.size(path),
+        }
+    }
+}
 
 /// Compares every file by presence and size, and where asked for by its hash.
 ///
 /// RECORD is sorted, so files of one folder stand together: they are looked at from that folder.
-pub(super) fn check_all(host: &Host, location: &str, record: &str, hashes: Option<&Budget>) -> Part {
+pub(super) fn check_all(site: &Site<'_>, record: &str, hashes: Option<&Budget>) -> Part {
+    let host = site.host;
     let mut part = Part::default();
-    let site = host.open_folder(location);
     let all: Vec<Line<'_>> = lines(record).collect();
-    let mut last = "";
-    let mut held: Option<Result<OpenFolder<'_>, Why>> = None;
+    let mut held = Held::new(site);
     for (index, line) in all.iter().enumerate() {
         let path = line.path.as_ref();
         if benign(path) {
@@ -276,25 +484,8 @@ pub(super) fn check_all(host: &Host, location: &str, record: &str, hashes: Optio
         }
         let seen = if path.starts_with('/') {
             host.stat(path).map(|stat| stat.size).map_err(|error| error.why)
-        } else if let Some((folder, name)) = parted(path) {
-            if folder != last {
-                (last, held) = (folder, None);
-                let further = all.get(index + HELD - 1).and_then(|line| parted(&line.path));
-                if host.is_rooted() || further.is_some_and(|(further, _)| further == folder) {
-                    held = Some(match &site {
-                        Ok(site) => site.below(folder),
-                        Err(error) => Err(error.why.clone()),
-                    });
-                }
-            }
-            match (&held, &site) {
-                (Some(Ok(open)), _) => open.size(name),
-                (Some(Err(why)), _) => Err(why.clone()),
-                (None, Ok(site)) => site.size(path),
-                (None, Err(error)) => Err(error.why.clone()),
-            }
         } else {
-            site.as_ref().map_err(|error| error.why.clone()).and_then(|site| site.size(path))
+            held.size(path, all.get(index..).unwrap_or_default())
         };
         let there = match seen {
             Ok(there) => there,
@@ -322,7 +513,7 @@ pub(super) fn check_all(host: &Host, location: &str, record: &str, hashes: Optio
         if let Some(recorded) = other {
             part.change(|| format!("{path} ({recorded} bytes recorded, {there} there)"));
         } else if let (Some(budget), Some(recorded)) = (hashes, line.sha256) {
-            let full = if path.starts_with('/') { path.to_owned() } else { join(location, path) };
+            let full = if path.starts_with('/') { path.to_owned() } else { join(&site.location, path) };
             match has_hash(host, &full, recorded, budget) {
                 Some(true) => {}
                 Some(false) => part.change(|| format!("{path} (another hash)")),
@@ -338,24 +529,6 @@ impl Part {
         self.changed += 1;
         if self.changed_examples.len() < EXAMPLES {
             self.changed_examples.push(example());
-        }
-    }
-}
-
-/// Compares presence and size.
-fn compare(host: &Host, full: &str, line: &Line<'_>, check: &mut RecordCheck, missing: &mut Vec<String>) {
-    match host.stat(full) {
-        Err(error) if error.is_absent() => missing.push(line.path.to_string()),
-        // What may not be looked at is not known to be gone.
-        Err(_) => {}
-        Ok(stat) => {
-            if let Some(size) = line.size.filter(|&size| size != stat.size) {
-                check.changed += 1;
-                if check.changed_examples.len() < EXAMPLES {
-                    let path = &line.path;
-                    check.changed_examples.push(format!("{path} ({size} bytes recorded, {} there)", stat.size));
-                }
-            }
         }
     }
 }
@@ -410,6 +583,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+    use std::fmt::Write as _;
     use std::fs;
 
     const RECORD: &str = "tensorflow/__init__.py,sha256=abc,3\n\"tensorflow/a,\"\"b.py\",sha256=x,1\n\
@@ -439,6 +613,71 @@ mod tests {
     }
 
     #[test]
+    fn a_long_line_belongs_to_one_piece() {
+        let (dir, host) = tree();
+        let text = format!("a.py,,1\n{}.py,,2\nb.py,,3\n\u{e9}.py,,4", "x".repeat(3 * LONG_LINE));
+        fs::write(dir.path().join("RECORD"), &text).unwrap();
+        let file = open(&host, "/RECORD").unwrap();
+        for length in [1, 2, 8, 9, 700, 1 << 20] {
+            let pieces: Vec<String> = pieces(file.stat.size, length).map(|at| piece(&file, &at).unwrap()).collect();
+            assert_eq!(pieces.concat(), text, "{length}");
+            assert_eq!(pieces.iter().filter(|piece| piece.contains("x.py")).count(), 1);
+        }
+    }
+
+    #[test]
+    fn usual_lines_read_as_any_line() {
+        let hash = "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0";
+        let shorter = &hash[1..];
+        for text in [
+            format!("a/b.py,sha256={hash},12"),
+            format!("a,b.py,sha256={hash},18446744073709551615"),
+            format!("a/b.py,sha256={hash},99999999999999999999"),
+            format!("\u{e9},sha256={hash},0"),
+            format!("a\0b,sha256={hash},1"),
+            format!("a,sha256={shorter}=,1"),
+            format!("a,sha256={shorter},,1"),
+            format!("a,sha256={shorter} ,1"),
+            format!("\"a,sha256={hash},1"),
+            format!(",sha256={hash},1"),
+            format!("a,sha256={hash},"),
+            format!("a,sha256={hash},1 "),
+            format!("a,sha256={}\u{3000},1", &hash[3..]),
+        ] {
+            assert_eq!(line(&text), unusual(&text), "{text}");
+            assert!(usual(&text).is_none_or(|found| Some(found) == unusual(&text)), "{text}");
+        }
+        assert!(usual(&format!("a/b.py,sha256={hash},12")).is_some());
+    }
+
+    #[test]
+    fn folders_are_held_open_and_odd_paths_looked_at_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut record = String::new();
+        for number in 10..30 {
+            for folder in ["a", "a/b", "a/b/c", "a/bc"] {
+                fs::create_dir_all(dir.path().join(folder)).unwrap();
+                fs::write(dir.path().join(folder).join(format!("{number}.h")), "abc").unwrap();
+            }
+        }
+        for folder in ["a", "a/b", "a/b/c", "a/bc", "gone"] {
+            for number in 10..30 {
+                writeln!(record, "{folder}/{number}.h,,{}", if number == 20 { 4 } else { 3 }).unwrap();
+            }
+        }
+        for odd in ["a//b/10.h", "a//10.h", "a/b/../10.h", "a/b/", "a/b//", "a//bc//11.h", "a/../a/12.h", "./a/13.h"] {
+            writeln!(record, "{odd},,").unwrap();
+        }
+        let host = Host::here().unwrap();
+        let site = dir.path().to_str().unwrap();
+        let whole = check_all(&Site::new(&host, site), &record, None).finish();
+        assert_eq!((whole.compared, whole.missing, whole.changed, whole.trouble), (108, 20, 4, None));
+        let rooted = Host::rooted(dir.path(), BTreeMap::new()).unwrap();
+        let whole = check_all(&Site::new(&rooted, "/"), &record, None).finish();
+        assert_eq!((whole.compared, whole.missing, whole.changed, whole.trouble), (108, 20, 4, None));
+    }
+
+    #[test]
     fn lines_with_quotes() {
         let all: Vec<Line<'_>> = lines(RECORD).collect();
         assert_eq!(all[1], Line { path: "tensorflow/a,\"b.py".into(), size: Some(1), sha256: Some("x") });
@@ -452,7 +691,7 @@ mod tests {
         assert_eq!((check.compared, check.missing, check.changed), (4, 2, 1));
         assert_eq!(check.missing_examples, ["tensorflow/python/_a.so", "tensorflow/a,\"b.py"]);
         assert_eq!(check.changed_examples, ["tensorflow/libx.so.2 (4 bytes recorded, 5 there)"]);
-        let all = check_all(&host, "/site", RECORD, None).finish();
+        let all = check_all(&Site::new(&host, "/site"), RECORD, None).finish();
         assert_eq!((all.compared, all.missing, all.changed), (6, 4, 1));
     }
 
@@ -467,8 +706,8 @@ mod tests {
             long.bin,sha256=AXtvR6ei7C2PPGZuAX4jKNNUHhx-wE1DNg6ZduhQwg0,3145733\n\
             empty.py,sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU=,0\n\
             gone.py,sha256=x,1\nx.dist-info/RECORD,,\n";
-        assert_eq!(check_all(&host, "/site", record, None).changed, 0);
-        let check = check_all(&host, "/site", record, Some(&Budget::default())).finish();
+        assert_eq!(check_all(&Site::new(&host, "/site"), record, None).changed, 0);
+        let check = check_all(&Site::new(&host, "/site"), record, Some(&Budget::default())).finish();
         assert_eq!((check.changed, check.missing, &check.trouble), (1, 2, &None));
         assert_eq!(check.changed_examples, ["tensorflow/libx.so.2 (another hash)"]);
     }
@@ -486,11 +725,15 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(text in "[\",/a.\\n0-9é\\\\]{0,120}") {
-            let (_dir, host) = tree();
+            let (dir, host) = tree();
             let _ = check(&Folders::new(&host), "/site", &text);
-            let _ = check_all(&host, "/site", &text, Some(&Budget::default())).finish();
-            let joined: String = parts(&text, 7).into_iter().map(|range| &text[range]).collect();
-            prop_assert_eq!(joined, text);
+            let _ = check_all(&Site::new(&host, "/site"), &text, Some(&Budget::default())).finish();
+            fs::write(dir.path().join("RECORD"), &text).unwrap();
+            let file = open(&host, "/RECORD").unwrap();
+            let pieces: Vec<String> = pieces(file.stat.size, 7).map(|range| piece(&file, &range).unwrap()).collect();
+            let mut full = pieces.iter().rev().filter(|piece| !piece.is_empty()).skip(1);
+            prop_assert!(full.all(|piece| piece.ends_with('\n')));
+            prop_assert_eq!(pieces.concat(), text);
         }
     }
 }
