@@ -97,7 +97,9 @@ pub fn redact_names(facts: &mut Facts, hosts: &[&str]) {
         facts.machine.user.name = Some(USER.to_owned());
     }
     if let Probed::Found { value, .. } = &mut facts.driver.xids {
-        value.iter_mut().for_each(|xid| xid.says = without_process(&xid.says));
+        for xid in value.iter_mut() {
+            xid.says = without_process(&xid.says);
+        }
     }
     let mut document = crate::json::value(&*facts).unwrap_or_default();
     walk(&mut document, None, &mut |text| names.clean(text));
