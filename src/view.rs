@@ -13,7 +13,7 @@ use crate::facts::{
     Assumption, DeviceNode, Dist, Evidence, Facts, Jax, JaxPlugin, LibcudaKind, Library, Module, PathOrigin, PciDevice,
     PythonEnv, Requirement, Resolution, Source, TensorFlow, Torch, Via, Xid,
 };
-use crate::finding::{Break, Finding, Judgment, RowRef, Subject};
+use crate::finding::{RowRef, Subject};
 use crate::shell;
 use crate::version::Dotted;
 
@@ -627,22 +627,6 @@ impl<'a> EnvView<'_, 'a> {
         self.tf_row().is_some() && self.build_row().is_none()
     }
 
-    /// How the libraries of CUDA that this TensorFlow asks for are installed.
-    pub fn with_libraries(&self, finding: Finding) -> Finding {
-        if self.is_own_build() {
-            let cuda = self.cuda_text().unwrap_or_default();
-            let cudnn = self.cudnn_built().map_or_else(String::new, |it| format!(" and cuDNN {}", it.major()));
-            let built = self.tf().and_then(|tf| tf.build.evidence()).cloned();
-            return finding.because_all(built).help(format!(
-                "install the libraries of CUDA {cuda}{cudnn}, for which this build of TensorFlow was made; the wheels of \
-                 the package index are for others"
-            ));
-        }
-        let version = self.tf_version_text().unwrap_or_default();
-        let install = self.view.install(self.env, &format!("'tensorflow[and-cuda]=={version}'"));
-        finding.run("install the CUDA libraries that this release asks for", install)
-    }
-
     /// A reference to the row of this build of TensorFlow.
     pub fn tf_row_ref(&self) -> Option<RowRef> {
         self.build_row().map(TensorflowRow::row_ref)
@@ -691,26 +675,6 @@ impl<'a> EnvView<'_, 'a> {
         self.requirements()
             .find(|requirement| requirement.name == name && requirement.applies != Some(false))
             .filter(|_| !(name.starts_with("nvidia-") && self.is_own_build()))
-    }
-
-    /// Finds that a package which every import of TensorFlow asks for is not here.
-    ///
-    /// Where code may add folders to `sys.path`, that stays open.
-    pub fn lacks_package(&self, requirement: &Requirement, out: &mut Judgment) {
-        if let Some(code) = &self.env.path_code {
-            let missing = format!("whether {} is here: {} may add folders to sys.path", requirement.name, code.at);
-            return out.unknown(Subject::Env(self.index), missing, Some(Break::TfSees));
-        }
-        let version = self.tf_version_text().unwrap_or_default();
-        let title = format!("TensorFlow {version} imports {}, which {} does not have", requirement.name, self.env.path);
-        let wanted = format!("'{}{}'", requirement.name, requirement.specifier);
-        out.find(
-            Finding::new(Subject::Env(self.index), title)
-                .because(self.requirement_evidence(requirement))
-                .run("install it", self.view.install(self.env, &wanted))
-                .so("`import tensorflow` fails")
-                .breaks(Break::TfSees),
-        );
     }
 
     /// Where a requirement of TensorFlow stands.

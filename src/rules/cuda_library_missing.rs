@@ -60,7 +60,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         }
         if absent.is_empty() {
             if untold.is_empty() {
-                needed_in_turn(&env, out);
+                needed_in_turn(cx, &env, out);
             }
             continue;
         }
@@ -127,10 +127,26 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 format!("export LD_LIBRARY_PATH={folders}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"),
             );
         } else {
-            finding = env.with_libraries(finding);
+            finding = with_libraries(cx, &env, finding);
         }
         out.find(finding);
     }
+}
+
+/// How the libraries of CUDA that this TensorFlow asks for are installed.
+pub(super) fn with_libraries(cx: &Cx<'_>, env: &EnvView<'_, '_>, finding: Finding) -> Finding {
+    if env.is_own_build() {
+        let cuda = env.cuda_text().unwrap_or_default();
+        let cudnn = env.cudnn_built().map_or_else(String::new, |it| format!(" and cuDNN {}", it.major()));
+        let built = env.tf().and_then(|tf| tf.build.evidence()).cloned();
+        return finding.because_all(built).help(format!(
+            "install the libraries of CUDA {cuda}{cudnn}, for which this build of TensorFlow was made; the wheels of \
+             the package index are for others"
+        ));
+    }
+    let version = env.tf_version_text().unwrap_or_default();
+    let install = cx.view.install(env.env, &format!("'tensorflow[and-cuda]=={version}'"));
+    finding.run("install the CUDA libraries that this release asks for", install)
 }
 
 /// Names whose search ends at a file that is no library: the loader looks no further, wherever else they lie.
@@ -165,7 +181,7 @@ fn given_up(cx: &Cx<'_>, env: &EnvView<'_, '_>, ended: &[(String, Option<&Resolu
 }
 
 /// Libraries that are found, but need others in turn that are not, and of which no other copy is there.
-fn needed_in_turn(env: &EnvView<'_, '_>, out: &mut Judgment) {
+fn needed_in_turn(cx: &Cx<'_>, env: &EnvView<'_, '_>, out: &mut Judgment) {
     let lacking: Vec<(String, &Library)> = env
         .missing()
         .into_iter()
@@ -193,7 +209,7 @@ fn needed_in_turn(env: &EnvView<'_, '_>, out: &mut Judgment) {
         }
     }
     out.find(
-        env.with_libraries(finding)
+        with_libraries(cx, env, finding)
             .row(env.tf_row_ref())
             .breaks(Break::TfSees)
             .so("TensorFlow lists no GPU: it registers one only when every library of its list opens"),

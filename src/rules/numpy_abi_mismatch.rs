@@ -1,6 +1,7 @@
 //! Rule `numpy-abi-mismatch`: numPy has another major than TensorFlow was compiled against.
 
 use super::{Cx, Family, Rule, layer};
+use crate::facts::Requirement;
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::view::{EnvView, within};
 
@@ -32,7 +33,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         let Some(numpy) = env.dist("numpy") else {
             // One without metadata imports as well.
             if !env.env.modules.contains_key("numpy") {
-                env.lacks_package(requirement, out);
+                lacks_package(cx, &env, requirement, out);
             }
             continue;
         };
@@ -63,4 +64,24 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             .breaks(Break::TfSees),
         );
     }
+}
+
+/// Finds that a package which every import of TensorFlow asks for is not here.
+///
+/// Where code may add folders to `sys.path`, that stays open.
+pub(super) fn lacks_package(cx: &Cx<'_>, env: &EnvView<'_, '_>, requirement: &Requirement, out: &mut Judgment) {
+    if let Some(code) = &env.env.path_code {
+        let missing = format!("whether {} is here: {} may add folders to sys.path", requirement.name, code.at);
+        return out.unknown(Subject::Env(env.index), missing, Some(Break::TfSees));
+    }
+    let version = env.tf_version_text().unwrap_or_default();
+    let title = format!("TensorFlow {version} imports {}, which {} does not have", requirement.name, env.path());
+    let wanted = format!("'{}{}'", requirement.name, requirement.specifier);
+    out.find(
+        Finding::new(Subject::Env(env.index), title)
+            .because(env.requirement_evidence(requirement))
+            .run("install it", cx.view.install(env.env, &wanted))
+            .so("`import tensorflow` fails")
+            .breaks(Break::TfSees),
+    );
 }

@@ -1,5 +1,6 @@
 //! Rule `protobuf-mismatch`: protobuf lies outside the range that TensorFlow requires.
 
+use super::numpy_abi_mismatch::lacks_package;
 use super::{Cx, Family, Rule, layer};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::version::Dotted;
@@ -33,7 +34,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         let Some(protobuf) = env.dist("protobuf") else {
             // One without metadata imports as well.
             if !env.env.modules.contains_key("google.protobuf") {
-                env.lacks_package(requirement, out);
+                lacks_package(cx, &env, requirement, out);
             }
             continue;
         };

@@ -57,7 +57,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         }
         let has_extra = env.requirements().any(|requirement| requirement.extra.as_deref() == Some("and-cuda"));
         finding = if has_extra || env.is_own_build() {
-            env.with_libraries(finding)
+            super::cuda_library_missing::with_libraries(cx, &env, finding)
         } else {
             let cuda = env.cuda_text().unwrap_or_default();
             let cudnn = env.cudnn_built().map_or_else(String::new, |cudnn| format!(" and cuDNN {cudnn}"));

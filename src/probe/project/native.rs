@@ -213,7 +213,7 @@ fn expanded(text: &str, variables: &BTreeMap<String, String>) -> Option<String> 
 }
 
 /// The first part of a file, as text.
-fn head(host: &Host, path: &str) -> Option<String> {
+pub(super) fn head(host: &Host, path: &str) -> Option<String> {
     host.read_head(path, LIMIT).ok().map(|it| String::from_utf8_lossy(&it).into_owned())
 }
 

@@ -17,8 +17,6 @@ const FOLDER_VARIABLES: &[&str] =
     &["CUDA_HOME", "CUDA_PATH", "CUDA_ROOT", "CUDA_TOOLKIT_ROOT_DIR", "CUDA_LIBRARY_PATH", "CUDNN_LIB", "CUDNN_PATH"];
 /// Folders at which build scripts look without being told.
 const DEFAULT_PLACES: &[&str] = &["/usr", "/usr/local/cuda", "/opt/cuda", "/usr/lib/cuda", "/usr/local"];
-/// Headers are read up to this many bytes.
-const HEADER_LIMIT: u64 = 1 << 20;
 /// Folders of libraries below a place, in the order in which cudarc hands them to the linker.
 const LIBRARY_FOLDERS: &[&str] = &[
     "lib",
@@ -53,7 +51,8 @@ const LIBRARIES: &[&str] = &[
 
 /// Reads all that.
 pub(super) fn probe(host: &Host, target: Option<&str>) -> BuildSystem {
-    let env = configured(host);
+    let configuration = files(host);
+    let env = configured(host, &configuration);
     // Only what takes effect is among those that Cargo's configuration sets: without `force`, what is set stays.
     let value = |name: &str| {
         let set = env.get(name).map(|set: &ConfiguredVariable| set.value.clone());
@@ -81,8 +80,8 @@ pub(super) fn probe(host: &Host, target: Option<&str>) -> BuildSystem {
     // The build scripts of PyTorch's crate ask this one.
     let python = if value("VIRTUAL_ENV").is_some() { "python" } else { "python3" };
     BuildSystem {
-        target: target.map(str::to_owned).or_else(|| target_of(host)),
-        linked_elsewhere: linked_elsewhere(host, value),
+        target: target.map(str::to_owned).or_else(|| target_in(host, &configuration)),
+        linked_elsewhere: linked_elsewhere(&configuration, value),
         python: find_program(host, python),
         nvidia_smi: find_program(host, "nvidia-smi"),
         cxx: find_program(host, cxx.as_deref().unwrap_or("c++")),
@@ -103,14 +102,14 @@ fn place(host: &Host, folder: String) -> Option<BuildPlace> {
         return None;
     }
     let header = format!("{folder}/include/cuda.h");
-    let read = |path: &str| host.read_head(path, HEADER_LIMIT).ok().map(|it| String::from_utf8_lossy(&it).into_owned());
-    let version = read(&header).and_then(|text| define(&text, "CUDA_VERSION")).map(|(number, line)| Reading {
-        value: Dotted::of_cuda(number),
-        evidence: Evidence::file(&header, format!("CUDA_VERSION {number}")).line(line),
-    });
+    let version =
+        native::head(host, &header).and_then(|text| define(&text, "CUDA_VERSION")).map(|(number, line)| Reading {
+            value: Dotted::of_cuda(number),
+            evidence: Evidence::file(&header, format!("CUDA_VERSION {number}")).line(line),
+        });
     let cudnn = ["cudnn_version.h", "cudnn.h"].iter().find_map(|name| {
         let path = format!("{folder}/include/{name}");
-        let text = read(&path)?;
+        let text = native::head(host, &path)?;
         let (major, line) = define(&text, "CUDNN_MAJOR")?;
         let (minor, _) = define(&text, "CUDNN_MINOR")?;
         let value = Dotted::new(&[major, minor]);
@@ -177,12 +176,15 @@ enum Setting {
     },
 }
 
+/// A configuration file of Cargo's: its path, what is read of it, and its text.
+type File = (PathBuf, Config, String);
+
 /// Cargo's configuration files, the nearest first.
-fn files(host: &Host) -> Vec<(PathBuf, Config, String)> {
+fn files(host: &Host) -> Vec<File> {
     let mut folders: Vec<PathBuf> = host.cwd().ancestors().map(|folder| folder.join(".cargo")).collect();
     let home = host.env_nonempty("CARGO_HOME").map(|home| host.absolute(home));
     folders.extend(home.or_else(|| host.home().map(|home| Path::new(home).join(".cargo"))));
-    let mut files: Vec<(PathBuf, Config, String)> = Vec::new();
+    let mut files: Vec<File> = Vec::new();
     for folder in folders {
         let read = ["config", "config.toml"].iter().find_map(|name| {
             let path = folder.join(name);
@@ -197,9 +199,9 @@ fn files(host: &Host) -> Vec<(PathBuf, Config, String)> {
 }
 
 /// Variables of `[env]`, as far as they take effect.
-fn configured(host: &Host) -> BTreeMap<String, ConfiguredVariable> {
+fn configured(host: &Host, files: &[File]) -> BTreeMap<String, ConfiguredVariable> {
     let mut set = BTreeMap::new();
-    for (path, config, text) in files(host) {
+    for (path, config, text) in files {
         for (name, setting) in &config.env {
             let (value, force, relative) = match setting {
                 Setting::Text(value) => (value.clone(), false, false),
@@ -214,7 +216,7 @@ fn configured(host: &Host) -> BTreeMap<String, ConfiguredVariable> {
                 Some(folder) => folder.join(&value).to_string_lossy().into_owned(),
                 None => value,
             };
-            let line = line_of(&text, name.span().start);
+            let line = line_of(text, name.span().start);
             let evidence = Evidence::file(path.to_string_lossy(), format!("{key} = {value}")).line(line);
             set.insert(key.clone(), ConfiguredVariable { value, evidence });
         }
@@ -225,26 +227,31 @@ fn configured(host: &Host) -> BTreeMap<String, ConfiguredVariable> {
 }
 
 /// What may send the linker to more folders than are known here.
-fn linked_elsewhere(host: &Host, value: impl Fn(&str) -> Option<String>) -> Option<Evidence> {
+fn linked_elsewhere(files: &[File], value: impl Fn(&str) -> Option<String>) -> Option<Evidence> {
     let variables = ["LIBRARY_PATH", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS"];
     let set = variables.into_iter().find_map(|name| Some((name, value(name).filter(|it| !it.is_empty())?)));
     let configured = || {
         let flags = |config: &Config| {
             config.build.rustflags.is_some() || config.target.values().any(|table| table.contains_key("rustflags"))
         };
-        let (path, ..) = files(host).into_iter().find(|(_, config, _)| flags(config))?;
+        let (path, ..) = files.iter().find(|(_, config, _)| flags(config))?;
         Some(Evidence::file(path.to_string_lossy(), "rustflags"))
     };
     set.map(|(name, value)| Evidence::env(name, value)).or_else(configured)
 }
 
 /// `build.target` of Cargo's configuration.
+#[cfg(feature = "cli")]
 pub(super) fn target_of(host: &Host) -> Option<String> {
+    target_in(host, &files(host))
+}
+
+fn target_in(host: &Host, files: &[File]) -> Option<String> {
     let named = host.env_nonempty("CARGO_BUILD_TARGET").map(str::to_owned);
     named.or_else(|| {
-        files(host).into_iter().find_map(|(_, config, _)| match config.build.target? {
-            Target::One(name) => Some(name),
-            Target::Several(all) => all.into_iter().next(),
+        files.iter().find_map(|(_, config, _)| match config.build.target.as_ref()? {
+            Target::One(name) => Some(name.clone()),
+            Target::Several(all) => all.first().cloned(),
         })
     })
 }

@@ -28,19 +28,17 @@ pub(super) fn follow(script: &Script<'_>, said: &mut Said) {
     if script.version() < (0, 2, 0) {
         return before_0_2(script, build, said);
     }
-    let reads: &[&str] = &["CUDA_LIBRARY_PATH"];
-    let named: Vec<&str> =
-        reads.iter().filter_map(|name| script.env(name)).flat_map(|(value, _)| value.split(':')).collect();
+    let set = script.env("CUDA_LIBRARY_PATH");
+    let named = set.iter().flat_map(|(value, _)| value.split(':'));
     let numbered =
         build.places.iter().map(|place| place.folder.as_str()).filter(|it| it.starts_with("/usr/local/cuda-"));
-    let folders = named.into_iter().chain(["/opt/cuda", "/usr/local/cuda"]).chain(numbered);
+    let folders = named.chain(["/opt/cuda", "/usr/local/cuda"]).chain(numbered);
     let found: Vec<_> = folders.filter_map(|it| script.place(it)).filter(|it| it.lib64 || it.target_header).collect();
     if found.is_empty() {
         let title = format!(
             "{} finds no CUDA toolkit: no lib64 and no targets/x86_64-linux in the folders at which it looks",
             script.title()
         );
-        let set = script.env("CUDA_LIBRARY_PATH");
         let finding = script.finding(title).because_all(set.clone().map(|(_, evidence)| evidence));
         let finding = finding.because(Evidence::file("/usr/local/cuda", "no lib64"));
         if let Some((folder, _)) = set {
@@ -50,7 +48,7 @@ pub(super) fn follow(script: &Script<'_>, said: &mut Said) {
             );
             return said.find(MISSING, finding.help(help).at(Level::Deny).breaks(Break::Builds));
         }
-        return none_found(script, finding, reads, "CUDA_LIBRARY_PATH", said);
+        return none_found(script, finding, &["CUDA_LIBRARY_PATH"], "CUDA_LIBRARY_PATH", said);
     }
     let linked = found.iter().any(|place| place.libraries.contains_key("libcuda.so"));
     let system = script.place("/usr").is_some_and(|place| place.libraries.contains_key("libcuda.so"));
