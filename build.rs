@@ -73,7 +73,9 @@ fn embed() -> Result<(), Box<dyn Error>> {
         )?;
         Ok(())
     };
-    table("TENSORFLOW", serde_json::to_string(&tables.tensorflow))?;
+    // A row in each line: those of one platform are found without reading the others.
+    let lines: serde_json::Result<Vec<String>> = tables.tensorflow.iter().map(serde_json::to_string).collect();
+    table("TENSORFLOW", lines.map(|lines| lines.join("\n")))?;
     table("KERAS", serde_json::to_string(&tables.keras))?;
     table("CUDA", serde_json::to_string(&tables.cuda))?;
     table("CUDNN", serde_json::to_string(&tables.cudnn))?;

@@ -108,10 +108,52 @@ impl<Row: DeserializeOwned + Clone> Table<Row> {
     }
 }
 
+/// The rows of TensorFlow, which are more than all others: those of one platform are read without the rest.
+struct Wheels {
+    /// JSON, a row in each line, compressed.
+    json: &'static [u8],
+    /// The platform that was asked for first, and its rows.
+    one: OnceLock<(String, Vec<TensorflowRow>)>,
+    all: OnceLock<Vec<TensorflowRow>>,
+}
+
+impl Wheels {
+    const fn lazy(json: &'static [u8]) -> Self {
+        Self { json, one: OnceLock::new(), all: OnceLock::new() }
+    }
+
+    #[cfg(any(test, feature = "cli", feature = "update"))]
+    fn read(rows: Vec<TensorflowRow>) -> Self {
+        Self { json: &[], one: OnceLock::new(), all: OnceLock::from(rows) }
+    }
+
+    /// The rows whose lines hold a text.
+    fn parse(&self, text: &str) -> Vec<TensorflowRow> {
+        let json = miniz_oxide::inflate::decompress_to_vec(self.json).unwrap_or_default();
+        let lines = json.split(|&byte| byte == b'\n');
+        let lines = lines.filter(|line| text.is_empty() || memchr::memmem::find(line, text.as_bytes()).is_some());
+        // The build script wrote these lines from this very type: they read, and a test reads every one.
+        lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    }
+
+    fn rows(&self) -> &[TensorflowRow] {
+        self.all.get_or_init(|| self.parse(""))
+    }
+
+    /// The rows of a platform.
+    fn of<'d, 'p>(&'d self, platform: &'p str) -> impl Iterator<Item = &'d TensorflowRow> + use<'d, 'p> {
+        let rows = self.all.get().unwrap_or_else(|| {
+            let (first, rows) = self.one.get_or_init(|| (platform.to_owned(), self.parse(&format!("\"{platform}\""))));
+            if first == platform { rows } else { self.all.get_or_init(|| self.parse("")) }
+        });
+        rows.iter().filter(move |row| row.platform == platform)
+    }
+}
+
 /// The tables.
 pub struct Database {
     meta: Meta,
-    tensorflow: Table<TensorflowRow>,
+    tensorflow: Wheels,
     keras: Table<KerasRow>,
     cuda: Table<CudaRow>,
     cudnn: Table<CudnnRow>,
@@ -137,7 +179,7 @@ impl Default for Database {
                 date: embedded::DATE.to_owned(),
                 origin: "embedded".to_owned(),
             },
-            tensorflow: Table::lazy(embedded::TENSORFLOW),
+            tensorflow: Wheels::lazy(embedded::TENSORFLOW),
             keras: Table::lazy(embedded::KERAS),
             cuda: Table::lazy(embedded::CUDA),
             cudnn: Table::lazy(embedded::CUDNN),
@@ -163,9 +205,9 @@ impl Database {
         EMBEDDED.get_or_init(Self::default)
     }
 
-    /// Reads the tables that nearly every judgment asks for, so that none has to wait for them.
-    pub fn prepare(&self) {
-        self.tensorflow.rows();
+    /// Reads the tables that nearly every judgment on a platform asks for, so that none has to wait for them.
+    pub fn prepare(&self, platform: &str) {
+        self.tensorflow.of(platform).next();
         self.keras.rows();
         self.cuda.rows();
         self.cudnn.rows();
@@ -183,7 +225,7 @@ impl Database {
                 date: meta.date.to_string(),
                 origin: origin.to_owned(),
             },
-            tensorflow: Table::read(tables.tensorflow),
+            tensorflow: Wheels::read(tables.tensorflow),
             keras: Table::read(tables.keras),
             cuda: Table::read(tables.cuda),
             cudnn: Table::read(tables.cudnn),
@@ -199,7 +241,10 @@ impl Database {
     /// The same data with derived rows; they are added and never take the place of another row.
     #[must_use]
     pub fn overlaid(mut self, derived: document::Rows, date: &Day) -> Self {
-        self.tensorflow = self.tensorflow.with(derived.tensorflow, TensorflowRow::order);
+        if !derived.tensorflow.is_empty() {
+            let rows = Table::read(self.tensorflow.rows().to_vec()).with(derived.tensorflow, TensorflowRow::order);
+            self.tensorflow = Wheels::read(rows.rows().to_vec());
+        }
         self.keras = self.keras.with(derived.keras, KerasRow::order);
         self.cuda = self.cuda.with(derived.cuda, CudaRow::order);
         self.cudnn = self.cudnn.with(derived.cudnn, CudnnRow::order);
@@ -221,9 +266,7 @@ impl Database {
         let wanted: Version = version.trim().parse().ok()?;
         let public = wanted.clone().without_local();
         let find = |wanted: &Version| {
-            self.tensorflow_rows()
-                .iter()
-                .find(|row| row.package == package && row.platform == platform && row.version == *wanted)
+            self.tensorflow.of(platform).find(|row| row.package == package && row.version == *wanted)
         };
         find(&wanted).or_else(|| find(&public))
     }
@@ -231,9 +274,9 @@ impl Database {
     /// The newest row of the package `tensorflow` that is older than a version the table lacks.
     pub fn tensorflow_nearest_older(&self, platform: &str, version: &str) -> Option<&TensorflowRow> {
         let wanted: Version = version.trim().parse().ok()?;
-        self.tensorflow_rows()
-            .iter()
-            .filter(|row| row.package == "tensorflow" && row.platform == platform && row.version < wanted)
+        self.tensorflow
+            .of(platform)
+            .filter(|row| row.package == "tensorflow" && row.version < wanted)
             .max_by(|a, b| a.version.cmp(&b.version))
     }
 
@@ -609,6 +652,18 @@ mod tests {
         assert!(db.cuda(&v("12.77")).is_none());
         assert_eq!(db.cuda_floor(12).unwrap().0, v("525.60.13"));
         assert!(db.cuda_floor(99).is_none());
+    }
+
+    #[test]
+    fn the_rows_of_a_platform_are_those_of_the_whole_table() {
+        let (all, lazy) = (Database::embedded().tensorflow_rows(), Database::default());
+        assert_eq!(all.len(), include_str!("../data/tensorflow.toml").matches("\n[[tensorflow]]").count());
+        // The second platform is the one for which the whole table has to be read.
+        for platform in ["linux-aarch64", "linux-x86_64", "none"] {
+            let wanted: Vec<_> = all.iter().filter(|row| row.platform == platform).collect();
+            assert_eq!(lazy.tensorflow.of(platform).collect::<Vec<_>>(), wanted);
+        }
+        assert!(all.is_sorted_by(|a, b| TensorflowRow::order(a, b).is_lt()));
     }
 
     #[test]

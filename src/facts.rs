@@ -174,7 +174,7 @@ impl Evidence {
 ///
 /// "Not there", "could not tell" and "not asked" call for different answers, so they stay apart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "kebab-case")]
+#[serde(tag = "state", rename_all = "kebab-case", try_from = "Shape<T>")]
 pub enum Probed<T> {
     /// It was read.
     Found {
@@ -195,6 +195,41 @@ pub enum Probed<T> {
         /// The reason.
         why: String,
     },
+}
+
+/// How a reading is written. A tagged enum would be read twice over, and the code for that is large: once for each `T`.
+#[derive(Deserialize)]
+struct Shape<T> {
+    state: State,
+    value: Option<T>,
+    evidence: Option<Evidence>,
+    why: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum State {
+    Found,
+    Absent,
+    Failed,
+    Skipped,
+}
+
+impl<T> TryFrom<Shape<T>> for Probed<T> {
+    type Error = &'static str;
+
+    fn try_from(shape: Shape<T>) -> Result<Self, Self::Error> {
+        let why = shape.why.ok_or("missing field `why`");
+        Ok(match shape.state {
+            State::Found => Self::Found {
+                value: shape.value.ok_or("missing field `value`")?,
+                evidence: shape.evidence.ok_or("missing field `evidence`")?,
+            },
+            State::Absent => Self::Absent,
+            State::Failed => Self::Failed { why: why? },
+            State::Skipped => Self::Skipped { why: why? },
+        })
+    }
 }
 
 impl<T> Default for Probed<T> {

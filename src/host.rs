@@ -17,7 +17,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
@@ -48,6 +48,8 @@ pub struct Host {
     user: User,
     today: String,
     folders: Mutex<HashMap<PathBuf, Option<PathBuf>>>,
+    /// The names in folders that several parts search, each with a `/` behind it.
+    names: Mutex<HashMap<PathBuf, Arc<OnceLock<String>>>>,
     /// Files whose content lies elsewhere; `None` for those that count as not there.
     laid_over: BTreeMap<PathBuf, Option<PathBuf>>,
 }
@@ -329,6 +331,7 @@ impl Host {
             user: User::default(),
             today: today(),
             folders: Mutex::default(),
+            names: Mutex::default(),
             laid_over: BTreeMap::new(),
         }
     }
@@ -581,11 +584,7 @@ impl Host {
 
     /// The entries of a folder, sorted by name, at most [`LIST_LIMIT`].
     pub fn list(&self, path: impl AsRef<Path>) -> Result<Vec<Entry>, HostError> {
-        self.list_where(path.as_ref(), &|_| true)
-    }
-
-    /// Those entries whose names are asked for: folders of libraries hold thousands of others.
-    fn list_where(&self, path: &Path, keep: &dyn Fn(&str) -> bool) -> Result<Vec<Entry>, HostError> {
+        let path = path.as_ref();
         use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, statat};
 
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -603,9 +602,6 @@ impl Host {
             let Some(less) = left.checked_sub(1) else { break };
             left = less;
             let text = String::from_utf8_lossy(name);
-            if !keep(&text) {
-                continue;
-            }
             let kind = match entry.file_type() {
                 // Some file systems keep no kinds in their folders.
                 FileType::Unknown => statat(&folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
@@ -620,7 +616,7 @@ impl Host {
             for (file, elsewhere) in self.laid_over.iter().filter(|(file, _)| file.parent() == Some(&folder)) {
                 let name = file.file_name().unwrap_or_default().to_string_lossy();
                 entries.retain(|entry| entry.name != name);
-                if elsewhere.is_some() && keep(&name) {
+                if elsewhere.is_some() {
                     entries.push(Entry { name: name.into_owned(), kind: Kind::File, inode: 0 });
                 }
             }
@@ -631,13 +627,28 @@ impl Host {
 
     /// The names in a folder, sorted; none where it cannot be listed.
     pub fn names(&self, path: impl AsRef<Path>) -> Vec<String> {
-        self.names_where(path, |_| true)
+        self.list(path).unwrap_or_default().into_iter().map(|entry| entry.name).collect()
     }
 
     /// Of the names in a folder those that are asked for, sorted.
+    ///
+    /// Folders of libraries hold thousands of others, and several parts ask for their own: each is read once, and what
+    /// comes into it later is not seen.
     pub fn names_where(&self, path: impl AsRef<Path>, keep: impl Fn(&str) -> bool) -> Vec<String> {
-        let entries = self.list_where(path.as_ref(), &keep).unwrap_or_default();
-        entries.into_iter().map(|entry| entry.name).collect()
+        let path = path.as_ref();
+        let all = {
+            let mut known = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(known.entry(path.to_path_buf()).or_default())
+        };
+        let all = all.get_or_init(|| {
+            let mut names = String::new();
+            for entry in self.list(path).unwrap_or_default() {
+                names.push_str(&entry.name);
+                names.push('/');
+            }
+            names
+        });
+        all.split_terminator('/').filter(|name| keep(name)).map(str::to_owned).collect()
     }
 
     /// Opens a regular file for reads at offsets; never blocks on pipes or devices.

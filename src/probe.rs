@@ -1,6 +1,7 @@
 //! Reads a machine through its host and gives facts; judges nothing.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -68,39 +69,25 @@ pub fn probe_timed(host: &Host, options: &Options, meanwhile: impl FnOnce()) -> 
             }
             (times.part("probe.python", || python::probe(host, search, options)), times)
         });
-        let driver = Aside::start(scope, "driver", move || {
-            let mut times = Times::default();
-            let pci = times.part("probe.pci", || pci::probe(host));
-            let driver = times.part("probe.driver", || driver::probe(host, search, &pci));
-            (pci, driver, times)
-        });
-        let toolkits = Aside::start(scope, "CUDA toolkits", move || {
-            let mut times = Times::default();
-            let found = times.part("probe.toolkit", || toolkit::probe(host));
-            let cudnn = times.part("probe.cudnn", || cudnn::probe(host, &found.toolkits));
-            (found, cudnn, times)
-        });
-        let rest = Aside::start(scope, "machine", move || {
-            let mut times = Times::default();
-            let machine = times.part("probe.machine", || machine::probe(host));
-            let loader = times.part("probe.loader", || search.facts());
-            let wanted = options.declared || !options.building;
-            let declared = times.part("probe.declared", || wanted.then(|| declared::probe(host, options)).flatten());
-            (machine, loader, declared, times)
-        });
-
         search.prepare();
         meanwhile();
-        let part;
-        (facts.machine, facts.loader, facts.declared, part) = rest.finish(troubles);
-        times.add(part);
-        let (found, cudnn, part) = toolkits.finish(troubles);
+        // The rest takes less time than the environments do, and a thread for each part would cost more than it gains.
+        (facts.pci, facts.driver) = unless_it_fails("driver", troubles, || {
+            let pci = times.part("probe.pci", || pci::probe(host));
+            let driver = times.part("probe.driver", || driver::probe(host, search, &pci));
+            (pci, driver)
+        });
+        let found = unless_it_fails("CUDA toolkits", troubles, || times.part("probe.toolkit", || toolkit::probe(host)));
+        facts.cudnn = unless_it_fails("cuDNN", troubles, || {
+            times.part("probe.cudnn", || cudnn::probe(host, &found.toolkits))
+        });
         (facts.toolkits, facts.selectors, facts.compilers) = (found.toolkits, found.selectors, found.compilers);
-        facts.cudnn = cudnn;
-        times.add(part);
-        let part;
-        (facts.pci, facts.driver, part) = driver.finish(troubles);
-        times.add(part);
+        facts.machine = unless_it_fails("machine", troubles, || times.part("probe.machine", || machine::probe(host)));
+        facts.loader = unless_it_fails("loader", troubles, || times.part("probe.loader", || search.facts()));
+        facts.declared = unless_it_fails("declared packages", troubles, || {
+            let wanted = options.declared || !options.building;
+            times.part("probe.declared", || wanted.then(|| declared::probe(host, options)).flatten())
+        });
         let ((pythons, kernels, more), part) = pythons.finish(troubles);
         times.add(part);
         (facts.pythons, facts.kernels) = (pythons, kernels);
@@ -165,13 +152,21 @@ impl<'scope, T: Default + Send + 'scope> Aside<'scope, T> {
     fn finish(self, troubles: &mut Vec<Trouble>) -> T {
         match self {
             Self::Done(value) => value,
-            Self::Running(name, handle) => handle.join().unwrap_or_else(|_| {
-                let why = "reading it failed by a fault of this program".to_owned();
-                troubles.push(Trouble { at: name.to_owned(), why });
-                T::default()
-            }),
+            Self::Running(name, handle) => handle.join().unwrap_or_else(|_| failed(name, troubles)),
         }
     }
+}
+
+/// What was read on this thread; a fault of the program itself in one part leaves the others standing.
+fn unless_it_fails<T: Default>(name: &'static str, troubles: &mut Vec<Trouble>, read: impl FnOnce() -> T) -> T {
+    // What a part leaves half done is its own: nobody looks at it any more.
+    std::panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| failed(name, troubles))
+}
+
+fn failed<T: Default>(name: &str, troubles: &mut Vec<Trouble>) -> T {
+    let why = "reading it failed by a fault of this program".to_owned();
+    troubles.push(Trouble { at: name.to_owned(), why });
+    T::default()
 }
 
 /// What can be pretended, and the variable that means the same.

@@ -46,7 +46,9 @@ impl Checked {
 
 /// Reads a machine that is to be judged by a database.
 pub fn probe(host: &Host, options: &Options, db: &Database, clock: &mut Clock) -> Vec<Recorded> {
-    let (facts, times) = clock.stage("probe", || crate::probe::probe_timed(host, options, || db.prepare()));
+    // Of another platform, as a tree may be, the rows are read when they are asked for.
+    let prepare = || db.prepare(&format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH));
+    let (facts, times) = clock.stage("probe", || crate::probe::probe_timed(host, options, prepare));
     for (part, time) in times.0 {
         clock.add(part, time);
     }
