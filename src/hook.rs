@@ -51,7 +51,7 @@ impl<'h> Git<'h> {
                 env,
                 cwd: &self.folder,
                 stdin: &[],
-                renewed: false,
+                most: None,
                 limit: LIMIT,
                 cap: CAP,
             })

@@ -5,14 +5,15 @@
 #![expect(clippy::disallowed_methods, reason = "this is the seam that the fence protects")]
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 
 /// What is run, and its limits.
 #[derive(Clone, Debug)]
@@ -29,8 +30,8 @@ pub struct Program<'a> {
     pub stdin: &'a [u8],
     /// How long it may take.
     pub limit: Duration,
-    /// Whether each piece of its standard output gives it that time anew.
-    pub renewed: bool,
+    /// Where each line on its standard output gives it that time anew: how long it may take in all.
+    pub most: Option<Duration>,
     /// How many bytes of each of its outputs are kept.
     pub cap: usize,
 }
@@ -62,6 +63,11 @@ pub enum End {
 
 /// How often a running program is looked at where the kernel cannot say when it ends.
 const LOOK: Duration = Duration::from_millis(5);
+/// How long what a program left in its pipes is waited for once it has ended, or has been killed.
+///
+/// Something that left its process group may hold them open for ever, and a process that hangs in a driver does not end
+/// even when it is killed.
+const REST: Duration = Duration::from_millis(200);
 
 /// Runs it.
 pub(super) fn run(program: &Program<'_>) -> std::io::Result<Ran> {
@@ -76,101 +82,139 @@ pub(super) fn run(program: &Program<'_>) -> std::io::Result<Ran> {
         .process_group(0)
         .spawn()?;
     let start = Instant::now();
-    // Milliseconds from the start to the last output that counts.
-    let heard = AtomicU64::new(0);
-    let deadline = || start + Duration::from_millis(heard.load(Ordering::Relaxed)) + program.limit;
     let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
     let watch = group.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let hear = || {
-        if program.renewed {
-            let now = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-            heard.store(now, Ordering::Relaxed);
-        }
+    let mut pipes = Pipes {
+        stdin: own(child.stdin.take()),
+        unwritten: program.stdin,
+        stdout: own(child.stdout.take()),
+        head: Vec::new(),
+        lines: false,
+        stderr: own(child.stderr.take()),
+        tail: Vec::new(),
+        cap: program.cap,
     };
-    std::thread::scope(|scope| {
-        if let Some(mut stdin) = stdin {
-            // One that ends without reading it is told apart by how it ends.
-            scope.spawn(move || stdin.write_all(program.stdin));
+    let most = start + program.most.unwrap_or(program.limit);
+    let mut deadline = start + program.limit;
+    let mut status = None;
+    while status.is_none() && Instant::now() < deadline.min(most) {
+        pipes.wait(watch.as_ref(), deadline.min(most));
+        if std::mem::take(&mut pipes.lines) && program.most.is_some() {
+            deadline = Instant::now() + program.limit;
         }
-        let stdout = scope.spawn(|| head(stdout, program.cap, hear));
-        let stderr = scope.spawn(|| tail(stderr, program.cap));
-        let mut status = None;
-        while status.is_none() && Instant::now() < deadline() {
-            status = child.try_wait()?;
-            if status.is_none() {
-                wait(watch.as_ref(), deadline());
-            }
-        }
-        // Whatever it started must not outlive it, nor hold its pipes open.
-        if let Some(group) = group {
-            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-        }
-        let end = if let Some(status) = status {
-            end(status)
-        } else {
-            let _ = child.kill();
-            let _ = child.wait();
-            End::Overtime(program.limit)
-        };
-        Ok(Ran { end, stdout: stdout.join().unwrap_or_default(), stderr: stderr.join().unwrap_or_default() })
-    })
+        status = child.try_wait()?;
+    }
+    // Whatever it started must not outlive it, nor hold its pipes open.
+    if let Some(group) = group {
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    }
+    let end = status.map_or(End::Overtime(program.limit), end);
+    let rest = Instant::now() + REST;
+    while (pipes.is_open() || status.is_none()) && Instant::now() < rest {
+        pipes.wait(watch.as_ref().filter(|_| status.is_none()), rest);
+        status = status.or(child.try_wait()?);
+    }
+    let surplus = pipes.tail.len().saturating_sub(program.cap);
+    Ok(Ran { end, stdout: pipes.head, stderr: pipes.tail.split_off(surplus) })
 }
 
-/// Waits until the program ends, the deadline comes, or it is time to look again.
-fn wait(watch: Option<&OwnedFd>, deadline: Instant) {
-    let left = deadline.saturating_duration_since(Instant::now());
-    let waited = watch.and_then(|watch| {
-        let timeout = rustix::event::Timespec::try_from(left).ok()?;
-        let mut ends = [rustix::event::PollFd::new(watch, rustix::event::PollFlags::IN)];
-        rustix::event::poll(&mut ends, Some(&timeout)).ok()
-    });
-    if waited.is_none() {
-        sleep(LOOK.min(left));
+/// Our ends of a program's pipes. None of them is ever waited for alone.
+#[derive(Debug)]
+struct Pipes<'a> {
+    stdin: Option<OwnedFd>,
+    unwritten: &'a [u8],
+    stdout: Option<OwnedFd>,
+    head: Vec<u8>,
+    /// Whether a line came to its end since this was last cleared.
+    lines: bool,
+    stderr: Option<OwnedFd>,
+    tail: Vec<u8>,
+    cap: usize,
+}
+
+/// A pipe that never blocks; one that cannot be made so is closed.
+fn own(pipe: Option<impl Into<OwnedFd>>) -> Option<OwnedFd> {
+    let pipe = pipe?.into();
+    rustix::io::ioctl_fionbio(&pipe, true).ok().map(|()| pipe)
+}
+
+impl Pipes<'_> {
+    /// Whether more may be read.
+    fn is_open(&self) -> bool {
+        self.stdout.is_some() || self.stderr.is_some()
     }
+
+    /// Waits until the program ends, a pipe can be used, the deadline comes, or it is time to look again; then moves
+    /// what can be moved.
+    fn wait(&mut self, watch: Option<&OwnedFd>, deadline: Instant) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // Without a handle of the program the kernel tells of its pipes alone.
+        let left = if watch.is_some() { left } else { left.min(LOOK) };
+        let ends = [(watch, PollFlags::IN), (self.stdin.as_ref(), PollFlags::OUT)];
+        let pipes = [(self.stdout.as_ref(), PollFlags::IN), (self.stderr.as_ref(), PollFlags::IN)];
+        let mut all: Vec<PollFd<'_>> =
+            ends.into_iter().chain(pipes).filter_map(|(end, wish)| Some(PollFd::new(end?, wish))).collect();
+        let timeout = rustix::event::Timespec::try_from(left).ok();
+        if rustix::event::poll(&mut all, timeout.as_ref()).is_err() {
+            sleep(LOOK.min(left));
+        }
+        self.write();
+        if let Some(from) = self.stdout.take() {
+            let mut kept = std::mem::take(&mut self.head);
+            self.stdout = drain(from, |piece| {
+                self.lines |= piece.contains(&b'\n');
+                // The rest is read and dropped, so that the program does not wait for a reader.
+                let room = self.cap.saturating_sub(kept.len()).min(piece.len());
+                kept.extend_from_slice(&piece[..room]);
+            });
+            self.head = kept;
+        }
+        if let Some(from) = self.stderr.take() {
+            self.stderr = drain(from, |piece| {
+                self.tail.extend_from_slice(piece);
+                if self.tail.len() > 2 * self.cap {
+                    self.tail.drain(..self.tail.len() - self.cap);
+                }
+            });
+        }
+    }
+
+    /// Gives the program more of its input; one that ends without reading it is told apart by how it ends.
+    fn write(&mut self) {
+        let Some(to) = &self.stdin else { return };
+        match rustix::io::write(to, self.unwritten) {
+            Ok(length) => self.unwritten = self.unwritten.get(length..).unwrap_or_default(),
+            Err(Errno::AGAIN | Errno::INTR) => return,
+            Err(_) => self.unwritten = &[],
+        }
+        if self.unwritten.is_empty() {
+            self.stdin = None;
+        }
+    }
+}
+
+/// How many pieces of a pipe are read before the others and the clock have their turn.
+const TURN: u32 = 64;
+
+/// Reads what a pipe holds; gives it back where more may come.
+fn drain(from: OwnedFd, mut take: impl FnMut(&[u8])) -> Option<OwnedFd> {
+    let mut buffer = [0; 8192];
+    for _ in 0..TURN {
+        match rustix::io::read(&from, &mut buffer) {
+            Ok(0) => return None,
+            Ok(length) => take(&buffer[..length]),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => break,
+            Err(_) => return None,
+        }
+    }
+    Some(from)
 }
 
 fn end(status: ExitStatus) -> End {
     match (status.code(), status.signal()) {
         (Some(code), _) => End::Code(code),
         (None, signal) => End::Signal(signal.unwrap_or(0)),
-    }
-}
-
-/// The first bytes; the rest is read and dropped, so that the program does not wait for a reader.
-fn head(from: Option<impl Read>, cap: usize, hear: impl Fn()) -> Vec<u8> {
-    let mut kept = Vec::new();
-    pieces(from, |piece| {
-        hear();
-        let room = cap.saturating_sub(kept.len()).min(piece.len());
-        kept.extend_from_slice(&piece[..room]);
-    });
-    kept
-}
-
-/// The last bytes.
-fn tail(from: Option<impl Read>, cap: usize) -> Vec<u8> {
-    let mut kept = Vec::new();
-    pieces(from, |piece| {
-        kept.extend_from_slice(piece);
-        if kept.len() > 2 * cap {
-            kept.drain(..kept.len() - cap);
-        }
-    });
-    let surplus = kept.len().saturating_sub(cap);
-    kept.split_off(surplus)
-}
-
-fn pieces(from: Option<impl Read>, mut take: impl FnMut(&[u8])) {
-    let Some(mut from) = from else { return };
-    let mut buffer = [0; 8192];
-    loop {
-        match from.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(length) => take(&buffer[..length]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => return,
-        }
     }
 }
 
@@ -186,7 +230,7 @@ mod tests {
             cwd: Path::new("/"),
             stdin: b"asked\n",
             limit: Duration::from_millis(limit),
-            renewed: false,
+            most: None,
             cap: 1000,
         })
         .unwrap()
@@ -209,7 +253,7 @@ mod tests {
             cwd: Path::new("/"),
             stdin: &large,
             limit: Duration::from_secs(20),
-            renewed: false,
+            most: None,
             cap: 1000,
         });
         assert_eq!(ran.unwrap().end, End::Code(4));
@@ -217,7 +261,7 @@ mod tests {
 
     #[test]
     fn one_that_goes_on_telling_gets_its_time_anew() {
-        let asked = |renewed| {
+        let asked = |most| {
             let program = Program {
                 file: "/bin/sh",
                 args: vec!["-c".to_owned(), "for i in 1 2 3 4 5 6; do echo; sleep 0.5; done".to_owned()],
@@ -225,13 +269,15 @@ mod tests {
                 cwd: Path::new("/"),
                 stdin: b"",
                 limit: Duration::from_secs(2),
-                renewed,
+                most,
                 cap: 1000,
             };
             run(&program).unwrap().end
         };
-        assert_eq!(asked(true), End::Code(0));
-        assert!(matches!(asked(false), End::Overtime(_)));
+        assert_eq!(asked(Some(Duration::from_mins(1))), End::Code(0));
+        assert!(matches!(asked(None), End::Overtime(_)));
+        // However much it tells.
+        assert!(matches!(asked(Some(Duration::from_millis(2200))), End::Overtime(_)));
     }
 
     #[test]
@@ -249,6 +295,16 @@ mod tests {
         // One that leaves a child behind and ends is no reason to wait for that child.
         let ran = shell("sleep 600 & exit 0", 20_000);
         assert_eq!(ran.end, End::Code(0));
+        assert!(start.elapsed() < Duration::from_mins(1));
+    }
+
+    #[test]
+    fn one_that_left_its_group_and_holds_the_pipes_is_not_waited_for() {
+        let start = Instant::now();
+        let ran = shell("setsid sleep 90 & echo told; exit 0", 20_000);
+        assert_eq!((ran.end, &*ran.stdout), (End::Code(0), &b"told\n"[..]));
+        let ran = shell("setsid sleep 90 & echo told; sleep 90", 200);
+        assert_eq!((ran.end, &*ran.stdout), (End::Overtime(Duration::from_millis(200)), &b"told\n"[..]));
         assert!(start.elapsed() < Duration::from_mins(1));
     }
 

@@ -233,7 +233,7 @@ impl Job<'_> {
             cwd: folder.path(),
             stdin: b"",
             limit,
-            renewed: false,
+            most: None,
             cap: CAP,
         };
         let ran = host.run(&program).map_err(|error| Failed {

@@ -102,6 +102,9 @@ pub struct Failure {
     pub stage: Option<String>,
 }
 
+/// A child that goes on telling gets its time anew, and no more of it than so many limits.
+const LIMITS: u32 = 12;
+
 /// What happened to a child.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum How {
@@ -180,7 +183,7 @@ pub fn ask<P: DeserializeOwned>(host: &Host, child: &Child, question: &Question,
         cwd: host.cwd(),
         stdin: &question,
         limit,
-        renewed: true,
+        most: Some(limit * LIMITS),
         cap: CAP,
     };
     match host.run(&program) {

@@ -43,7 +43,7 @@ pub(super) fn ask(host: &Host, manifest: &Path, options: &Options) -> Result<Ans
     // A toolchain that is not installed is not to be fetched by asking.
     env.insert("RUSTUP_AUTO_INSTALL".to_owned(), "0".to_owned());
     let program =
-        Program { file: &cargo, args, env, cwd: host.cwd(), stdin: &[], renewed: false, limit: LIMIT, cap: CAP };
+        Program { file: &cargo, args, env, cwd: host.cwd(), stdin: &[], most: None, limit: LIMIT, cap: CAP };
     let ran = host.run(&program).map_err(|error| format!("{cargo} could not be run: {}", error.why))?;
     if ran.end != End::Code(0) {
         return Err(format!("cargo metadata: {}", complaint(&ran.stderr, ran.end)));

@@ -106,7 +106,7 @@ fn one(
         cwd: host.cwd(),
         stdin: &[],
         limit,
-        renewed: false,
+        most: None,
         cap: CAP,
     };
     let ran = match host.run(&program) {
