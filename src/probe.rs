@@ -78,9 +78,8 @@ pub fn probe_timed(host: &Host, options: &Options, meanwhile: impl FnOnce()) -> 
             (pci, driver)
         });
         let found = unless_it_fails("CUDA toolkits", troubles, || times.part("probe.toolkit", || toolkit::probe(host)));
-        facts.cudnn = unless_it_fails("cuDNN", troubles, || {
-            times.part("probe.cudnn", || cudnn::probe(host, &found.toolkits))
-        });
+        facts.cudnn =
+            unless_it_fails("cuDNN", troubles, || times.part("probe.cudnn", || cudnn::probe(host, &found.toolkits)));
         (facts.toolkits, facts.selectors, facts.compilers) = (found.toolkits, found.selectors, found.compilers);
         facts.machine = unless_it_fails("machine", troubles, || times.part("probe.machine", || machine::probe(host)));
         facts.loader = unless_it_fails("loader", troubles, || times.part("probe.loader", || search.facts()));

@@ -261,6 +261,22 @@ fn a_missing_part_is_named() {
 }
 
 #[test]
+fn a_part_that_vanishes_is_missed_though_all_was_kept() {
+    let name = "a_part_that_vanishes_is_missed_though_all_was_kept";
+    let Some(site) = installed(name) else { return };
+    let mut bench = Bench::new(&site);
+    let here = bench.path("site-packages");
+    copy_without(&site, &here, "");
+    std::fs::remove_file(here.join("nvidia/cu13/lib/libnvrtc.so.13")).unwrap();
+    bench.site.clone_from(&here);
+    assert_eq!(good(&bench.compile(&["9.0"])).len(), 2);
+    std::fs::remove_file(here.join("nvidia/cu13/include/cuda_runtime.h")).unwrap();
+    let compilation = bench.compile(&["9.0"]);
+    assert_eq!(failures(&compilation, Route::Nvcc)[0].cause, Cause::HeaderMissing, "{compilation:?}");
+    ran(name);
+}
+
+#[test]
 fn a_host_compiler_that_nvcc_does_not_take_is_named() {
     let name = "a_host_compiler_that_nvcc_does_not_take_is_named";
     let Some(site) = installed(name) else { return };

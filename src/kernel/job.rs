@@ -19,7 +19,21 @@ const CAP: usize = 1 << 20;
 /// The largest PTX or cubin that is taken; the kernel's have some kilobytes.
 const LARGEST: u64 = 1 << 20;
 /// Variables that change what nvcc makes.
-const FLAGS: [&str; 2] = ["NVCC_PREPEND_FLAGS", "NVCC_APPEND_FLAGS"];
+const FLAGS: [&str; 3] = ["NVCC_PREPEND_FLAGS", "NVCC_APPEND_FLAGS", "LD_LIBRARY_PATH"];
+/// What nvcc needs of its toolkit: programs and headers, and the folders in which others appear and vanish.
+const PARTS: [&str; 11] = [
+    "bin",
+    "bin/cudafe++",
+    "bin/fatbinary",
+    "bin/nvcc.profile",
+    "bin/ptxas",
+    "include",
+    "include/crt",
+    "include/crt/host_config.h",
+    "include/cuda_runtime.h",
+    "nvvm/bin/cicc",
+    "nvvm/libdevice",
+];
 
 /// What is to be compiled, and with what.
 #[derive(Clone, Debug)]
@@ -130,16 +144,12 @@ impl Job<'_> {
         key.push(format!("states {}", self.stated(host).unwrap_or_default()));
         match self.compiler.route {
             Route::Nvrtc => {
-                if let Some(folder) = path.parent() {
-                    let names = host.names(folder).into_iter().filter(|name| name.starts_with("libnvrtc-builtins"));
-                    key.extend(names.map(|name| stamp(host, &folder.join(name))));
-                }
+                key.extend(self.builtins(host).iter().map(|path| stamp(host, path)));
+                key.push(format!("LD_LIBRARY_PATH={}", host.env("LD_LIBRARY_PATH").unwrap_or_default()));
             }
             Route::Nvcc | Route::Ptx => {
                 let root = self.root(host);
-                let parts =
-                    ["bin/ptxas", "bin/cudafe++", "bin/nvcc.profile", "nvvm/bin/cicc", "include/crt/host_config.h"];
-                key.extend(parts.iter().map(|part| stamp(host, &root.join(part))));
+                key.extend(PARTS.iter().map(|part| stamp(host, &root.join(part))));
                 key.extend(FLAGS.iter().filter_map(|name| Some(format!("{name}={}", host.env(name)?))));
                 let ccbin = self.ccbin.or_else(|| host.env_nonempty("NVCC_CCBIN")).unwrap_or("gcc");
                 let program = crate::probe::toolkit::find_program(host, ccbin);
@@ -151,6 +161,13 @@ impl Job<'_> {
             }
         }
         key.join("\n")
+    }
+
+    /// The libraries beside NVRTC that it opens while it compiles.
+    fn builtins(&self, host: &Host) -> Vec<PathBuf> {
+        let Some(folder) = Path::new(&self.compiler.path).parent() else { return Vec::new() };
+        let names = host.names(folder).into_iter().filter(|name| name.starts_with("libnvrtc-builtins.so."));
+        names.map(|name| folder.join(name)).collect()
     }
 
     /// The folder of the toolkit to which the compiler belongs.
@@ -277,6 +294,7 @@ impl Job<'_> {
     fn nvrtc(&self, host: &Host, child: &Child, limit: Duration, source: &str) -> Result<Made, Failed> {
         let question = Question::Nvrtc(nvrtc::Compile {
             library: self.compiler.path.clone(),
+            before: self.builtins(host).iter().map(|path| path.to_string_lossy().into_owned()).collect(),
             source: source.to_owned(),
             target: self.target.map(digits),
         });

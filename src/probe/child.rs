@@ -102,6 +102,9 @@ pub struct Failure {
     pub stage: Option<String>,
 }
 
+/// More GPUs than this no machine has: a count beyond it is no count.
+const MOST_GPUS: u32 = 256;
+
 /// A child that goes on telling gets its time anew, and no more of it than so many limits.
 const LIMITS: u32 = 12;
 

@@ -8,12 +8,12 @@ use std::thread::{Builder, scope};
 use std::time::{Duration, Instant};
 
 use super::child::driver::{self, Image, Part, Ran};
-use super::child::{Child, Failure, How, Question, Reply, ask, ask_one, math, nvml};
+use super::child::{Child, Failure, How, Question, Reply, ask, math, nvml};
 use crate::db::Database;
 use crate::facts::Evidence;
 use crate::facts::{
     ApiDevice, Cause, CompileFailed, ComputeMode, DriverApi, Facts, Failed, KernelCompile, KernelRun, Library,
-    LibraryRun, LibraryWork, MathLibrary, Nvml, Observed, Probed, Resolution, Source, Stage, Trouble,
+    LibraryRun, LibraryWork, MathLibrary, Nvml, NvmlGpu, Observed, Probed, Resolution, Source, Stage, Trouble,
 };
 use crate::host::Host;
 use crate::kernel::{self, Code, Compiled};
@@ -28,6 +28,8 @@ const LIBRARIES: usize = 8;
 const LIBRARIES_TIME: Duration = Duration::from_secs(20);
 /// What each further GPU may take while the driver starts.
 const EACH_GPU: Duration = Duration::from_secs(1);
+/// How many limits a library may take for one step: cuDNN alone is a gigabyte, which may come over a network.
+const LIBRARY_LIMITS: u32 = 4;
 
 /// Observes a machine whose files have been read; `None` where that was not asked for, or nothing is there to ask.
 pub fn probe(host: &Host, options: &Options, facts: &Facts) -> Option<Observed> {
@@ -58,34 +60,40 @@ pub fn probe(host: &Host, options: &Options, facts: &Facts) -> Option<Observed> 
     if why.is_some() && !wanted {
         return None;
     }
-    let compiled = compile(host, options, facts, &mut observed);
-    if let (None, Some(libcuda)) = (why, libcuda) {
-        let nvml = library(&facts.driver.nvml, "libnvidia-ml.so.1");
-        let gpus = facts.pci.iter().filter(|device| device.is_nvidia_gpu()).count();
-        let further = u32::try_from(gpus.saturating_sub(1)).unwrap_or(0);
-        let child = Child { limit: child.limit + EACH_GPU * further, ..child.clone() };
+    let gpus = facts.pci.iter().filter(|device| device.is_nvidia_gpu()).count();
+    let further = u32::try_from(gpus.saturating_sub(1)).unwrap_or(0);
+    let patient = Child { limit: child.limit + EACH_GPU * further, ..child.clone() };
+    let (mut targets, all_known) = targets(facts);
+    let launches = libcuda.filter(|_| why.is_none()).map(Launches::new);
+    let nvml = launches.as_ref().and_then(|_| library(&facts.driver.nvml, "libnvidia-ml.so.1"));
+    // Beside each other: where both hang, that costs one time limit.
+    scope(|scope| {
+        let ask_nvml = |library| Builder::new().spawn_scoped(scope, || one_nvml(host, &patient, library));
+        let nvml = nvml.map(ask_nvml);
+        let mut launches = launches;
+        if let Some(launches) = launches.as_mut().filter(|_| !all_known) {
+            // Where files do not tell what is to be compiled for, the driver does.
+            launches.round(host, &patient, &[], &mut observed.troubles);
+            targets.extend(launches.told.api.devices.iter().filter_map(|device| device.compute.clone()));
+            targets.sort();
+            targets.dedup();
+        }
+        let compiled = compile(host, options, facts, &targets, &mut observed);
+        let Some(launches) = launches else { return };
         let mut images = vec![kernel::embedded()];
         images.extend(compiled);
-        // Beside each other: where both hang, that costs one time limit.
-        scope(|scope| {
-            let ask_nvml = || nvml.map(|library| one_nvml(host, &child, library));
-            match Builder::new().spawn_scoped(scope, ask_nvml) {
-                Ok(nvml) => {
-                    launch(host, &child, &libcuda, &images, &mut observed);
-                    observed.nvml = match nvml.join() {
-                        Ok(Some(nvml)) => nvml,
-                        Ok(None) => Probed::Absent,
-                        Err(_) => Probed::failed("reading it failed by a fault of this program"),
-                    };
-                }
-                Err(error) => observed.nvml = Probed::failed(format!("no thread could be started: {error}")),
+        launches.launch(host, &patient, &images, &mut observed);
+        observed.nvml = match nvml {
+            None => Probed::Absent,
+            Some(Ok(nvml)) => {
+                nvml.join().unwrap_or_else(|_| Probed::failed("reading it failed by a fault of this program"))
             }
-        });
-    }
+            Some(Err(error)) => Probed::failed(format!("no thread could be started: {error}")),
+        };
+    });
     let gpus = usable(&observed);
     if let (Some(libcuda), false) = (observed.driver.value().map(|driver| driver.library.clone()), gpus.is_empty()) {
-        let limit = child.limit.max(options.compile.limit);
-        let child = Child { limit, ..child.clone() };
+        let child = Child { limit: child.limit * LIBRARY_LIMITS, ..child.clone() };
         observed.libraries = compute(host, &child, facts, &libcuda, &gpus, &mut observed.troubles);
     }
     Some(observed)
@@ -236,13 +244,25 @@ fn driver_here(facts: &Facts) -> bool {
     elsewhere || if machine.container.is_some() { nodes } else { loaded }
 }
 
-/// Compiles the kernel for the GPUs that files tell of.
-fn compile(host: &Host, options: &Options, facts: &Facts, observed: &mut Observed) -> Vec<Compiled> {
+/// The compute capabilities of the GPUs that files tell of, and whether they tell that of every one.
+fn targets(facts: &Facts) -> (Vec<Dotted>, bool) {
     let view = View::new(facts, Database::embedded());
     let mut targets: Vec<Dotted> = view.gpus.iter().filter_map(|gpu| gpu.compute.clone()).collect();
+    let all_known = !targets.is_empty() && targets.len() == view.gpus.len();
     targets.sort();
     targets.dedup();
-    let compilation = kernel::compile(host, facts, &options.compile, &targets);
+    (targets, all_known)
+}
+
+/// Compiles the kernel for compute capabilities.
+fn compile(
+    host: &Host,
+    options: &Options,
+    facts: &Facts,
+    targets: &[Dotted],
+    observed: &mut Observed,
+) -> Vec<Compiled> {
+    let compilation = kernel::compile(host, facts, &options.compile, targets);
     observed.compilers_started = (!compilation.results.is_empty()).then_some(compilation.started);
     observed.troubles.extend(compilation.troubles);
     let mut done = Vec::new();
@@ -285,14 +305,25 @@ fn word(of: &impl serde::Serialize) -> String {
 
 fn one_nvml(host: &Host, child: &Child, library: String) -> Probed<Nvml> {
     let question = Question::Nvml(nvml::Ask { library: library.clone() });
-    match ask_one::<Nvml>(host, child, &question, child.limit) {
-        Ok(seen) => {
-            let driver = seen.driver.as_ref().map_or("an unknown driver", Dotted::as_str);
-            let says = format!("driver {driver}, {} GPUs", seen.gpus.len());
-            Probed::found(seen, Evidence::new(Source::Run, library, says))
+    let Reply { parts, failure } = ask::<nvml::Part>(host, child, &question, child.limit);
+    let (mut seen, mut gpus) = (None, Vec::new());
+    for part in parts {
+        match part {
+            nvml::Part::Library(library) => seen = Some(*library),
+            nvml::Part::Gpu(gpu) => gpus.push(*gpu),
         }
-        Err(failure) => Probed::failed(format!("{library}: {failure}")),
     }
+    let Some(mut seen) = seen else {
+        let why = failure.map_or_else(|| "the child process told nothing".to_owned(), |failure| failure.to_string());
+        return Probed::failed(format!("{library}: {why}"));
+    };
+    // What it told before it failed stands; the GPU that it was at is the one that failed.
+    let index = u32::try_from(gpus.len()).unwrap_or(u32::MAX);
+    gpus.extend(failure.map(|why| NvmlGpu { index, failure: Some(why.to_string()), ..NvmlGpu::default() }));
+    seen.gpus = gpus;
+    let driver = seen.driver.as_ref().map_or("an unknown driver", Dotted::as_str);
+    let says = format!("driver {driver}, {} GPUs", seen.gpus.len());
+    Probed::found(seen, Evidence::new(Source::Run, library, says))
 }
 
 /// What a sequence of processes told of the driver.
@@ -340,28 +371,33 @@ impl Told {
     }
 }
 
-/// Asks the driver for its devices and launches every image on every device that it fits.
-fn launch(host: &Host, child: &Child, libcuda: &str, compiled: &[Compiled], observed: &mut Observed) {
-    let images: Vec<Image> = compiled
-        .iter()
-        .map(|made| Image {
-            origin: format!("{} {:?} {:?}", word(&made.route), made.compiler, made.host_compiler),
-            arch: made.arch.clone(),
-            generation: made.generation,
-            code: match &made.code {
-                Code::Ptx(code) | Code::Cubin(code) => code.clone(),
-            },
-        })
-        .collect();
-    let mut told = Told { api: DriverApi { library: libcuda.to_owned(), ..DriverApi::default() }, ..Told::default() };
-    let mut unheard = None;
-    for round in 0..ROUNDS {
+/// The processes that ask the driver for its devices and launch every image on every device that it fits.
+struct Launches {
+    told: Told,
+    /// Why a process told nothing.
+    unheard: Option<String>,
+    rounds: usize,
+    /// Whether another process would meet the same.
+    over: bool,
+}
+
+impl Launches {
+    fn new(libcuda: String) -> Self {
+        let told = Told { api: DriverApi { library: libcuda, ..DriverApi::default() }, ..Told::default() };
+        Self { told, unheard: None, rounds: 0, over: false }
+    }
+
+    /// One process, which launches what is open.
+    fn round(&mut self, host: &Host, child: &Child, images: &[Image], troubles: &mut Vec<Trouble>) {
+        let (told, first) = (&mut self.told, self.rounds == 0);
+        self.rounds += 1;
         let mut done: Vec<_> = told.ran.iter().map(|ran| (ran.gpu, ran.image)).collect();
         done.extend(told.left.iter().flat_map(|gpu| (0..images.len()).map(|image| (*gpu, image))));
-        let question = driver::Ask { library: libcuda.to_owned(), images: images.clone(), done };
+        let library = told.api.library.clone();
+        let question = driver::Ask { library: library.clone(), images: images.to_vec(), done };
         let before = told.ran.len() + told.left.len();
         let Reply { parts, failure } = ask(host, child, &Question::Driver(question), child.limit);
-        told.take(parts, round == 0);
+        told.take(parts, first);
         let hung = failure.as_ref().is_some_and(Failure::hung);
         if let Some(failure) = failure {
             match (told.at.take(), called(&failure)) {
@@ -369,57 +405,75 @@ fn launch(host: &Host, child: &Child, libcuda: &str, compiled: &[Compiled], obse
                     let failed = Failed { stage, cause, code: None, says: failure.to_string() };
                     told.ran.push(Ran { gpu, image, ms: BTreeMap::new(), failure: Some(failed) });
                 }
-                (None, Some((cause, stage))) if round == 0 => {
+                // Behind a launch that went well the context is left: that took no answer away.
+                (None, Some(_)) if !told.ran.is_empty() => {
+                    troubles.push(Trouble { at: library, why: failure.to_string() });
+                }
+                (None, Some((cause, stage))) if first => {
                     told.heard = true;
                     told.api.failure = Some(Failed { stage, cause, code: None, says: failure.to_string() });
                 }
-                _ => unheard = Some(failure.to_string()),
+                _ => self.unheard = Some(failure.to_string()),
             }
         }
-        if hung
-            || told.api.failure.is_some()
-            || before == told.ran.len() + told.left.len()
-            || told.open(&images).is_empty()
-        {
-            break;
-        }
+        let nothing_new = !images.is_empty() && before == told.ran.len() + told.left.len();
+        self.over = hung || told.api.failure.is_some() || nothing_new || self.rounds >= ROUNDS;
     }
-    for Ran { gpu, image, ms, failure } in told.ran {
-        let Some(made) = compiled.get(image) else { continue };
-        let mut ms = ms;
-        if made.compiler.is_some() {
-            ms.insert("compile".to_owned(), made.ms);
+
+    fn launch(mut self, host: &Host, child: &Child, compiled: &[Compiled], observed: &mut Observed) {
+        let images: Vec<Image> = compiled
+            .iter()
+            .map(|made| Image {
+                origin: format!("{} {:?} {:?}", word(&made.route), made.compiler, made.host_compiler),
+                arch: made.arch.clone(),
+                generation: made.generation,
+                code: match &made.code {
+                    Code::Ptx(code) | Code::Cubin(code) => code.clone(),
+                },
+            })
+            .collect();
+        while !self.over && (self.rounds == 0 || !self.told.open(&images).is_empty()) {
+            self.round(host, child, &images, &mut observed.troubles);
         }
-        observed.runs.push(KernelRun {
-            gpu,
-            route: word(&made.route),
-            toolkit: made.toolkit.clone(),
-            compiler: made.compiler.clone(),
-            arch: made.arch.clone(),
-            ms,
-            failure,
-        });
-    }
-    observed.runs.sort_by_key(|run| run.gpu);
-    observed.driver = if told.heard {
-        let says = match (&told.api.failure, &told.api.cuda) {
-            (Some(failed), _) => failed.says.clone(),
-            (None, Some(cuda)) => format!("CUDA {cuda}, {} devices", told.api.devices.len()),
-            (None, None) => format!("{} devices", told.api.devices.len()),
-        };
-        let evidence = Evidence::new(Source::Run, libcuda, says);
-        Probed::found(told.api, evidence)
-    } else {
-        Probed::failed(unheard.clone().unwrap_or_else(|| "the child process told nothing".to_owned()))
-    };
-    if observed.runs.is_empty() {
-        observed.not_run = match &observed.driver {
-            Probed::Found { value, .. } if value.failure.is_some() => None,
-            Probed::Found { .. } => {
-                Some(unheard.unwrap_or_else(|| "the driver shows no device that can be used".to_owned()))
+        let Self { told, unheard, .. } = self;
+        let libcuda = told.api.library.clone();
+        for Ran { gpu, image, ms, failure } in told.ran {
+            let Some(made) = compiled.get(image) else { continue };
+            let mut ms = ms;
+            if made.compiler.is_some() {
+                ms.insert("compile".to_owned(), made.ms);
             }
-            other => other.unknown().map(str::to_owned),
+            observed.runs.push(KernelRun {
+                gpu,
+                route: word(&made.route),
+                toolkit: made.toolkit.clone(),
+                compiler: made.compiler.clone(),
+                arch: made.arch.clone(),
+                ms,
+                failure,
+            });
+        }
+        observed.runs.sort_by_key(|run| run.gpu);
+        observed.driver = if told.heard {
+            let says = match (&told.api.failure, &told.api.cuda) {
+                (Some(failed), _) => failed.says.clone(),
+                (None, Some(cuda)) => format!("CUDA {cuda}, {} devices", told.api.devices.len()),
+                (None, None) => format!("{} devices", told.api.devices.len()),
+            };
+            let evidence = Evidence::new(Source::Run, libcuda, says);
+            Probed::found(told.api, evidence)
+        } else {
+            Probed::failed(unheard.clone().unwrap_or_else(|| "the child process told nothing".to_owned()))
         };
+        if observed.runs.is_empty() {
+            observed.not_run = match &observed.driver {
+                Probed::Found { value, .. } if value.failure.is_some() => None,
+                Probed::Found { .. } => {
+                    Some(unheard.unwrap_or_else(|| "the driver shows no device that can be used".to_owned()))
+                }
+                other => other.unknown().map(str::to_owned),
+            };
+        }
     }
 }
 

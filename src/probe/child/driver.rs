@@ -13,7 +13,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::library::Library;
-use super::{Teller, millis};
+use super::{MOST_GPUS, Teller, millis};
 use crate::facts::{ApiDevice, Cause, ComputeMode, Failed, Stage};
 use crate::kernel::{self, BLOCK, ENTRY, GENERATION_ENTRY};
 use crate::version::Dotted;
@@ -210,6 +210,10 @@ impl Cuda<'_> {
         let says = match (text(self.error_name), text(self.error_text)) {
             (Some(name), Some(text)) => format!("{call} gives {code}, {name}: {text}"),
             (Some(name), None) => format!("{call} gives {code}, {name}"),
+            // A stub answers every call with the same, this one, too.
+            _ if Cause::of(code, stage, mode) == Cause::StubLibrary => {
+                format!("{call} gives {code}, CUDA_ERROR_STUB_LIBRARY")
+            }
             _ => format!("{call} gives {code}"),
         };
         Failed { stage, cause: Cause::of(code, stage, mode), code: Some(code), says }
@@ -244,7 +248,7 @@ pub(super) fn ask(question: &Ask, teller: &mut Teller) -> Result<(), String> {
         return Ok(());
     }
     let mut devices = Vec::new();
-    for gpu in 0..u32::try_from(count).unwrap_or(0) {
+    for gpu in 0..u32::try_from(count).unwrap_or(0).min(MOST_GPUS) {
         teller.stage(format!("GPU {gpu} was asked"));
         let mut device = 0;
         let mut seen = ApiDevice { gpu, ..ApiDevice::default() };
@@ -352,6 +356,7 @@ fn run_all(
             return false;
         }
     }
+    teller.stage(format!("cuCtxDestroy ran on GPU {gpu}"));
     let _ = call!(cuda, Stage::Context, None, leave_context, "cuCtxDestroy", context);
     true
 }

@@ -11,7 +11,7 @@ use nvml_wrapper::enums::device::UsedGpuMemory;
 use nvml_wrapper::error::NvmlError;
 use serde::{Deserialize, Serialize};
 
-use super::{Teller, library};
+use super::{MOST_GPUS, Teller, library};
 use crate::facts::{ComputeMode, GpuProcess, MigInstance, Nvml, NvmlGpu, RemappedRows};
 use crate::version::Dotted;
 
@@ -20,6 +20,16 @@ use crate::version::Dotted;
 pub struct Ask {
     /// The libnvidia-ml that the loader would choose.
     pub library: String,
+}
+
+/// A piece of the answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// What comes first: everything but the GPUs.
+    Library(Box<Nvml>),
+    /// One GPU, or why it cannot be asked.
+    Gpu(Box<NvmlGpu>),
 }
 
 /// Processes that are listed of one GPU.
@@ -40,14 +50,15 @@ pub(super) fn ask(question: &Ask, teller: &mut Teller) -> Result<(), String> {
     let cuda = nvml.sys_cuda_driver_version().ok().and_then(|version| u32::try_from(version).ok());
     seen.cuda = cuda.filter(|cuda| *cuda > 0).map(Dotted::of_cuda);
     let count = nvml.device_count().map_err(|error| format!("nvmlDeviceGetCount: {}", told(&error)))?;
-    for index in 0..count {
+    teller.part(&Part::Library(Box::new(seen)));
+    for index in 0..count.min(MOST_GPUS) {
         teller.stage(format!("GPU {index} was asked"));
-        seen.gpus.push(match nvml.device_by_index(index) {
+        let seen = match nvml.device_by_index(index) {
             Ok(device) => gpu(index, &device, raw.as_ref()),
             Err(error) => NvmlGpu { index, failure: Some(told(&error)), ..NvmlGpu::default() },
-        });
+        };
+        teller.part(&Part::Gpu(Box::new(seen)));
     }
-    teller.part(&seen);
     Ok(())
 }
 

@@ -14,6 +14,9 @@ use super::library::Library;
 pub struct Compile {
     /// The library.
     pub library: String,
+    /// Libraries that are opened before it: what it opens by name while it compiles lies beside it, where the loader
+    /// need not search.
+    pub before: Vec<String>,
     /// CUDA C++ that includes nothing.
     pub source: String,
     /// The compute capability without its dot; without one the library's own default counts.
@@ -59,6 +62,8 @@ const LARGEST: usize = 4 << 20;
 
 /// Answers the question.
 pub(super) fn compile(question: &Compile, teller: &mut Teller) -> Result<(), String> {
+    // Where one cannot be opened, the library itself says so.
+    let _before: Vec<_> = question.before.iter().filter_map(|path| Library::open(path, teller).ok()).collect();
     let library = Library::open(&question.library, teller)?;
     let target = question.target.as_deref();
     // A library that makes no machine code takes virtual architectures only.
