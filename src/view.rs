@@ -10,8 +10,8 @@ use pep440_rs::{Version, VersionSpecifiers};
 use crate::db::Database;
 use crate::db::schema::TensorflowRow;
 use crate::facts::{
-    Assumption, DeviceNode, Dist, Evidence, Facts, Jax, JaxPlugin, LibcudaKind, Library, Module, PathOrigin, PciDevice,
-    PythonEnv, Requirement, Resolution, Source, TensorFlow, Torch, Via, Xid,
+    ApiDevice, Assumption, DeviceNode, Dist, DriverApi, Evidence, Facts, Jax, JaxPlugin, LibcudaKind, Library, Module,
+    PathOrigin, PciDevice, PythonEnv, Requirement, Resolution, Source, TensorFlow, Torch, Via, Xid,
 };
 use crate::finding::{RowRef, Subject};
 use crate::shell;
@@ -191,7 +191,7 @@ impl<'a> View<'a> {
     /// Those that are here; an assumed one in place of all of them where the command line asks for it, and where none
     /// is here also by `CUDA_COMPUTE_CAP`, which people set for compilers and which is to hide no GPU.
     fn find_gpus(&self) -> Vec<Gpu> {
-        let real = self.real_gpus();
+        let real = self.as_the_driver_shows(self.gpus_by_files());
         let assumed = self.assumed("gpu").filter(|wish| real.is_empty() || wish.evidence.source == Source::Option);
         if let Some(assumed) = assumed {
             return vec![Gpu {
@@ -229,7 +229,53 @@ impl<'a> View<'a> {
             .unwrap_or(all.clone())
     }
 
-    fn real_gpus(&self) -> Vec<Gpu> {
+    /// What the machine's own driver told, where it was asked and shows GPUs; a stand-in tells nothing of the machine.
+    pub fn driver_told(&self) -> Option<&'a DriverApi> {
+        let api = self.facts.observed.as_ref().filter(|observed| observed.stand_in.is_none())?.driver.value()?;
+        (api.failure.is_none() && !api.devices.is_empty()).then_some(api)
+    }
+
+    /// The GPUs as the driver shows them, where it was asked: what was observed wins over what files foretell.
+    fn as_the_driver_shows(&self, mut gpus: Vec<Gpu>) -> Vec<Gpu> {
+        let Some(api) = self.driver_told() else { return gpus };
+        let told = |device: &ApiDevice| {
+            let compute = device.compute.as_ref().map_or("?", Dotted::as_str);
+            Evidence::new(Source::Run, &api.library, format!("GPU {} is of compute capability {compute}", device.gpu))
+        };
+        if gpus.iter().all(|gpu| gpu.address.is_none()) {
+            // Files tell no more than that there is one.
+            let class = gpus.first().and_then(|gpu| gpu.class.clone());
+            let shown = api.devices.iter().filter(|device| device.compute.is_some()).map(|device| Gpu {
+                name: device.name.clone(),
+                compute: device.compute.clone(),
+                row: None,
+                class: class.clone(),
+                address: device.address.clone(),
+                uuid: device.uuid.clone(),
+                evidence: told(device),
+                assumed: false,
+            });
+            let shown: Vec<Gpu> = shown.collect();
+            return if shown.is_empty() { gpus } else { shown };
+        }
+        for gpu in &mut gpus {
+            let same = |device: &&ApiDevice| match (&device.address, &gpu.address) {
+                (Some(here), Some(there)) => here.eq_ignore_ascii_case(there),
+                _ => false,
+            };
+            let Some(device) = api.devices.iter().find(same).filter(|device| device.compute.is_some()) else {
+                continue;
+            };
+            if gpu.compute != device.compute {
+                (gpu.compute, gpu.row, gpu.evidence) = (device.compute.clone(), None, told(device));
+                gpu.name.clone_from(&device.name);
+            }
+        }
+        gpus
+    }
+
+    /// The GPUs that files tell of.
+    pub fn gpus_by_files(&self) -> Vec<Gpu> {
         let listed = &self.facts.driver.gpus;
         let mut gpus: Vec<Gpu> = self
             .on_bus()
@@ -350,7 +396,11 @@ impl<'a> View<'a> {
     }
 
     fn really_loaded(&self) -> bool {
-        self.is_wsl() || self.facts.driver.loaded.value() == Some(&true) || !self.facts.driver.kernel.is_empty()
+        // One that shows its devices is loaded, whatever files say.
+        self.driver_told().is_some()
+            || self.is_wsl()
+            || self.facts.driver.loaded.value() == Some(&true)
+            || !self.facts.driver.kernel.is_empty()
     }
 
     /// The CUDA version that the driver reports, and where that is known from.
@@ -358,6 +408,15 @@ impl<'a> View<'a> {
         if let Some(assumed) = self.assumed_cuda() {
             return Some((assumed.value.clone(), None));
         }
+        // A compat package tells of itself, and not of the driver.
+        let own = |library: &Library| self.libcuda_kind(library) != LibcudaKind::Compat;
+        let told = self.driver_told().filter(|_| self.facts.driver.libcuda.file.value().is_none_or(own));
+        let told = told.and_then(|api| api.cuda.clone()).filter(|_| !self.driver_is_assumed());
+        told.map(|cuda| (cuda, None)).or_else(|| self.driver_cuda_by_files())
+    }
+
+    /// The CUDA version that the driver reports by its version.
+    pub fn driver_cuda_by_files(&self) -> Option<(Dotted, Option<RowRef>)> {
         let (version, _) = self.driver()?;
         self.db.driver_reports_cuda(version).map(|(cuda, row)| (cuda, Some(row)))
     }
@@ -432,10 +491,11 @@ impl<'a> View<'a> {
 
     /// Whether a driver stands behind this process: loaded here, or its nodes were handed into the container.
     pub fn driver_answers(&self) -> bool {
-        !self.container_lacks_gpu()
-            && (self.driver_loaded()
-                || (self.facts.machine.container.is_some() && self.gpu_nodes().next().is_some())
-                || self.facts.machine.tegra.is_some())
+        self.driver_told().is_some()
+            || !self.container_lacks_gpu()
+                && (self.driver_loaded()
+                    || (self.facts.machine.container.is_some() && self.gpu_nodes().next().is_some())
+                    || self.facts.machine.tegra.is_some())
     }
 
     /// What the kernel module reported of a GPU, the last report first; of all GPUs without an address.
@@ -511,6 +571,13 @@ impl<'a> View<'a> {
     pub fn driver_cuda_for(&self, env: &PythonEnv) -> Option<(Dotted, Option<RowRef>)> {
         if self.assumed_cuda().is_some() {
             return self.driver_cuda();
+        }
+        let generic = self.facts.driver.libcuda.file.value();
+        let asked = self.libcuda_of(env).map(|library| &library.real) == generic.map(|library| &library.real);
+        if let Some(cuda) =
+            self.driver_told().filter(|_| asked && !self.driver_is_assumed()).and_then(|api| api.cuda.clone())
+        {
+            return Some((cuda, None));
         }
         let (version, _) = self.driver_for(env)?;
         self.db.driver_reports_cuda(&version).map(|(cuda, row)| (cuda, Some(row)))

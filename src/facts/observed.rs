@@ -169,6 +169,16 @@ pub struct NvmlGpu {
     pub failure: Option<String>,
 }
 
+impl NvmlGpu {
+    /// What `failure` says of a GPU that does not answer any more (`NVML_ERROR_GPU_IS_LOST`).
+    pub const LOST: &'static str = "the GPU is lost (15)";
+
+    /// Whether NVML says that it is lost.
+    pub fn is_lost(&self) -> bool {
+        self.failure.as_deref() == Some(Self::LOST)
+    }
+}
+
 /// A MIG instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

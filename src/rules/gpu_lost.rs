@@ -1,7 +1,7 @@
 //! Rule `gpu-lost`: whether a GPU has fallen off the bus.
 
 use super::{Cx, Family, Rule, layer};
-use crate::facts::{Evidence, Xid};
+use crate::facts::{Evidence, Source, Xid};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 
 /// The rule.
@@ -40,6 +40,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         return;
     }
     out.applies();
+    by_nvml(cx, out);
     let lost: Vec<_> = gpus.iter().filter(|device| device.lost).collect();
     let Some(first) = lost.first() else { return };
     let title = match lost.len() {
@@ -61,9 +62,26 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     });
 }
 
+/// GPUs whose registers still answer and of which NVML says that they are lost.
+fn by_nvml(cx: &Cx<'_>, out: &mut Judgment) {
+    let Some(nvml) = cx.facts.observed.as_ref().and_then(|observed| observed.nvml.value()) else { return };
+    for gpu in nvml.gpus.iter().filter(|gpu| gpu.is_lost()) {
+        let says = format!("GPU {}: {}", gpu.index, gpu.failure.as_deref().unwrap_or_default());
+        out.find(
+            Finding::new(Subject::Machine, format!("NVML says that GPU {} is lost", gpu.index))
+                .at(Level::Warn)
+                .because(Evidence::new(Source::Run, &nvml.library, says))
+                .because_all(cx.view.xids(gpu.address.as_deref()).into_iter().take(4).map(Xid::evidence))
+                .run("see what the kernel says of it (Xid 79)", "sudo dmesg | grep -i xid")
+                .help("power the machine off and on; if it returns, check power, heat and the seat of the card"),
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::{Nvml, NvmlGpu, Observed, Probed};
     use crate::rules::testing::{judge, machine, pci, silent};
 
     #[test]
@@ -74,5 +92,16 @@ mod tests {
         assert_eq!(judge(&RULE, &facts).findings[0].breaks, [(Subject::Machine, Break::Cuda)]);
         facts.pci.push(pci("0000:02:00.0", "0x2330"));
         assert_eq!(judge(&RULE, &facts).findings[0].level, Some(Level::Warn));
+    }
+
+    #[test]
+    fn one_that_nvml_calls_lost_is_told_though_its_registers_answer() {
+        let mut facts = machine();
+        let gone = NvmlGpu { index: 1, failure: Some(NvmlGpu::LOST.to_owned()), ..NvmlGpu::default() };
+        let nvml = Nvml { gpus: vec![NvmlGpu::default(), gone], ..Nvml::default() };
+        let nvml = Probed::found(nvml, Evidence::new(Source::Run, "libnvidia-ml.so.1", "2 GPUs"));
+        facts.observed = Some(Observed { nvml, ..Observed::default() });
+        let found = judge(&RULE, &facts).findings;
+        assert_eq!((found[0].title.as_str(), found[0].level), ("NVML says that GPU 1 is lost", Some(Level::Warn)));
     }
 }

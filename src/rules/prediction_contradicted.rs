@@ -1,7 +1,7 @@
 //! Rule `prediction-contradicted`: whether the interpreter itself did something else than the files foretold.
 
 use super::{Cx, Family, Rule, kernel, layer};
-use crate::facts::{Evidence, Observation, Observed as Launched, Probed, Seen, Source};
+use crate::facts::{ApiDevice, Evidence, NvmlGpu, Observation, Observed as Launched, Probed, Seen, Source};
 use crate::finding::{Finding, Judgment, Level, Subject};
 use crate::verdict::{Answer, EnvVerdict};
 
@@ -16,7 +16,8 @@ pub(crate) static RULE: Rule = Rule {
 ### What it means
 
 `--run-python` asked the environment's own interpreter to import TensorFlow and Keras, list GPUs and compute, and what \
-it did differs from what this program foretold from files. The verdicts show what was observed. Or the test kernel ran on a GPU where files said that no program could use one; that is a warning.
+it did differs from what this program foretold from files. The verdicts show what was observed. Or the test kernel ran on a GPU where files said that no program could use one, or the driver shows other GPUs or \
+reports another CUDA than files foretold; those are warnings.
 
 ### Why it matters
 
@@ -66,6 +67,7 @@ pub(crate) fn read(observation: &Observation) -> Observed {
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
     other_files(cx, out);
+    other_driver(cx, out);
     let Some(predicted) = cx.predicted else { return };
     for (index, (env, verdict)) in cx.facts.pythons.iter().zip(predicted).enumerate() {
         let Some(observation) = &env.observed else { continue };
@@ -112,6 +114,56 @@ fn other_files(cx: &Cx<'_>, out: &mut Judgment) {
                     .because(Evidence::new(Source::Run, other, format!("mapped by {}", work.path)))
                     .run("report it with these facts", "cargo gpu-doctor facts --output facts.json"),
             );
+        }
+    }
+}
+
+/// Where the driver shows other GPUs, or reports another CUDA, than files foretold.
+fn other_driver(cx: &Cx<'_>, out: &mut Judgment) {
+    let Some(api) = cx.view.driver_told().filter(|_| !cx.view.driver_is_assumed()) else { return };
+    out.applies();
+    let told = |says: String| Evidence::new(Source::Run, &api.library, says);
+    let mut differ = |title: String, by_files: Option<Evidence>, told: Evidence| {
+        out.find(
+            Finding::new(Subject::Machine, title)
+                .at(Level::Warn)
+                .because(told)
+                .because_all(by_files)
+                .run("report it with these facts", "cargo gpu-doctor facts --output facts.json"),
+        );
+    };
+    let by_files = cx.view.driver_cuda_by_files().map(|(cuda, _)| cuda);
+    if let (Some(foretold), Some(cuda)) = (by_files, &api.cuda)
+        && cx.view.driver_cuda().is_some_and(|(now, _)| now == *cuda)
+        && foretold != *cuda
+    {
+        let title = format!("the driver was foretold to run CUDA up to {foretold}, and it reports {cuda}");
+        differ(title, cx.view.driver().map(|(_, evidence)| evidence.clone()), told(format!("CUDA {cuda}")));
+    }
+    // MIG instances are devices of their own, a variable chooses among them, and a container is given some.
+    let all = !cx.facts.env.contains_key("CUDA_VISIBLE_DEVICES")
+        && cx.facts.machine.container.is_none()
+        && cx.facts.driver.mig.is_empty()
+        // Of a lost one another rule tells.
+        && !cx.facts.observed.iter().filter_map(|it| it.nvml.value()).flat_map(|it| &it.gpus).any(NvmlGpu::is_lost);
+    for gpu in cx.view.gpus_by_files() {
+        let Some(address) = &gpu.address else { continue };
+        let shown = |device: &&ApiDevice| device.address.as_ref().is_some_and(|at| at.eq_ignore_ascii_case(address));
+        match api.devices.iter().find(shown) {
+            Some(device) => {
+                if let (Some(foretold), Some(compute)) = (&gpu.compute, &device.compute)
+                    && foretold != compute
+                {
+                    let title =
+                        format!("the GPU at {address} was foretold as {foretold}, and the driver says {compute}");
+                    differ(title, Some(gpu.evidence.clone()), told(format!("GPU {}, {}", device.gpu, device.name)));
+                }
+            }
+            None if all => {
+                let title = format!("the driver does not show {} at {address} to programs", gpu.name);
+                differ(title, Some(gpu.evidence.clone()), told(format!("{} devices", api.devices.len())));
+            }
+            None => {}
         }
     }
 }
@@ -171,7 +223,11 @@ fn differences<'a>(verdict: &EnvVerdict, observation: &'a Observation) -> Vec<Di
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::Database;
+    use crate::facts::DriverApi;
+    use crate::rules::testing::{machine, titles};
     use crate::verdict::{KerasVerdict, TfVerdict};
+    use crate::view::View;
 
     fn seen(seen: Seen) -> Probed<Seen> {
         Probed::found(seen, Evidence::new(Source::Run, "python", "it says so"))
@@ -229,5 +285,48 @@ mod tests {
             (observed.sees_gpu, observed.runs_on_gpu, observed.uses_gpu),
             (Some(Answer::No), Some(Answer::No), Some(Answer::No))
         );
+    }
+
+    #[test]
+    fn what_the_driver_shows_wins_over_files_and_each_difference_is_told() {
+        let device = |address: &str, compute: &str| ApiDevice {
+            address: Some(address.to_owned()),
+            compute: Some(compute.parse().unwrap()),
+            name: "NVIDIA X900".to_owned(),
+            ..ApiDevice::default()
+        };
+        let told = |cuda: &str, devices: Vec<ApiDevice>| {
+            let mut facts = machine();
+            let api = DriverApi { cuda: Some(cuda.parse().unwrap()), devices, ..DriverApi::default() };
+            let driver = Probed::found(api, Evidence::new(Source::Run, "libcuda.so.1", "it says so"));
+            facts.observed = Some(Launched { driver, ..Launched::default() });
+            facts
+        };
+        let same = told("12.2", vec![device("0000:01:00.0", "9.0")]);
+        assert!(titles(&RULE, &same).is_empty());
+        let other = told("11.4", vec![device("0000:01:00.0", "5.0")]);
+        assert_eq!(
+            titles(&RULE, &other),
+            [
+                "the driver was foretold to run CUDA up to 12.2, and it reports 11.4",
+                "the GPU at 0000:01:00.0 was foretold as 9.0, and the driver says 5.0",
+            ]
+        );
+        let view = View::new(&other, Database::embedded());
+        assert_eq!(view.driver_cuda().unwrap().0.as_str(), "11.4");
+        assert_eq!(view.gpus[0].compute.as_ref().unwrap().as_str(), "5.0");
+        // Of two one is shown: unless something chooses among them, that is a difference.
+        let mut one = told("12.2", vec![device("0000:01:00.0", "9.0")]);
+        let mut second = one.pci[0].clone();
+        second.address = "0000:02:00.0".to_owned();
+        one.pci.push(second);
+        assert_eq!(titles(&RULE, &one).len(), 1);
+        one.env.insert("CUDA_VISIBLE_DEVICES".to_owned(), "0".to_owned());
+        assert!(titles(&RULE, &one).is_empty());
+        // What files do not know the driver tells.
+        let mut unknown = told("12.2", vec![device("0000:01:00.0", "12.0")]);
+        (unknown.pci[0].device, unknown.driver.gpus) = ("0xffff".to_owned(), Vec::new());
+        assert_eq!(View::new(&unknown, Database::embedded()).gpus[0].compute.as_ref().unwrap().as_str(), "12.0");
+        assert!(titles(&RULE, &unknown).is_empty());
     }
 }

@@ -65,13 +65,14 @@ pub(super) fn ask(question: &Ask, teller: &mut Teller) -> Result<(), String> {
 fn told(error: &NvmlError) -> String {
     match error {
         NvmlError::LibRmVersionMismatch => "driver and library are of different versions (18)".to_owned(),
+        NvmlError::GpuLost => NvmlGpu::LOST.to_owned(),
         other => other.to_string(),
     }
 }
 
 fn gpu(index: u32, device: &Device<'_>, raw: Option<&library::Library>) -> NvmlGpu {
     let memory = device.memory_info();
-    let lost = matches!(memory, Err(NvmlError::GpuLost)).then(|| "the GPU is lost".to_owned());
+    let lost = matches!(memory, Err(NvmlError::GpuLost)).then(|| NvmlGpu::LOST.to_owned());
     let memory = memory.map(|memory| (memory.total, memory.free)).ok().or_else(|| older_memory(device, raw?));
     let mig = device.mig_mode().ok().map(|mode| mode.current == 1);
     let pages = |cause| device.retired_pages(cause).ok().and_then(|pages| u32::try_from(pages.len()).ok());
