@@ -1,9 +1,12 @@
-//! Times the observed check beside a bare C program that does the same, and compilations with a cold and a warm cache.
+//! Times the observed check beside a bare C program that does the same, with one route and with all, and compilations.
 //!
 //! The C program (`bare.c`: cuInit, context, module load, launch, verify) is compiled by `cc` and opens the libcuda that
-//! `BENCH_LIBCUDA` names, by default `libcuda.so.1`: with a stand-in the method can be tried where there is no GPU. The
-//! goal is that the whole observed check takes at most 1.15 times as long, plus 15 ms. Compilers are those of the wheels
-//! under `target/nvidia-wheels`, which `.ci/run` installs. It prints figures and judges nothing.
+//! `BENCH_LIBCUDA` names, by default `libcuda.so.1`: with a stand-in the method can be tried where there is no GPU
+//! (`STANDIN_FAIL=cuCtxCreate=200ms,cuDevicePrimaryCtxRetain=200ms` lets it take as long for a context as a GPU may). Goals: the whole observed check
+//! takes at most 1.15 times as long, plus 15 ms; with a warm cache all routes together take at most 1.3 times as long as
+//! the first route; a driver that hangs costs one time limit and at most one second. Runs that are compared take turns.
+//! Compilers are those of the wheels under `target/nvidia-wheels`, which `.ci/run` installs. It prints figures and judges
+//! nothing.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark starts programs itself")]
@@ -21,22 +24,39 @@ use gpu_doctor::version::Dotted;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_cargo-gpu-doctor");
 const RUNS: usize = 15;
 
-/// The median of some runs in milliseconds, or the exit code of one that failed.
-fn median(mut command: impl FnMut() -> Command) -> Result<f64, Option<i32>> {
-    let mut times = Vec::new();
-    // The first run warms the page cache.
-    for _ in 0..=RUNS {
-        let begin = Instant::now();
-        let status = command().stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-        // A finding that is denied (100) is an answer too.
-        if !matches!(status.code(), Some(0 | 100)) {
-            return Err(status.code());
-        }
-        times.push(begin.elapsed().as_secs_f64() * 1e3);
+/// Milliseconds that a command takes, or the exit code of one that failed.
+fn once(mut command: Command) -> Result<f64, Option<i32>> {
+    let begin = Instant::now();
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    // A finding that is denied (100) is an answer too.
+    match status.code() {
+        Some(0 | 100) => Ok(begin.elapsed().as_secs_f64() * 1e3),
+        code => Err(code),
     }
-    let mut times = times.split_off(1);
-    times.sort_by(f64::total_cmp);
-    Ok(times[times.len() / 2])
+}
+
+/// The medians of commands that take turns, so that whatever else the machine does is shared.
+fn medians<const N: usize>(commands: [&dyn Fn() -> Command; N]) -> Result<[f64; N], Option<i32>> {
+    let mut times = [const { Vec::new() }; N];
+    // The first turn warms the page cache, and the cache of compiled kernels.
+    for turn in 0..=RUNS {
+        for (command, times) in commands.iter().zip(&mut times) {
+            let time = once(command())?;
+            if turn > 0 {
+                times.push(time);
+            }
+        }
+    }
+    Ok(times.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    }))
+}
+
+/// The folder of the wheels with compilers, where they are installed.
+fn wheels() -> Option<PathBuf> {
+    let wheels = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("nvidia-wheels");
+    wheels.join("complete").is_file().then(|| wheels.join("site-packages"))
 }
 
 fn observed(folder: &Path) {
@@ -49,52 +69,77 @@ fn observed(folder: &Path) {
     }
     std::fs::write(folder.join("smoke.ptx"), PTX).unwrap();
     let library = std::env::var("BENCH_LIBCUDA").unwrap_or_else(|_| "libcuda.so.1".to_owned());
-    let yardstick = median(|| {
+    let stand_in = Path::new(&library).parent().filter(|folder| folder.is_absolute());
+    // Nothing of the tester's but what chooses the driver and its GPUs.
+    let kept = std::env::vars_os().filter(|(name, _)| {
+        let name = name.to_string_lossy();
+        name.starts_with("STANDIN_") || name.starts_with("CUDA_VISIBLE") || name == "LD_LIBRARY_PATH"
+    });
+    let kept: Vec<_> = kept.collect();
+    let yardstick = || {
         let mut command = Command::new(&bare);
         command.arg(&library).arg(folder.join("smoke.ptx"));
         command
-    });
-    let yardstick = match yardstick {
-        Ok(time) => time,
-        Err(code) => {
-            println!("observed check: not measured, the bare program ended with {code:?} ({library})");
-            return;
-        }
     };
-    println!("bare C program                    {yardstick:9.1} ms");
-    let doctor = median(|| {
+    let doctor = |more: &[&str], path: &str| {
         let mut command = Command::new(PROGRAM);
-        // A home of its own, so that it reads no more of this machine than it must.
-        command.args(["check", "--launch", "require"]).current_dir(folder).env("HOME", folder);
-        if let Some(folder) = Path::new(&library).parent().filter(|folder| folder.is_absolute()) {
+        command.args(["check", "--launch", "require"]).args(more).current_dir(folder);
+        command.env_clear().envs(kept.iter().cloned()).env("HOME", folder).env("PATH", path);
+        if let Some(folder) = stand_in {
             command.arg("--stand-in").arg(folder);
         }
         command
-    });
-    match doctor {
-        Ok(time) => {
-            let goal = 1.15 * yardstick + 15.0;
-            println!("check --launch require            {time:9.1} ms   goal {goal:.1} ms");
+    };
+    let first_route = || doctor(&[], "/nonexistent");
+    match medians([&yardstick, &first_route]) {
+        Ok([bare, check]) => {
+            println!("bare C program                    {bare:9.1} ms");
+            println!("check --launch require            {check:9.1} ms   goal {:.1} ms", 1.15 * bare + 15.0);
         }
-        Err(code) => println!("check --launch require            not measured, it ended with {code:?}"),
+        Err(code) => return println!("observed check: not measured, a program ended with {code:?} ({library})"),
+    }
+    if let Some(site) = wheels() {
+        let all_routes = || {
+            let mut command = doctor(&["--format", "json", "--timings"], "/usr/bin:/bin");
+            command.env("CUDA_HOME", site.join("nvidia/cu13"));
+            command
+        };
+        match medians([&first_route, &all_routes]) {
+            Ok([first, all]) => {
+                let output = all_routes().output().unwrap();
+                let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+                println!(
+                    "all routes, warm cache            {all:9.1} ms   {:.2} times the first route (goal 1.3), {} compilers \
+                     started",
+                    all / first,
+                    report["timings_ms"]["kernel.compilers_started"],
+                );
+            }
+            Err(code) => println!("all routes                        not measured, it ended with {code:?}"),
+        }
+    }
+    if stand_in.is_some() {
+        let limit = 2.0;
+        let mut command = doctor(&["--probe-timeout", "2"], "/nonexistent");
+        command.env("STANDIN_FAIL", "cuInit=hang");
+        match once(command) {
+            Ok(time) => println!("a driver that hangs               {:9.1} ms beyond its limit", time - limit * 1e3),
+            Err(code) => println!("a driver that hangs               not measured, it ended with {code:?}"),
+        }
     }
 }
 
 fn compilations(folder: &Path) {
-    let wheels = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("nvidia-wheels");
-    if !wheels.join("complete").is_file() {
-        println!("compilations: not measured, no CUDA wheels under {}", wheels.display());
+    let Some(site) = wheels() else {
+        println!("compilations: not measured, no CUDA wheels under target/nvidia-wheels");
         return;
-    }
+    };
     let text = |name: &str| folder.join(name).to_string_lossy().into_owned();
     let env = [("HOME", text("home")), ("XDG_CACHE_HOME", text("cache")), ("PATH", std::env::var("PATH").unwrap())];
     let env = env.map(|(name, value)| (name.to_owned(), value)).into();
     let host = Host::here_with(env).unwrap();
-    let dist = Dist {
-        name: "nvidia-cuda-nvcc".to_owned(),
-        location: wheels.join("site-packages").to_string_lossy().into_owned(),
-        ..Dist::default()
-    };
+    let dist =
+        Dist { name: "nvidia-cuda-nvcc".to_owned(), location: site.to_string_lossy().into_owned(), ..Dist::default() };
     let facts = Facts { pythons: vec![PythonEnv { dists: vec![dist], ..PythonEnv::default() }], ..Facts::default() };
     let limit = Duration::from_mins(10);
     let settings = Settings { limit, program: Some(PathBuf::from(PROGRAM)), ..Settings::default() };

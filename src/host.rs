@@ -584,9 +584,9 @@ impl Host {
 
     /// The entries of a folder, sorted by name, at most [`LIST_LIMIT`].
     pub fn list(&self, path: impl AsRef<Path>) -> Result<Vec<Entry>, HostError> {
-        let path = path.as_ref();
         use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, statat};
 
+        let path = path.as_ref();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(&*self.outside(path, Follow::Yes)?, flags, Mode::empty())
             .map_err(|errno| HostError::new(path, &errno.into()))?;

@@ -217,13 +217,15 @@ fn kernel_verdicts(facts: &Facts) -> Vec<KernelVerdict> {
             (&run.route, &run.compiler, Some(&run.arch)) == (&compile.route, &compile.compiler, compile.arch.as_ref())
         })
     };
-    let compiles = observed.compiles.iter().filter(|compile| !launched(compile)).map(|compile| KernelVerdict {
+    // Of two host compilers one may have failed where the other's kernel ran.
+    let alone = |compile: &&KernelCompile| compile.failure.is_some() || !launched(compile);
+    let compiles = observed.compiles.iter().filter(alone).map(|compile| KernelVerdict {
         gpu: None,
         route: compile.route.clone(),
         toolkit: compile.toolkit.clone(),
         arch: compile.arch.clone(),
         outcome: compile.failure.as_ref().map_or_else(|| "compiled".to_owned(), |failed| failed.cause.clone()),
-        ms: BTreeMap::from([("compile".to_owned(), compile.ms)]),
+        ms: (!compile.cached).then(|| ("compile".to_owned(), compile.ms)).into_iter().collect(),
     });
     runs.chain(compiles).collect()
 }

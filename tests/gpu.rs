@@ -4,7 +4,6 @@
 //! Nothing stands in for anything here. A machine without a working GPU fails these tests.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot run the program has to stop")]
-#![expect(clippy::print_stdout, reason = "the figures are what one runs it for")]
 #![expect(clippy::disallowed_methods, reason = "tests run the program; the fence is for the product")]
 
 use std::process::{Command, Output};
@@ -43,6 +42,14 @@ fn every_route_on_every_gpu() {
     for device in devices {
         let by_driver = runs.iter().find(|run| run["gpu"] == device["gpu"] && run["route"] == "ptx");
         assert_eq!(by_driver.map(|run| run["outcome"].as_str()), Some(Some("ok")), "{device}");
+        // Whatever was compiled for this kind of GPU has run on this very one.
+        let arch = format!("sm_{}", device["compute"].as_str().unwrap().replace('.', ""));
+        let compiles = list(&report["facts"]["observed"]["compiles"]).iter();
+        for compile in compiles.filter(|it| it["failure"].is_null() && it["arch"] == arch.as_str()) {
+            let same = |run: &&Value| ["route", "toolkit", "arch"].iter().all(|key| run[key] == compile[key]);
+            let ran = runs.iter().filter(same).find(|run| run["gpu"] == device["gpu"]);
+            assert_eq!(ran.map(|run| run["outcome"].as_str()), Some(Some("ok")), "{device}: {compile}");
+        }
     }
     // PTX of a toolkit that is newer than the driver is refused by rights.
     let wrong = runs.iter().filter(|run| !["ok", "ptx-newer-than-driver"].contains(&run["outcome"].as_str().unwrap()));

@@ -280,6 +280,17 @@ fn a_crash_hits_one_gpu_and_is_named() {
 }
 
 #[test]
+fn a_crash_behind_a_launch_takes_no_answer_away() {
+    let two = ("STANDIN_DEVICES", "2");
+    for fail in ["cuCtxDestroy=crash", "cuCtxDestroy=exit"] {
+        let (report, code) = report_of("both", &[], &[two, ("STANDIN_FAIL", fail)]);
+        assert_eq!((outcomes(&report), code), (vec![(0, "ok"), (1, "ok")], Some(0)), "{:?}", findings(&report));
+        let troubles = list(&report["facts"]["observed"]["troubles"]);
+        assert!(troubles.iter().any(|it| it["why"].as_str().unwrap().contains("cuCtxDestroy ran on GPU 0")), "{fail}");
+    }
+}
+
+#[test]
 fn a_kernel_that_breaks_its_process_leaves_the_other_gpus() {
     let report = report(&[("STANDIN_DEVICES", "4"), ("STANDIN_FAIL", "cuLaunchKernel@1=700,cuCtxCreate@2=2")]);
     assert_eq!(outcomes(&report), [(0, "ok"), (1, "kernel-fault"), (2, "out-of-memory"), (3, "ok")]);

@@ -440,7 +440,8 @@ impl Launches {
         for Ran { gpu, image, ms, failure } in told.ran {
             let Some(made) = compiled.get(image) else { continue };
             let mut ms = ms;
-            if made.compiler.is_some() {
+            // What was kept was compiled by an earlier run.
+            if made.compiler.is_some() && !made.cached {
                 ms.insert("compile".to_owned(), made.ms);
             }
             observed.runs.push(KernelRun {

@@ -12,7 +12,8 @@
  *                                                                               default 9.0
  *   STANDIN_CUDA      what cuDriverGetVersion reports                           default 12040
  *   STANDIN_FAIL      NAME=CODE pairs, comma-separated: that call returns the code, such as cuInit=803; with NAME@GPU
- *                     only on that GPU. In place of a code: `hang`, `crash`, `exit`, or `garbage` on standard output
+ *                     only on that GPU. In place of a code: `hang`, `crash`, `exit`, `garbage` on standard output, or
+ *                     200ms: it takes that long and succeeds
  *   STANDIN_MODE      the compute mode of every GPU, by number                  default 0
  *   STANDIN_MIG       1: the devices are MIG instances
  *   STANDIN_WRONG     `number` or `total`: what the kernel computes wrongly; `nothing`: it does not touch its results;
@@ -148,7 +149,7 @@ API CUresult cuDevicePrimaryCtxReset_v2(int device) { (void)device; return OK; }
 #ifndef WITHOUT_CONTEXTS
 API CUresult cuCtxCreate_v2(void **context, unsigned flags, int device) { (void)flags; busy = device; GIVE("cuCtxCreate"); current = *context = &context_storage[device & 15]; return OK; }
 #endif
-API CUresult cuCtxDestroy_v2(void *context) { (void)context; current = 0; return OK; }
+API CUresult cuCtxDestroy_v2(void *context) { (void)context; GIVE("cuCtxDestroy"); current = 0; return OK; }
 API CUresult cuCtxSetCurrent(void *context) { current = context; return OK; }
 API CUresult cuCtxGetCurrent(void **context) { *context = current; return OK; }
 API CUresult cuCtxGetDevice(int *device) { *device = current ? (int)((int *)current - context_storage) : 0; return OK; }

@@ -30,7 +30,13 @@ static int injected(const char *call) {
                 fflush(stdout);
                 return 0;
             }
-            return atoi(value);
+            char *unit;
+            long wanted = strtol(value, &unit, 10);
+            if (!strncmp(unit, "ms", 2)) {
+                usleep((useconds_t)wanted * 1000);
+                return 0;
+            }
+            return (int)wanted;
         }
         at = strchr(at, ',');
         if (at) at++;
