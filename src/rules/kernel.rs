@@ -94,7 +94,7 @@ pub(super) fn check(cx: &Cx<'_>, kind: Kind, out: &mut Judgment) {
         if let Some(mapped) = driver.and_then(|driver| driver.mapped.as_ref()).filter(|_| case.is_bare()) {
             finding = finding.because(Evidence::new(Source::Run, mapped, "the file that was mapped"));
         }
-        finding = finding.because_all(xids(cx, &case, driver));
+        finding = finding.because_all(xids(cx, &case, driver)).because_all(holders(observed, &case, driver));
         if case.is_bare() {
             finding = breaks(finding, &case, driver, observed);
         } else if kind == Kind::Load && failed.cause == Cause::PtxNewerThanDriver && machine_code_ran(&case, observed) {
@@ -131,6 +131,39 @@ fn xids(cx: &Cx<'_>, case: &Case<'_>, driver: Option<&DriverApi>) -> Vec<Evidenc
     let mut found: Vec<&Xid> = addresses.into_iter().flat_map(|address| cx.view.xids(address)).collect();
     found.sort_by_key(|xid| std::cmp::Reverse(xid.seconds));
     found.into_iter().take(3).map(Xid::evidence).collect()
+}
+
+/// How much memory is free on the GPUs that are hit and which processes hold the rest, where that may be why.
+fn holders(observed: &Observed, case: &Case<'_>, driver: Option<&DriverApi>) -> Vec<Evidence> {
+    let told = matches!(case.failed.cause, Cause::OutOfMemory | Cause::ExclusiveMode | Cause::DeviceUnavailable);
+    let Some(nvml) = observed.nvml.value().filter(|_| told) else { return Vec::new() };
+    let hit = |address: Option<&String>| {
+        let devices = driver.into_iter().flat_map(|driver| &driver.devices);
+        let mut same = devices.filter(|device| address.is_some() && device.address.as_ref() == address);
+        same.any(|device| case.runs.iter().any(|run| run.gpu == device.gpu))
+    };
+    let mib = |bytes: u64| bytes >> 20;
+    let gpus = nvml.gpus.iter().filter(|gpu| hit(gpu.address.as_ref())).take(4);
+    gpus.map(|gpu| {
+        let mut says = match (gpu.free, gpu.memory) {
+            (Some(free), Some(all)) => format!("GPU {}: {} of {} MiB are free", gpu.index, mib(free), mib(all)),
+            _ => format!("GPU {}", gpu.index),
+        };
+        for process in gpu.processes.iter().take(4) {
+            says += &format!("; process {}", process.pid);
+            if let Some(bytes) = process.memory {
+                says += &format!(" holds {} MiB", mib(bytes));
+            }
+        }
+        Evidence::new(Source::Run, &nvml.library, says)
+    })
+    .collect()
+}
+
+/// Whether MIG is on where a GPU has no instance, so that programs are shown none.
+fn mig_without_instances(cx: &Cx<'_>) -> bool {
+    let nvml = cx.facts.observed.as_ref().and_then(|observed| observed.nvml.value());
+    nvml.into_iter().flat_map(|nvml| &nvml.gpus).any(|gpu| gpu.mig == Some(true) && gpu.instances.is_empty())
 }
 
 /// Whether the same compiler's machine code ran on all GPUs that are hit.
@@ -199,6 +232,7 @@ pub(super) fn help(cx: &Cx<'_>, finding: Finding, failed: &Failed) -> Finding {
         Cause::StubLibrary => finding.help("take the toolkit's `stubs` folder out of LD_LIBRARY_PATH: programs must find the driver's own libcuda.so.1"),
         Cause::LibraryBroken | Cause::SymbolMissing => finding.help("install the driver's libraries again, in the version of the loaded module"),
         Cause::DriverTooOld => finding.help("install a newer driver"),
+        Cause::NoDevice if mig_without_instances(cx) => finding.run("MIG is on without instances: see which kinds there are, and make one (`-cgi KIND -C`)", "sudo nvidia-smi mig -lgip").help("or switch MIG off: `sudo nvidia-smi -mig 0`"),
         Cause::NoDevice => finding.run("see which devices programs are shown", "env | grep -E 'CUDA_VISIBLE_DEVICES|NVIDIA_VISIBLE_DEVICES'"),
         Cause::SystemNotReady => finding.run("where NVSwitches join the GPUs, start the fabric manager", "sudo systemctl enable --now nvidia-fabricmanager").help("else look into the kernel's log for messages of NVRM"),
         Cause::DriverMismatch if container => finding.help("take the driver's packages out of the image: the container runtime brings the host's libcuda in"),
@@ -224,7 +258,7 @@ pub(super) fn help(cx: &Cx<'_>, finding: Finding, failed: &Failed) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{ApiDevice, Facts, Probed};
+    use crate::facts::{ApiDevice, Facts, GpuProcess, Nvml, NvmlGpu, Probed};
     use crate::rules::testing::{found, judge, machine};
     use crate::rules::{
         Rule, kernel_launch_failed, kernel_load_failed, kernel_timed_out, kernel_wrong_result, prediction_contradicted,
@@ -234,6 +268,33 @@ mod tests {
         let failure = failure.map(|(stage, cause)| Failed { stage, cause, code: Some(1), says: "it fails".to_owned() });
         let compiler = (route != "ptx").then(|| "/cuda/bin/nvcc".to_owned());
         KernelRun { gpu, route: route.to_owned(), arch: arch.to_owned(), compiler, failure, ..KernelRun::default() }
+    }
+
+    #[test]
+    fn who_holds_the_memory_is_told_and_mig_without_instances_too() {
+        let mut facts = observed(vec![run(0, "ptx", "compute_30", Some((Stage::Context, Cause::OutOfMemory)))]);
+        let gpu = NvmlGpu {
+            address: Some("0000:01:00.0".to_owned()),
+            memory: Some(80 << 30),
+            free: Some(100 << 20),
+            processes: vec![GpuProcess { pid: 42, memory: Some(79 << 30) }],
+            ..NvmlGpu::default()
+        };
+        let nvml = |gpu| found(Nvml { gpus: vec![gpu], ..Nvml::default() });
+        let launched = facts.observed.as_mut().unwrap();
+        launched.nvml = nvml(gpu.clone());
+        if let Probed::Found { value, .. } = &mut launched.driver {
+            value.devices[0].address = Some("0000:01:00.0".to_owned());
+        }
+        let says = |facts: &Facts| judge(&kernel_launch_failed::RULE, facts).findings.remove(0);
+        let holder = "GPU 0: 100 of 81920 MiB are free; process 42 holds 80896 MiB";
+        assert!(says(&facts).evidence.iter().any(|evidence| evidence.says == holder), "{:?}", says(&facts).evidence);
+        let failure = Failed { stage: Stage::Init, cause: Cause::NoDevice, code: Some(100), says: "100".to_owned() };
+        let launched = facts.observed.as_mut().unwrap();
+        launched.driver = found(DriverApi { failure: Some(failure), ..DriverApi::default() });
+        launched.runs.clear();
+        launched.nvml = nvml(NvmlGpu { mig: Some(true), ..gpu });
+        assert!(format!("{:?}", says(&facts)).contains("MIG is on without instances"));
     }
 
     fn observed(runs: Vec<KernelRun>) -> Facts {
