@@ -68,7 +68,7 @@ pub struct Wsl {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Container {
-    /// `docker`, `podman`, `kubernetes`, `lxc`, `systemd-nspawn`, `apptainer`, or `unknown`.
+    /// `docker`, `podman`, `kubernetes`, `lxc`, `systemd-nspawn`, `apptainer`, `gvisor`, or `unknown`.
     pub kind: String,
     /// What shows it.
     pub evidence: Evidence,

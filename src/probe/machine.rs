@@ -320,11 +320,16 @@ pub(crate) fn container(host: &Host) -> Option<Container> {
         }
     }
     let cgroup = "/proc/1/cgroup";
-    let text = host.read_lossy(cgroup).ok()?;
-    (1u32..)
-        .zip(text.lines())
-        .find_map(|(number, line)| Some((cgroup_kind(line)?, Evidence::file(cgroup, line).line(number))))
-        .and_then(|(kind, evidence)| made(kind, evidence))
+    let text = host.read_lossy(cgroup).unwrap_or_default();
+    let line = (1u32..).zip(text.lines()).find_map(|(number, line)| Some((cgroup_kind(line)?, number, line)));
+    if let Some((kind, number, line)) = line {
+        return made(kind, Evidence::file(cgroup, line).line(number));
+    }
+    // A kernel in user space, which says that it was built at this one second, whatever release it claims to be.
+    let version = "/proc/version";
+    let text = host.read_lossy(version).ok()?;
+    let gvisor = text.contains("-gvisor ") || text.contains("#1 SMP Sun Jan 10 15:06:54 PST 2016");
+    made("gvisor", Evidence::file(version, &text).line(1)).filter(|_| gvisor)
 }
 
 /// The name of a container manager by the word with which it marks its containers.
@@ -490,6 +495,14 @@ mod tests {
             .as_deref(),
             Some("docker")
         );
+        let version = |text: &'static str| {
+            let tree = Tree::new();
+            tree.write("/proc/version", text);
+            container(&tree.host(&[])).map(|container| container.kind)
+        };
+        assert_eq!(version("Linux version 4.4.0 #1 SMP Sun Jan 10 15:06:54 PST 2016\n").as_deref(), Some("gvisor"));
+        assert_eq!(version("Linux version 4.19.0-gvisor #1 SMP Mon Mar 1 2027\n").as_deref(), Some("gvisor"));
+        assert_eq!(version("Linux version 4.4.0-21-generic #37-Ubuntu SMP Mon Apr 18 18:33:37 UTC 2016\n"), None);
         assert_eq!(kind(&|_| (), &[]), None);
     }
 
