@@ -208,9 +208,13 @@ impl PciDevice {
             && (self.class.starts_with("0x0300") || self.class.starts_with("0x0302"))
     }
 
-    /// Whether this is an NVIDIA bridge (class 0680), which is how NVSwitches appear.
+    /// Whether this is an NVSwitch: a bridge (class 0680) that its driver has taken, or that of an A100 or H100.
+    ///
+    /// Chipsets of NVIDIA's have bridges of that class too. The ids are those of pci.ids.
     pub fn is_nvswitch(&self) -> bool {
-        self.vendor.eq_ignore_ascii_case(Self::NVIDIA) && self.class.starts_with("0x0680")
+        self.vendor.eq_ignore_ascii_case(Self::NVIDIA)
+            && self.class.starts_with("0x0680")
+            && (self.driver.as_deref() == Some("nvidia-nvswitch") || ["0x1af1", "0x22a3"].contains(&&*self.device))
     }
 }
 

@@ -519,7 +519,11 @@ fn fabric(host: &Host, pci: &[PciDevice], nodes: &[DeviceNode]) -> Fabric {
         .filter(|device| device.is_nvswitch())
         .map(|device| Evidence::file(&device.path, format!("vendor {}, class {}", device.vendor, device.class)))
         .collect();
-    let node = |node: &&DeviceNode| node.path.starts_with("/dev/nvidia-nvswitch");
+    // `/dev/nvidia-nvswitchctl` is the module's own and needs no switch.
+    let node = |node: &&DeviceNode| {
+        let number = node.path.strip_prefix("/dev/nvidia-nvswitch");
+        number.is_some_and(|number| number.parse::<u32>().is_ok())
+    };
     switches.extend(nodes.iter().filter(node).map(|node| Evidence::file(&node.path, "is there")));
     let listed = "/proc/driver/nvidia-nvswitch/devices";
     let devices = host.names(listed);
@@ -748,6 +752,13 @@ mod tests {
     fn the_fabric_manager_is_looked_for_where_there_are_switches() {
         let tree = Tree::new();
         assert!(fabric(&tree.host(&[]), &[], &[]).running.unknown().is_some());
+        let chipset = "/sys/bus/pci/devices/0000:00:07.0";
+        tree.write(&format!("{chipset}/vendor"), "0x10de\n").write(&format!("{chipset}/class"), "0x068000\n");
+        tree.write("/dev/nvidia-nvswitchctl", "");
+        assert!(read(&tree, &[]).fabric.switches.is_empty());
+        tree.link("../../../bus/pci/drivers/nvidia-nvswitch", &format!("{chipset}/driver"));
+        assert_eq!(read(&tree, &[]).fabric.switches.len(), 1);
+        let tree = Tree::new();
         tree.write("/dev/nvidia-nvswitch0", "").write("/proc/1/comm", "systemd\n").write(
             "/var/lib/dpkg/status",
             "Package: nvidia-fabricmanager-535\nStatus: install ok installed\nVersion: 535.54.03-1\n",
