@@ -1,7 +1,5 @@
 //! The machine itself from files: system, processor, C library, container, WSL; asks no program.
 
-use std::path::Path;
-
 use crate::facts::{Container, Evidence, Machine, Probed, Wsl};
 use crate::host::{Host, HostError};
 use crate::version::Dotted;
@@ -47,7 +45,7 @@ pub fn probe(host: &Host) -> Machine {
         wsl: wsl(host),
         container: container(host),
         pci_unlisted: pci_unlisted(host),
-        tegra: tegra(host),
+        tegra: tegra(host, &arch),
         arch,
     }
 }
@@ -359,11 +357,29 @@ fn cgroup_kind(line: &str) -> Option<&'static str> {
     })
 }
 
-fn tegra(host: &Host) -> Option<Evidence> {
-    let path = Path::new("/etc/nv_tegra_release");
-    let bytes = host.read_head(path, 4096).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    Some(Evidence::file("/etc/nv_tegra_release", text.lines().next().unwrap_or_default()).line(1))
+/// A Jetson, by the note that NVIDIA's own images hold, else by the device tree or the driver of its GPU: those of
+/// Yocto and `NixOS` hold no note, and containers get none.
+fn tegra(host: &Host, arch: &str) -> Option<Evidence> {
+    let note = "/etc/nv_tegra_release";
+    if let Ok(bytes) = host.read_head(note, 4096) {
+        let text = String::from_utf8_lossy(&bytes);
+        return Some(Evidence::file(note, text.lines().next().unwrap_or_default()).line(1));
+    }
+    // The 32-bit ones have no GPU for CUDA, or an old one.
+    if arch != "aarch64" {
+        return None;
+    }
+    let by_tree =
+        ["/proc/device-tree/compatible", "/sys/firmware/devicetree/base/compatible"].iter().find_map(|path| {
+            let bytes = host.read_head(path, 4096).ok()?;
+            let mut names = bytes.split(|&byte| byte == 0);
+            let name = names.find(|name| name.starts_with(b"nvidia,tegra"))?;
+            Some(Evidence::file(*path, String::from_utf8_lossy(name)))
+        });
+    by_tree.or_else(|| {
+        let path = ["/sys/module/nvgpu", "/dev/nvhost-gpu"].into_iter().find(|path| host.exists(path))?;
+        Some(Evidence::file(path, "is there"))
+    })
 }
 
 #[cfg(test)]
@@ -435,6 +451,19 @@ mod tests {
         let wsl = machine.wsl.unwrap();
         assert!(!wsl.dxg && wsl.libcuda.is_some());
         assert_eq!(machine.container, None);
+    }
+
+    #[test]
+    fn a_jetson_is_told_without_its_note() {
+        let tree = Tree::new();
+        tree.write("/proc/device-tree/compatible", "nvidia,p3701-0000\0nvidia,tegra234\0");
+        assert_eq!(tegra(&tree.host(&[]), "aarch64").unwrap().says, "nvidia,tegra234");
+        assert_eq!(tegra(&tree.host(&[]), "arm"), None);
+        let tree = Tree::new();
+        tree.write("/proc/device-tree/compatible", "raspberrypi,5-model-b\0brcm,bcm2712\0");
+        assert_eq!(tegra(&tree.host(&[]), "aarch64"), None);
+        tree.folder("/sys/module/nvgpu");
+        assert_eq!(tegra(&tree.host(&[]), "aarch64").unwrap().at, "/sys/module/nvgpu");
     }
 
     #[test]

@@ -83,7 +83,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         finding = finding.because_all(gpus.first().map(|node| Evidence::file(&node.path, "there")));
         finding = finding.because_all(driver.loaded.evidence().cloned());
         finding = match container {
-            Some(container) => start(finding, container, "hand all nodes into the container"),
+            Some(container) => start(cx, finding, container, "hand all nodes into the container"),
             None => finding.run("make the nodes", "sudo nvidia-modprobe -c 0 -u"),
         };
         return out.find(finding);
@@ -106,7 +106,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             )
         }));
         finding = if let Some(container) = container {
-            start(finding, container, "hand the nodes into the container with access")
+            start(cx, finding, container, "hand the nodes into the container with access")
         } else if first.mode & 0o060 == 0o060 && first.gid != 0 {
             let user = cx.facts.machine.user.name.as_deref().unwrap_or("\"$USER\"");
             finding.run(

@@ -126,7 +126,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     let title = "the driver is loaded but nothing provides libcuda.so.1";
     let mut finding = Finding::new(Subject::Machine, title)
         .because(Evidence::loader("libcuda.so.1", "nothing provides it"))
-        .because_all(driver.loaded.evidence().cloned())
+        .because_all(cx.facts.machine.tegra.as_ref().or(driver.loaded.evidence()).cloned())
         .because_all(driver.libcuda.rejected.first().map(|file| Evidence::loader(&file.path, &file.why)));
     let container = cx.facts.machine.container.as_ref();
     let nixos = cx.facts.machine.distribution_id.value().is_some_and(|id| id == "nixos");
@@ -149,7 +149,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility …",
         )
     } else if let Some(container) = container {
-        start(finding, container, "start the container with the GPU, which brings the host's library in")
+        start(cx, finding, container, "start the container with the GPU, which brings the host's library in")
     } else if let Some(wsl) = &cx.facts.machine.wsl {
         match &wsl.libcuda {
             Some(path) => {
