@@ -32,6 +32,10 @@ pub struct Driver {
     /// The modules `nvidia_uvm`, which CUDA needs beside the main one, on disk for any kernel.
     #[serde(default)]
     pub uvm_modules: Vec<InstalledModule>,
+    /// The folder of the running kernel's modules, where it is gone and those of other kernels are there: what is not
+    /// loaded by now cannot be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modules_gone: Option<Evidence>,
     /// Whether `nvidia-modprobe` is there as root's own program: the driver's libraries run it to load modules and to
     /// make nodes that are missing.
     #[serde(default)]

@@ -8,7 +8,7 @@ use crate::facts::{
 };
 use crate::host::{Host, Kind};
 use crate::probe::loader::Search;
-use crate::probe::machine::{LIBRARY_FOLDERS, container, dpkg_version};
+use crate::probe::machine::{LIBRARY_FOLDERS, OSRELEASE, container, dpkg_version};
 use crate::version::Dotted;
 
 /// What the loaded driver says of itself.
@@ -61,6 +61,7 @@ pub fn probe(host: &Host, search: &Search<'_>, pci: &[PciDevice]) -> Driver {
         switched_off: switched_off(host),
         modules,
         uvm_modules,
+        modules_gone: modules_gone(host),
         dkms: dkms(host),
         secure_boot: secure_boot(host),
         mok: mok(host),
@@ -268,13 +269,27 @@ pub(crate) fn kind_of(path: &str, real: &str) -> LibcudaKind {
     }
 }
 
+/// Where the modules of all kernels lie.
+fn modules_root(host: &Host) -> &'static str {
+    if host.is_dir("/lib/modules") { "/lib/modules" } else { "/usr/lib/modules" }
+}
+
+/// Some distributions take the modules of the running kernel away when they install a newer one.
+fn modules_gone(host: &Host) -> Option<Evidence> {
+    let kernel = host.read_lossy(OSRELEASE).ok()?;
+    let (root, kernel) = (modules_root(host), kernel.trim());
+    let installed = host.names(root);
+    let gone = !kernel.is_empty() && !installed.is_empty() && !installed.iter().any(|name| name == kernel);
+    gone.then(|| Evidence::file(format!("{root}/{kernel}"), "not there, and this kernel runs"))
+}
+
 /// The main modules of the driver on disk, and those named `nvidia_uvm`.
 fn installed_modules(host: &Host) -> (Vec<InstalledModule>, Vec<InstalledModule>) {
-    let root = if host.is_dir("/lib/modules") { "/lib/modules" } else { "/usr/lib/modules" };
+    let root = modules_root(host);
     let mut found = (Vec::new(), Vec::new());
     let mut budget = WALK_LIMIT;
     for kernel in host.names(root) {
-        let places = ["updates", "extra", "extramodules", "weak-updates", "misc", "kernel/drivers/video"];
+        let places = ["updates", "extra", "extramodules", "weak-updates", "misc", "video", "kernel/drivers/video"];
         let mut places: Vec<String> = places.iter().map(|place| format!("{root}/{kernel}/{place}")).collect();
         // Ubuntu's prebuilt modules lie in `kernel/nvidia-535`.
         let prebuilt = host.names(format!("{root}/{kernel}/kernel"));

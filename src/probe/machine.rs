@@ -5,7 +5,7 @@ use crate::host::{Host, HostError};
 use crate::version::Dotted;
 
 /// The release of the running kernel.
-const OSRELEASE: &str = "/proc/sys/kernel/osrelease";
+pub(super) const OSRELEASE: &str = "/proc/sys/kernel/osrelease";
 /// The C library is read up to this many bytes when its version stands nowhere else.
 const LIBC_LIMIT: u64 = 8 << 20;
 /// dpkg's list of packages is read up to this many bytes.
