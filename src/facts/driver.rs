@@ -17,6 +17,10 @@ pub struct Driver {
     pub uvm_loaded: Probed<bool>,
     /// Whether the loaded module says that it is the open one.
     pub open_module: Option<bool>,
+    /// The folder in which the loaded open module would find the GPU's firmware (GSP) of its version, where that is in
+    /// none of the kernel's places for firmware. Not looked for in containers and where the kernel has another place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware_gone: Option<Evidence>,
     /// Other modules that own the device: `nouveau`, `vfio-pci`, `nova`.
     pub rivals: Vec<Evidence>,
     /// Versions of user-space driver libraries by their file names.

@@ -68,6 +68,7 @@ pub fn probe(host: &Host, search: &Search<'_>, pci: &[PciDevice]) -> Driver {
         gpus: gpus(host),
         fabric: fabric(host, pci, &nodes),
         mig: mig(host),
+        firmware_gone: firmware_gone(host, &kernel).filter(|_| open_module == Some(true)),
         kernel,
         open_module,
         loaded,
@@ -104,6 +105,27 @@ fn kernel(host: &Host) -> (Vec<Reading<Dotted>>, Option<bool>) {
 fn module_version(line: &str) -> Option<(Dotted, bool)> {
     let (before, after) = line.split_once("Kernel Module")?;
     Some((Dotted::find_in(after)?, before.contains("Open")))
+}
+
+/// Whether the kernel finds no firmware of the module's version where it looks for firmware.
+fn firmware_gone(host: &Host, kernel: &[Reading<Dotted>]) -> Option<Evidence> {
+    const ROOT: &str = "/lib/firmware";
+    let version = &kernel.first()?.value;
+    let elsewhere =
+        host.read_lossy("/sys/module/firmware_class/parameters/path").is_ok_and(|path| !path.trim().is_empty())
+            || host.read_lossy("/proc/cmdline").is_ok_and(|line| line.contains("firmware_class.path="));
+    // A tree without any firmware was not copied whole.
+    if elsewhere || container(host).is_some() || host.names(ROOT).is_empty() {
+        return None;
+    }
+    let release = host.read_lossy(OSRELEASE).ok()?;
+    let release = release.trim();
+    let folders = [format!("updates/{release}/"), "updates/".to_owned(), format!("{release}/"), String::new()];
+    let holds = |folder: &String| {
+        host.names(format!("{ROOT}/{folder}nvidia/{version}")).iter().any(|name| name.starts_with("gsp"))
+    };
+    let gone = || Evidence::file(format!("{ROOT}/nvidia/{version}"), "holds no gsp_….bin");
+    (!folders.iter().any(holds)).then(gone)
 }
 
 /// Whether a kernel module is loaded, as far as /sys/module and /proc/modules tell.
