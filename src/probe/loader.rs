@@ -806,7 +806,18 @@ impl<'h> Search<'h> {
         let of_system = |path: &str| path.starts_with("/lib") || path.starts_with("/usr/lib");
         let is_loader = real.rsplit('/').next().is_some_and(|name| name.starts_with("ld"));
         let other = in_store(&real) || !(of_system(&real) || of_system(&named));
-        (other && is_loader && self.host.is_file(&real)).then_some(real)
+        // One that says that it reads the system's cache was only moved, such as those of snaps.
+        let moved = || self.cache_of(&real).is_some_and(|cache| cache == ld_cache::PATH);
+        (other && is_loader && self.host.is_file(&real) && !moved()).then_some(real)
+    }
+
+    /// The cache that a loader reads: its path is a constant in the file.
+    fn cache_of(&self, loader: &str) -> Option<String> {
+        const END: &[u8] = b"/etc/ld.so.cache\0";
+        let bytes = self.host.read_head(loader, LOADER_LIMIT).ok()?;
+        let at = bytes.windows(END.len()).position(|window| window == END)?;
+        let start = bytes.get(..at)?.iter().rposition(|&byte| byte == 0).map_or(0, |zero| zero + 1);
+        String::from_utf8(bytes.get(start..at + END.len() - 1)?.to_vec()).ok()
     }
 
     /// What another loader than the system's searches, in place of the system's cache and default folders.
@@ -818,7 +829,7 @@ impl<'h> Search<'h> {
         let prefix = prefix.trim_end_matches("/usr");
         layout.default_folders = vec![folder.clone(), format!("{prefix}/lib{lib}"), format!("{prefix}/usr/lib{lib}")];
         layout.default_folders.dedup();
-        let cache = format!("{prefix}/etc/ld.so.cache");
+        let cache = self.cache_of(loader).unwrap_or_else(|| format!("{prefix}/etc/ld.so.cache"));
         let read = self.host.read(&cache, ld_cache::LIMIT).ok().and_then(|bytes| Cache::parse(&bytes).ok());
         let untold = (read.is_none() && !in_store(loader))
             .then(|| format!("the program starts with the loader {loader}, and nothing tells what that one searches"));
@@ -1349,6 +1360,30 @@ mod tests {
         let found = search.resolve("liba.so", &["/app/plain.so", "/venv/bin/python"]);
         assert_eq!(path(&found), Some("/py/bin/../lib/liba.so"));
         assert!(search.resolve("liba.so", &["/app/own.so", "/venv/bin/python"]).file.is_absent());
+    }
+
+    #[test]
+    fn another_loader_searches_its_own_places() {
+        let tree = Tree::new();
+        let says = |text: &[u8]| [Elf::default().bytes().as_slice(), b"\0", text, b"\0"].concat();
+        tree.lib("/usr/lib/liba.so", |_| {});
+        for (name, loader, cache) in [
+            ("nix", "/nix/store/abc-glibc/lib/ld-linux.so.2", "/nix/store/abc-glibc/etc/ld.so.cache"),
+            ("snap", "/snap/core/1/lib64/ld-linux.so.2", "/etc/ld.so.cache"),
+            ("prefix", "/opt/prefix/lib64/ld-linux.so.2", "/opt/prefix/etc/ld.so.cache"),
+        ] {
+            tree.put(loader, &says(cache.as_bytes()));
+            tree.lib(&format!("/{name}/python"), |elf| elf.interpreter = Some(loader.to_owned()));
+        }
+        tree.lib("/nix/store/abc-glibc/lib/libb.so", |_| {});
+        let host = tree.host();
+        let search = Search::new(&host);
+        assert_eq!(path(&search.resolve("liba.so", &["/snap/python"])), Some("/usr/lib/liba.so"));
+        assert!(search.resolve("liba.so", &["/nix/python"]).file.is_absent());
+        let own = search.resolve("libb.so", &["/nix/python"]);
+        assert_eq!(path(&own), Some("/nix/store/abc-glibc/lib/libb.so"));
+        assert!(search.resolve("liba.so", &["/prefix/python"]).file.unknown().is_some());
+        assert_eq!((search.foreign("/snap/python"), search.foreign("/none")), (None, None));
     }
 
     #[test]
