@@ -69,6 +69,7 @@ mod libcuda_missing;
 mod libcuda_stub;
 mod library_computation_failed;
 mod log_level_hides_errors;
+mod mig_without_compute_instance;
 mod numpy_abi_mismatch;
 mod nvidia_wheel_twins;
 mod nvml_missing;
@@ -203,6 +204,7 @@ static RULES: &[&Rule] = &[
     &device_node_inaccessible::RULE,
     &container_without_gpu::RULE,
     &gpu_lost::RULE,
+    &mig_without_compute_instance::RULE,
     &fabric_manager_missing::RULE,
     &wsl_driver_shadowed::RULE,
     &driver_branch_ended::RULE,

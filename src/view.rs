@@ -11,7 +11,7 @@ use crate::db::Database;
 use crate::db::schema::TensorflowRow;
 use crate::facts::{
     ApiDevice, Assumption, DeviceNode, Dist, DriverApi, Evidence, Facts, Jax, JaxPlugin, LibcudaKind, Library, Module,
-    PathOrigin, PciDevice, PythonEnv, Requirement, Resolution, Source, TensorFlow, Torch, Via, Xid,
+    PathOrigin, PciDevice, ProcGpu, PythonEnv, Requirement, Resolution, Source, TensorFlow, Torch, Via, Xid,
 };
 use crate::finding::{RowRef, Subject};
 use crate::shell;
@@ -210,16 +210,35 @@ impl<'a> View<'a> {
 
     /// Whether NVIDIA's driver drives a device, by the bus or by the driver's own list.
     pub fn is_driven(&self, device: &PciDevice) -> bool {
-        let listed = || self.facts.driver.gpus.iter().any(|gpu| gpu.address.eq_ignore_ascii_case(&device.address));
-        device.driver.as_deref() == Some("nvidia") || (device.driver.is_none() && listed())
+        device.driver.as_deref() == Some("nvidia") || (device.driver.is_none() && self.listed(device).is_some())
+    }
+
+    /// What the driver's own list says of a device on the bus.
+    fn listed(&self, device: &PciDevice) -> Option<&'a ProcGpu> {
+        self.facts.driver.gpus.iter().find(|gpu| gpu.address.eq_ignore_ascii_case(&device.address))
+    }
+
+    /// Whether this is a container that was given GPUs: its nodes tell which, and the bus is that of its machine.
+    fn has_nodes_of_its_own(&self) -> bool {
+        self.facts.machine.container.is_some() && self.gpu_nodes().next().is_some()
+    }
+
+    /// Whether a GPU of the driver's list may be used here: some runtimes show a container those of the whole machine.
+    fn is_given(&self, gpu: &ProcGpu) -> bool {
+        let mut nodes = self.gpu_nodes().filter_map(|node| node.path.strip_prefix("/dev/nvidia")?.parse().ok());
+        !self.has_nodes_of_its_own() || gpu.minor.is_none_or(|minor| nodes.any(|node: u32| node == minor))
     }
 
     /// The GPUs on the bus that CUDA could show.
     ///
     /// Beside one that NVIDIA's driver drives CUDA never sees one that another driver holds (`vfio-pci` for a virtual
-    /// machine, `nouveau`) or that none does. Where it drives none, all that nobody else holds could be meant.
+    /// machine, `nouveau`) or that none does. Where it drives none, all that nobody else holds could be meant. A
+    /// container sees the bus of its machine, and on it only what it was given counts.
     fn on_bus(&self) -> Vec<&'a PciDevice> {
-        let all: Vec<&PciDevice> = self.facts.pci.iter().filter(|device| device.is_nvidia_gpu()).collect();
+        let asks = self.has_nodes_of_its_own() && !self.facts.driver.gpus.is_empty();
+        let given = |device: &PciDevice| !asks || self.listed(device).is_some_and(|gpu| self.is_given(gpu));
+        let all: Vec<&PciDevice> =
+            self.facts.pci.iter().filter(|device| device.is_nvidia_gpu() && given(device)).collect();
         let some = |wanted: &dyn Fn(&PciDevice) -> bool| {
             let some: Vec<&PciDevice> = all.iter().copied().filter(|device| wanted(device)).collect();
             (!some.is_empty()).then_some(some)
@@ -276,13 +295,12 @@ impl<'a> View<'a> {
 
     /// The GPUs that files tell of.
     pub fn gpus_by_files(&self) -> Vec<Gpu> {
-        let listed = &self.facts.driver.gpus;
         let mut gpus: Vec<Gpu> = self
             .on_bus()
             .into_iter()
             .map(|device| {
                 let known = self.db.gpu_by_pci(&device.device);
-                let proc = listed.iter().find(|gpu| gpu.address.eq_ignore_ascii_case(&device.address));
+                let proc = self.listed(device);
                 let by_name = proc.and_then(|gpu| gpu.model.as_deref()).and_then(|model| self.db.gpu_by_name(model));
                 let known = by_name.or(known);
                 Gpu {
@@ -303,9 +321,15 @@ impl<'a> View<'a> {
                 }
             })
             .collect();
+        // Which of them a container was given nothing tells here; where they differ, not even their model.
+        let nodes = self.gpu_nodes().count();
+        if self.has_nodes_of_its_own() && nodes < gpus.len() {
+            let alike = gpus.iter().all(|gpu| gpu.compute.is_some() && gpu.name == gpus[0].name);
+            gpus.truncate(if alike { nodes } else { 0 });
+        }
         if gpus.is_empty() {
             // Containers and WSL often hide the PCI bus: the driver's own list, then bare nodes, tell.
-            gpus.extend(listed.iter().map(|gpu| {
+            gpus.extend(self.facts.driver.gpus.iter().filter(|gpu| self.is_given(gpu)).map(|gpu| {
                 let known = gpu.model.as_deref().and_then(|model| self.db.gpu_by_name(model));
                 Gpu {
                     name: gpu.model.clone().unwrap_or_else(|| "NVIDIA GPU".to_owned()),
@@ -339,18 +363,8 @@ impl<'a> View<'a> {
                 gpus.push(Gpu { class: Some("jetson".to_owned()), ..bare("NVIDIA Jetson", tegra.clone()) });
             } else {
                 // `/dev/nvidia0` is made for a device; a lone `/dev/nvidiactl` proves nothing.
-                gpus.extend(
-                    self.facts
-                        .driver
-                        .nodes
-                        .iter()
-                        .filter(|node| {
-                            node.path
-                                .strip_prefix("/dev/nvidia")
-                                .is_some_and(|tail| !tail.is_empty() && tail.bytes().all(|b| b.is_ascii_digit()))
-                        })
-                        .map(|node| bare("NVIDIA GPU", Evidence::file(&node.path, "a device node"))),
-                );
+                let node = |node: &DeviceNode| bare("NVIDIA GPU", Evidence::file(&node.path, "a device node"));
+                gpus.extend(self.gpu_nodes().map(node));
             }
         }
         gpus

@@ -17,6 +17,10 @@ pub struct Driver {
     pub uvm_loaded: Probed<bool>,
     /// Whether the loaded module says that it is the open one.
     pub open_module: Option<bool>,
+    /// The folder in which the loaded open module would find the GPU's firmware (GSP) of its version, where that is in
+    /// none of the kernel's places for firmware. Not looked for in containers and where the kernel has another place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware_gone: Option<Evidence>,
     /// Other modules that own the device: `nouveau`, `vfio-pci`, `nova`.
     pub rivals: Vec<Evidence>,
     /// Versions of user-space driver libraries by their file names.
@@ -32,6 +36,10 @@ pub struct Driver {
     /// The modules `nvidia_uvm`, which CUDA needs beside the main one, on disk for any kernel.
     #[serde(default)]
     pub uvm_modules: Vec<InstalledModule>,
+    /// The folder of the running kernel's modules, where it is gone and those of other kernels are there: what is not
+    /// loaded by now cannot be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modules_gone: Option<Evidence>,
     /// Whether `nvidia-modprobe` is there as root's own program: the driver's libraries run it to load modules and to
     /// make nodes that are missing.
     #[serde(default)]
@@ -208,9 +216,13 @@ impl PciDevice {
             && (self.class.starts_with("0x0300") || self.class.starts_with("0x0302"))
     }
 
-    /// Whether this is an NVIDIA bridge (class 0680), which is how NVSwitches appear.
+    /// Whether this is an NVSwitch: a bridge (class 0680) that its driver has taken, or that of an A100 or H100.
+    ///
+    /// Chipsets of NVIDIA's have bridges of that class too. The ids are those of pci.ids.
     pub fn is_nvswitch(&self) -> bool {
-        self.vendor.eq_ignore_ascii_case(Self::NVIDIA) && self.class.starts_with("0x0680")
+        self.vendor.eq_ignore_ascii_case(Self::NVIDIA)
+            && self.class.starts_with("0x0680")
+            && (self.driver.as_deref() == Some("nvidia-nvswitch") || ["0x1af1", "0x22a3"].contains(&&*self.device))
     }
 }
 

@@ -223,6 +223,11 @@ pub struct Rejected {
     pub why: String,
 }
 
+/// Whether a path lies in the store of Nix or Guix, where each package has a folder of its own that nobody may change.
+pub fn in_store(path: &str) -> bool {
+    path.starts_with("/nix/store/") || path.starts_with("/gnu/store/")
+}
+
 /// An ELF object's dynamic section.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

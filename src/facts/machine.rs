@@ -32,7 +32,7 @@ pub struct Machine {
     /// Why a tree does not tell which devices are on the PCI bus; nothing where it was listed.
     #[serde(default)]
     pub pci_unlisted: Option<String>,
-    /// An NVIDIA Jetson (`/etc/nv_tegra_release`), where this is one.
+    /// What shows an NVIDIA Jetson, where this is one.
     pub tegra: Option<Evidence>,
 }
 
@@ -68,7 +68,7 @@ pub struct Wsl {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Container {
-    /// `docker`, `podman`, `kubernetes`, `lxc`, `systemd-nspawn`, `apptainer`, or `unknown`.
+    /// `docker`, `podman`, `kubernetes`, `lxc`, `systemd-nspawn`, `apptainer`, `gvisor`, or `unknown`.
     pub kind: String,
     /// What shows it.
     pub evidence: Evidence,

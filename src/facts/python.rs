@@ -36,6 +36,9 @@ pub struct PythonEnv {
     pub keras: Option<Module>,
     /// What `import tf_keras` gives.
     pub tf_keras: Option<Module>,
+    /// The dynamic loader that the interpreter starts with, where it is not the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loader: Option<String>,
     /// Code that may add folders to `sys.path` and is not run here: a line of a `.pth` file, or `sitecustomize.py`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_code: Option<Evidence>,

@@ -8,7 +8,7 @@ use crate::facts::{
 };
 use crate::host::{Host, Kind};
 use crate::probe::loader::Search;
-use crate::probe::machine::{LIBRARY_FOLDERS, container, dpkg_version};
+use crate::probe::machine::{LIBRARY_FOLDERS, OSRELEASE, container, dpkg_version};
 use crate::version::Dotted;
 
 /// What the loaded driver says of itself.
@@ -61,12 +61,14 @@ pub fn probe(host: &Host, search: &Search<'_>, pci: &[PciDevice]) -> Driver {
         switched_off: switched_off(host),
         modules,
         uvm_modules,
+        modules_gone: modules_gone(host),
         dkms: dkms(host),
         secure_boot: secure_boot(host),
         mok: mok(host),
         gpus: gpus(host),
         fabric: fabric(host, pci, &nodes),
         mig: mig(host),
+        firmware_gone: firmware_gone(host, &kernel).filter(|_| open_module == Some(true)),
         kernel,
         open_module,
         loaded,
@@ -105,6 +107,27 @@ fn module_version(line: &str) -> Option<(Dotted, bool)> {
     Some((Dotted::find_in(after)?, before.contains("Open")))
 }
 
+/// Whether the kernel finds no firmware of the module's version where it looks for firmware.
+fn firmware_gone(host: &Host, kernel: &[Reading<Dotted>]) -> Option<Evidence> {
+    const ROOT: &str = "/lib/firmware";
+    let version = &kernel.first()?.value;
+    let elsewhere =
+        host.read_lossy("/sys/module/firmware_class/parameters/path").is_ok_and(|path| !path.trim().is_empty())
+            || host.read_lossy("/proc/cmdline").is_ok_and(|line| line.contains("firmware_class.path="));
+    // A tree without any firmware was not copied whole.
+    if elsewhere || container(host).is_some() || host.names(ROOT).is_empty() {
+        return None;
+    }
+    let release = host.read_lossy(OSRELEASE).ok()?;
+    let release = release.trim();
+    let folders = [format!("updates/{release}/"), "updates/".to_owned(), format!("{release}/"), String::new()];
+    let holds = |folder: &String| {
+        host.names(format!("{ROOT}/{folder}nvidia/{version}")).iter().any(|name| name.starts_with("gsp"))
+    };
+    let gone = || Evidence::file(format!("{ROOT}/nvidia/{version}"), "holds no gsp_….bin");
+    (!folders.iter().any(holds)).then(gone)
+}
+
 /// Whether a kernel module is loaded, as far as /sys/module and /proc/modules tell.
 fn module_loaded(host: &Host, name: &str) -> Option<Probed<bool>> {
     let folder = format!("/sys/module/{name}");
@@ -132,13 +155,9 @@ fn loaded(host: &Host) -> Probed<bool> {
     if let Some(reading) = modules {
         return reading;
     }
-    // An image of a container has no /sys of its own; the machine on which it runs may have the module.
-    if host.names("/sys").is_empty() && !host.is_dir(PROC) {
-        return if host.is_rooted() {
-            Probed::Skipped { why: "the tree has no /sys and no list of kernel modules".to_owned() }
-        } else {
-            Probed::failed("neither /sys nor /proc/modules can be read")
-        };
+    // An image of a container has no /sys of its own, and gVisor shows no modules: the machine beneath may have it.
+    if !host.is_dir("/sys/module") {
+        return Probed::Skipped { why: "neither /sys/module nor /proc/modules is there".to_owned() };
     }
     Probed::found(false, Evidence::file("/sys/module/nvidia", "is not there"))
 }
@@ -272,13 +291,27 @@ pub(crate) fn kind_of(path: &str, real: &str) -> LibcudaKind {
     }
 }
 
+/// Where the modules of all kernels lie.
+fn modules_root(host: &Host) -> &'static str {
+    if host.is_dir("/lib/modules") { "/lib/modules" } else { "/usr/lib/modules" }
+}
+
+/// Some distributions take the modules of the running kernel away when they install a newer one.
+fn modules_gone(host: &Host) -> Option<Evidence> {
+    let kernel = host.read_lossy(OSRELEASE).ok()?;
+    let (root, kernel) = (modules_root(host), kernel.trim());
+    let installed = host.names(root);
+    let gone = !kernel.is_empty() && !installed.is_empty() && !installed.iter().any(|name| name == kernel);
+    gone.then(|| Evidence::file(format!("{root}/{kernel}"), "not there, and this kernel runs"))
+}
+
 /// The main modules of the driver on disk, and those named `nvidia_uvm`.
 fn installed_modules(host: &Host) -> (Vec<InstalledModule>, Vec<InstalledModule>) {
-    let root = if host.is_dir("/lib/modules") { "/lib/modules" } else { "/usr/lib/modules" };
+    let root = modules_root(host);
     let mut found = (Vec::new(), Vec::new());
     let mut budget = WALK_LIMIT;
     for kernel in host.names(root) {
-        let places = ["updates", "extra", "extramodules", "weak-updates", "misc", "kernel/drivers/video"];
+        let places = ["updates", "extra", "extramodules", "weak-updates", "misc", "video", "kernel/drivers/video"];
         let mut places: Vec<String> = places.iter().map(|place| format!("{root}/{kernel}/{place}")).collect();
         // Ubuntu's prebuilt modules lie in `kernel/nvidia-535`.
         let prebuilt = host.names(format!("{root}/{kernel}/kernel"));
@@ -523,7 +556,11 @@ fn fabric(host: &Host, pci: &[PciDevice], nodes: &[DeviceNode]) -> Fabric {
         .filter(|device| device.is_nvswitch())
         .map(|device| Evidence::file(&device.path, format!("vendor {}, class {}", device.vendor, device.class)))
         .collect();
-    let node = |node: &&DeviceNode| node.path.starts_with("/dev/nvidia-nvswitch");
+    // `/dev/nvidia-nvswitchctl` is the module's own and needs no switch.
+    let node = |node: &&DeviceNode| {
+        let number = node.path.strip_prefix("/dev/nvidia-nvswitch");
+        number.is_some_and(|number| number.parse::<u32>().is_ok())
+    };
     switches.extend(nodes.iter().filter(node).map(|node| Evidence::file(&node.path, "is there")));
     let listed = "/proc/driver/nvidia-nvswitch/devices";
     let devices = host.names(listed);
@@ -672,6 +709,8 @@ mod tests {
         assert!(empty.loaded.unknown().is_some() && empty.uvm_loaded.unknown().is_some());
         let tree = Tree::new();
         gpu(&tree, "nouveau");
+        assert!(read(&tree, &[]).loaded.unknown().is_some(), "a bus tells nothing of modules");
+        tree.folder("/sys/module");
         let driver = read(&tree, &[]);
         assert_eq!((driver.loaded.value(), driver.uvm_loaded.value()), (Some(&false), Some(&false)));
         assert_eq!(driver.rivals[0].says, "nouveau");
@@ -750,6 +789,13 @@ mod tests {
     fn the_fabric_manager_is_looked_for_where_there_are_switches() {
         let tree = Tree::new();
         assert!(fabric(&tree.host(&[]), &[], &[]).running.unknown().is_some());
+        let chipset = "/sys/bus/pci/devices/0000:00:07.0";
+        tree.write(&format!("{chipset}/vendor"), "0x10de\n").write(&format!("{chipset}/class"), "0x068000\n");
+        tree.write("/dev/nvidia-nvswitchctl", "");
+        assert!(read(&tree, &[]).fabric.switches.is_empty());
+        tree.link("../../../bus/pci/drivers/nvidia-nvswitch", &format!("{chipset}/driver"));
+        assert_eq!(read(&tree, &[]).fabric.switches.len(), 1);
+        let tree = Tree::new();
         tree.write("/dev/nvidia-nvswitch0", "").write("/proc/1/comm", "systemd\n").write(
             "/var/lib/dpkg/status",
             "Package: nvidia-fabricmanager-535\nStatus: install ok installed\nVersion: 535.54.03-1\n",

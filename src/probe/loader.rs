@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::facts::loader::{
-    Brought, Candidate, Library, MissingNeeded, Reading, Rejected, SearchFolder, Unresolved, Via,
+    Brought, Candidate, Library, MissingNeeded, Reading, Rejected, SearchFolder, Unresolved, Via, in_store,
 };
 use crate::facts::{Dynamic, Evidence, Loader, Probed, Resolution};
 use crate::host::{Host, HostError, Stat, Why};
@@ -100,6 +100,16 @@ struct Layout {
     default_folders: Vec<String>,
 }
 
+/// A loader that is not the system's, such as those of Nix, Guix and Gentoo's prefix: each belongs to a glibc of its
+/// own, which searches its own folder and has its own cache, and neither those of the system.
+#[derive(Debug)]
+struct Foreign {
+    cache: String,
+    entries: Cache,
+    /// Why nobody can tell what else it searches.
+    untold: Option<String>,
+}
+
 /// A library in a process.
 #[derive(Clone, Debug)]
 struct Loaded {
@@ -147,6 +157,7 @@ struct Place {
 #[derive(Clone, Debug)]
 struct Process {
     layout: Arc<Layout>,
+    foreign: Option<Arc<Foreign>>,
     loaded: Vec<Loaded>,
     names: HashMap<String, usize>,
     files: HashMap<(u64, u64), usize>,
@@ -341,11 +352,14 @@ impl<'h> Search<'h> {
         if let Some((_, _, object)) = objects.first() {
             layout.wanted.class = object.dynamic.class;
         }
+        let foreign = objects.first().and_then(|(path, ..)| self.foreign(path));
+        let foreign = foreign.map(|loader| Arc::new(self.searched_by(&loader, &mut layout)));
         let layout = Arc::new(layout);
         let mut process = Process {
             library_path: Arc::from([]),
             default_path: layout.default_folders.iter().flat_map(|folder| self.folder(folder, folder)).collect(),
             layout,
+            foreign,
             loaded: Vec::new(),
             names: HashMap::new(),
             files: HashMap::new(),
@@ -492,6 +506,9 @@ impl<'h> Search<'h> {
     fn uncached<T>(&self, process: &Process, name: &str) -> Option<Probed<T>> {
         if name.is_empty() || name.contains('/') {
             return None;
+        }
+        if let Some(foreign) = &process.foreign {
+            return foreign.untold.clone().map(|why| Probed::Skipped { why });
         }
         let paths = self.own().uncached.iter().map(|folder| join(folder, name));
         let path = paths.into_iter().find(|path| matches!(self.attempt(path, &process.layout), Try::Taken(..)))?;
@@ -672,7 +689,7 @@ impl<'h> Search<'h> {
                     entry: folder.entry.clone(),
                 })
             }),
-            2 => self.cached(process, name, no_defaults).take(1).map(cache_place).collect(),
+            2 => self.cached(process, name, no_defaults).take(1).map(|path| cache_place(process, path)).collect(),
             _ if no_defaults => Vec::new(),
             _ => paths(&process.default_path, &|folder| Via::DefaultFolder { folder: folder.entry.clone() }),
         });
@@ -689,6 +706,7 @@ impl<'h> Search<'h> {
         let layout = &process.layout;
         let Own { entries, levels, legacy, .. } = self.own();
         let capable = Capable { levels, bits: legacy.bits, platform: legacy.platform };
+        let entries = process.foreign.as_ref().map_or(entries, |foreign| &foreign.entries);
         entries.lookup(name, &layout.wanted.machine, &capable).into_iter().map(|entry| entry.path.as_str()).filter(
             move |path| {
                 !no_defaults
@@ -707,7 +725,7 @@ impl<'h> Search<'h> {
         }
         let mut seen: HashSet<String> = winner.map(str::to_owned).into_iter().collect();
         let mut others = Vec::new();
-        let cached = self.cached(process, name, false).skip(1).map(cache_place).collect();
+        let cached = self.cached(process, name, false).skip(1).map(|path| cache_place(process, path)).collect();
         for Place { path, via, .. } in self.lists(process, name, loader).chain([cached]).flatten() {
             if let Try::Taken(_, object) = self.attempt(&path, &process.layout) {
                 let real = self.host.real_text(&path);
@@ -776,6 +794,46 @@ impl<'h> Search<'h> {
             }
         }
         preloads
+    }
+
+    /// The loader that a program names, where it is another one than the system's.
+    ///
+    /// A program may name the system's by a link of its own, and the system's name may lead into a store.
+    pub fn foreign(&self, program: &str) -> Option<String> {
+        let (_, object) = self.object(Path::new(program)).ok()?;
+        let named = object.ok()?.interpreter.clone()?;
+        let real = self.host.real_text(&named);
+        let of_system = |path: &str| path.starts_with("/lib") || path.starts_with("/usr/lib");
+        let is_loader = real.rsplit('/').next().is_some_and(|name| name.starts_with("ld"));
+        let other = in_store(&real) || !(of_system(&real) || of_system(&named));
+        // One that says that it reads the system's cache was only moved, such as those of snaps.
+        let moved = || self.cache_of(&real).is_some_and(|cache| cache == ld_cache::PATH);
+        (other && is_loader && self.host.is_file(&real) && !moved()).then_some(real)
+    }
+
+    /// The cache that a loader reads: its path is a constant in the file.
+    fn cache_of(&self, loader: &str) -> Option<String> {
+        const END: &[u8] = b"/etc/ld.so.cache\0";
+        let bytes = self.host.read_head(loader, LOADER_LIMIT).ok()?;
+        let at = bytes.windows(END.len()).position(|window| window == END)?;
+        let start = bytes.get(..at)?.iter().rposition(|&byte| byte == 0).map_or(0, |zero| zero + 1);
+        String::from_utf8(bytes.get(start..at + END.len() - 1)?.to_vec()).ok()
+    }
+
+    /// What another loader than the system's searches, in place of the system's cache and default folders.
+    ///
+    /// nixpkgs and Guix have glibc look for its cache under its own prefix, as any glibc does that is built for one.
+    fn searched_by(&self, loader: &str, layout: &mut Layout) -> Foreign {
+        let folder = folder_of(loader).unwrap_or_default();
+        let (prefix, lib) = folder.rsplit_once("/lib").unwrap_or((&folder, ""));
+        let prefix = prefix.trim_end_matches("/usr");
+        layout.default_folders = vec![folder.clone(), format!("{prefix}/lib{lib}"), format!("{prefix}/usr/lib{lib}")];
+        layout.default_folders.dedup();
+        let cache = self.cache_of(loader).unwrap_or_else(|| format!("{prefix}/etc/ld.so.cache"));
+        let read = self.host.read(&cache, ld_cache::LIMIT).ok().and_then(|bytes| Cache::parse(&bytes).ok());
+        let untold = (read.is_none() && !in_store(loader))
+            .then(|| format!("the program starts with the loader {loader}, and nothing tells what that one searches"));
+        Foreign { cache, entries: read.unwrap_or_default(), untold }
     }
 
     /// How glibc was built for a machine: default folders and `$LIB`.
@@ -896,8 +954,9 @@ fn hold<T>(memory: &Mutex<T>) -> MutexGuard<'_, T> {
     memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn cache_place(path: &str) -> Place {
-    Place { path: path.to_owned(), via: Via::Cache { file: ld_cache::PATH.to_owned() }, variant: false }
+fn cache_place(process: &Process, path: &str) -> Place {
+    let file = process.foreign.as_ref().map_or(ld_cache::PATH, |foreign| &foreign.cache).to_owned();
+    Place { path: path.to_owned(), via: Via::Cache { file }, variant: false }
 }
 
 fn join(folder: &str, name: &str) -> String {
@@ -1301,6 +1360,30 @@ mod tests {
         let found = search.resolve("liba.so", &["/app/plain.so", "/venv/bin/python"]);
         assert_eq!(path(&found), Some("/py/bin/../lib/liba.so"));
         assert!(search.resolve("liba.so", &["/app/own.so", "/venv/bin/python"]).file.is_absent());
+    }
+
+    #[test]
+    fn another_loader_searches_its_own_places() {
+        let tree = Tree::new();
+        let says = |text: &[u8]| [Elf::default().bytes().as_slice(), b"\0", text, b"\0"].concat();
+        tree.lib("/usr/lib/liba.so", |_| {});
+        for (name, loader, cache) in [
+            ("nix", "/nix/store/abc-glibc/lib/ld-linux.so.2", "/nix/store/abc-glibc/etc/ld.so.cache"),
+            ("snap", "/snap/core/1/lib64/ld-linux.so.2", "/etc/ld.so.cache"),
+            ("prefix", "/opt/prefix/lib64/ld-linux.so.2", "/opt/prefix/etc/ld.so.cache"),
+        ] {
+            tree.put(loader, &says(cache.as_bytes()));
+            tree.lib(&format!("/{name}/python"), |elf| elf.interpreter = Some(loader.to_owned()));
+        }
+        tree.lib("/nix/store/abc-glibc/lib/libb.so", |_| {});
+        let host = tree.host();
+        let search = Search::new(&host);
+        assert_eq!(path(&search.resolve("liba.so", &["/snap/python"])), Some("/usr/lib/liba.so"));
+        assert!(search.resolve("liba.so", &["/nix/python"]).file.is_absent());
+        let own = search.resolve("libb.so", &["/nix/python"]);
+        assert_eq!(path(&own), Some("/nix/store/abc-glibc/lib/libb.so"));
+        assert!(search.resolve("liba.so", &["/prefix/python"]).file.unknown().is_some());
+        assert_eq!((search.foreign("/snap/python"), search.foreign("/none")), (None, None));
     }
 
     #[test]

@@ -1,13 +1,11 @@
 //! The machine itself from files: system, processor, C library, container, WSL; asks no program.
 
-use std::path::Path;
-
 use crate::facts::{Container, Evidence, Machine, Probed, Wsl};
 use crate::host::{Host, HostError};
 use crate::version::Dotted;
 
 /// The release of the running kernel.
-const OSRELEASE: &str = "/proc/sys/kernel/osrelease";
+pub(super) const OSRELEASE: &str = "/proc/sys/kernel/osrelease";
 /// The C library is read up to this many bytes when its version stands nowhere else.
 const LIBC_LIMIT: u64 = 8 << 20;
 /// dpkg's list of packages is read up to this many bytes.
@@ -47,7 +45,7 @@ pub fn probe(host: &Host) -> Machine {
         wsl: wsl(host),
         container: container(host),
         pci_unlisted: pci_unlisted(host),
-        tegra: tegra(host),
+        tegra: tegra(host, &arch),
         arch,
     }
 }
@@ -320,11 +318,16 @@ pub(crate) fn container(host: &Host) -> Option<Container> {
         }
     }
     let cgroup = "/proc/1/cgroup";
-    let text = host.read_lossy(cgroup).ok()?;
-    (1u32..)
-        .zip(text.lines())
-        .find_map(|(number, line)| Some((cgroup_kind(line)?, Evidence::file(cgroup, line).line(number))))
-        .and_then(|(kind, evidence)| made(kind, evidence))
+    let text = host.read_lossy(cgroup).unwrap_or_default();
+    let line = (1u32..).zip(text.lines()).find_map(|(number, line)| Some((cgroup_kind(line)?, number, line)));
+    if let Some((kind, number, line)) = line {
+        return made(kind, Evidence::file(cgroup, line).line(number));
+    }
+    // A kernel in user space, which says that it was built at this one second, whatever release it claims to be.
+    let version = "/proc/version";
+    let text = host.read_lossy(version).ok()?;
+    let gvisor = text.contains("-gvisor ") || text.contains("#1 SMP Sun Jan 10 15:06:54 PST 2016");
+    made("gvisor", Evidence::file(version, &text).line(1)).filter(|_| gvisor)
 }
 
 /// The name of a container manager by the word with which it marks its containers.
@@ -354,11 +357,29 @@ fn cgroup_kind(line: &str) -> Option<&'static str> {
     })
 }
 
-fn tegra(host: &Host) -> Option<Evidence> {
-    let path = Path::new("/etc/nv_tegra_release");
-    let bytes = host.read_head(path, 4096).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    Some(Evidence::file("/etc/nv_tegra_release", text.lines().next().unwrap_or_default()).line(1))
+/// A Jetson, by the note that NVIDIA's own images hold, else by the device tree or the driver of its GPU: those of
+/// Yocto and `NixOS` hold no note, and containers get none.
+fn tegra(host: &Host, arch: &str) -> Option<Evidence> {
+    let note = "/etc/nv_tegra_release";
+    if let Ok(bytes) = host.read_head(note, 4096) {
+        let text = String::from_utf8_lossy(&bytes);
+        return Some(Evidence::file(note, text.lines().next().unwrap_or_default()).line(1));
+    }
+    // The 32-bit ones have no GPU for CUDA, or an old one.
+    if arch != "aarch64" {
+        return None;
+    }
+    let by_tree =
+        ["/proc/device-tree/compatible", "/sys/firmware/devicetree/base/compatible"].iter().find_map(|path| {
+            let bytes = host.read_head(path, 4096).ok()?;
+            let mut names = bytes.split(|&byte| byte == 0);
+            let name = names.find(|name| name.starts_with(b"nvidia,tegra"))?;
+            Some(Evidence::file(*path, String::from_utf8_lossy(name)))
+        });
+    by_tree.or_else(|| {
+        let path = ["/sys/module/nvgpu", "/dev/nvhost-gpu"].into_iter().find(|path| host.exists(path))?;
+        Some(Evidence::file(path, "is there"))
+    })
 }
 
 #[cfg(test)]
@@ -433,6 +454,19 @@ mod tests {
     }
 
     #[test]
+    fn a_jetson_is_told_without_its_note() {
+        let tree = Tree::new();
+        tree.write("/proc/device-tree/compatible", "nvidia,p3701-0000\0nvidia,tegra234\0");
+        assert_eq!(tegra(&tree.host(&[]), "aarch64").unwrap().says, "nvidia,tegra234");
+        assert_eq!(tegra(&tree.host(&[]), "arm"), None);
+        let tree = Tree::new();
+        tree.write("/proc/device-tree/compatible", "raspberrypi,5-model-b\0brcm,bcm2712\0");
+        assert_eq!(tegra(&tree.host(&[]), "aarch64"), None);
+        tree.folder("/sys/module/nvgpu");
+        assert_eq!(tegra(&tree.host(&[]), "aarch64").unwrap().at, "/sys/module/nvgpu");
+    }
+
+    #[test]
     fn containers_are_told_by_their_marks() {
         let kind = |make: &dyn Fn(&Tree), env: &[(&str, &str)]| {
             let tree = Tree::new();
@@ -490,6 +524,14 @@ mod tests {
             .as_deref(),
             Some("docker")
         );
+        let version = |text: &'static str| {
+            let tree = Tree::new();
+            tree.write("/proc/version", text);
+            container(&tree.host(&[])).map(|container| container.kind)
+        };
+        assert_eq!(version("Linux version 4.4.0 #1 SMP Sun Jan 10 15:06:54 PST 2016\n").as_deref(), Some("gvisor"));
+        assert_eq!(version("Linux version 4.19.0-gvisor #1 SMP Mon Mar 1 2027\n").as_deref(), Some("gvisor"));
+        assert_eq!(version("Linux version 4.4.0-21-generic #37-Ubuntu SMP Mon Apr 18 18:33:37 UTC 2016\n"), None);
         assert_eq!(kind(&|_| (), &[]), None);
     }
 

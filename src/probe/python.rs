@@ -181,6 +181,7 @@ fn read(
         path: layout.prefix.clone(),
         interpreter: layout.interpreter.clone(),
         real_interpreter: layout.real_interpreter.clone(),
+        loader: search.foreign(&layout.real_interpreter),
         kind: layout.kind,
         version,
         active: place.active,

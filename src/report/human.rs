@@ -595,7 +595,9 @@ fn driver(view: &View<'_>) -> String {
     } else if loaded.value() == Some(&true) {
         (false, "loaded, of unknown version".to_owned())
     } else if !userspace.is_empty() {
-        (true, format!("{libraries} (libraries only, no kernel module is loaded)"))
+        let module =
+            if loaded.unknown().is_some() { "the kernel module is not told" } else { "no kernel module is loaded" };
+        (true, format!("{libraries} (libraries only, {module})"))
     } else if let Some(why) = loaded.unknown() {
         (false, format!("cannot tell: {}", clean(why)))
     } else {

@@ -33,8 +33,9 @@ host needs the NVIDIA Container Toolkit. `NVIDIA_VISIBLE_DEVICES` must not be em
 };
 
 /// How a container gets its GPU and the driver's libraries with it, by what runs it.
-pub(super) fn start(finding: Finding, container: &Container, why: &str) -> Finding {
+pub(super) fn start(cx: &Cx<'_>, finding: Finding, container: &Container, why: &str) -> Finding {
     match container.kind.as_str() {
+        "docker" if cx.facts.machine.tegra.is_some() => finding.run(why, "docker run --runtime nvidia …"),
         "podman" => finding.run(why, "podman run --device nvidia.com/gpu=all …"),
         "apptainer" | "singularity" => finding.run(why, "apptainer exec --nv …"),
         "kubernetes" => {
@@ -67,7 +68,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         .because(Evidence::file("/dev/nvidia0", "not there"))
         .because_all(cx.view.gpus.first().map(|gpu| gpu.evidence.clone()))
         .because(container.evidence.clone());
-    finding = start(finding, container, "start it with the GPU");
+    finding = start(cx, finding, container, "start it with the GPU");
     if let Some(value) = wish.filter(|_| refused.is_none()) {
         finding = finding.because(Evidence::env("NVIDIA_VISIBLE_DEVICES", value)).help(
             "NVIDIA_VISIBLE_DEVICES asks for GPUs, so the runtime did not act on it: install the NVIDIA Container Toolkit on the host and make its runtime the one that is used",

@@ -2,6 +2,7 @@
 
 use super::{Cx, Family, Rule, layer};
 use crate::facts::Evidence;
+use crate::facts::loader::in_store;
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 
 /// The rule.
@@ -21,7 +22,9 @@ Keras turns XLA on by itself as soon as TensorFlow lists a GPU. TensorFlow's own
 
 ### How to fix it
 
-Install NVIDIA's nvcc wheel of the right CUDA major into the environment; it brings both. Or compile the model with `jit_compile=False`.",
+Install NVIDIA's nvcc wheel of the right CUDA major into the environment; it brings both. Or compile the model with `jit_compile=False`.
+
+A TensorFlow that somebody else built also looks in the toolkit that it was built with, whose place no file tells: where nothing else is found, it stays unknown.",
     check,
 };
 
@@ -45,6 +48,17 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             continue;
         }
         let keras = (env.keras().is_some() || env.env.tf_keras.is_some()) && env.keras_on_tensorflow();
+        // The folder of the toolkit that a build was made with is compiled in, and is none of those looked at.
+        if env.is_own_build() {
+            if keras {
+                let missing = format!(
+                    "whether XLA finds {}: this build of TensorFlow also looks in the toolkit that it was built with",
+                    gone.join(" and ")
+                );
+                out.unknown(Subject::Env(env.index), missing, Some(Break::KerasUses));
+            }
+            continue;
+        }
         let major = env.cuda_major().unwrap_or(12);
         let package = env.requirement(&format!("nvidia-cuda-nvcc-cu{major}")).map_or_else(
             || if major >= 13 { "nvidia-cuda-nvcc".to_owned() } else { format!("nvidia-cuda-nvcc-cu{major}") },
@@ -62,6 +76,10 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             Some(flags) => {
                 finding.run(format!("XLA_FLAGS names a folder without it: {}", flags.says), "unset XLA_FLAGS")
             }
+            // No package is installed into what a store holds.
+            None if in_store(&env.env.path) => finding.help(
+                "name a toolkit that has them: `XLA_FLAGS=--xla_gpu_cuda_data_dir=DIR`, where DIR holds `nvvm/libdevice` and `bin/ptxas`",
+            ),
             None => finding.run("install the compiler parts", cx.view.install(env.env, &package)),
         };
         out.find(finding);

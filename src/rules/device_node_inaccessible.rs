@@ -30,7 +30,8 @@ not need `/dev/nvidia-uvm`, may work all the same and so mislead.
 
 Make missing nodes with `nvidia-modprobe -c 0 -u`, or install that helper of the driver's packages setuid root, and \
 CUDA calls it. Where access is refused, join the group that owns the node (often `video` or `render`) \
-or set `NVreg_DeviceFileMode`. In a container hand all of them in: `--gpus all`, or one `--device` for each.
+or set `NVreg_DeviceFileMode`. Where an update of the kernel has taken the modules of the running one away, reboot. \
+In a container hand all of them in: `--gpus all`, or one `--device` for each.
 ",
     check,
 };
@@ -59,6 +60,18 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     let node = |path: &str| driver.nodes.iter().find(|node| node.path == path);
     let gpus: Vec<&DeviceNode> = cx.view.gpu_nodes().collect();
     let missing: Vec<&str> = shared.into_iter().filter(|path| node(path).is_none()).collect();
+    if let Some(gone) = driver.modules_gone.as_ref().filter(|_| container.is_none())
+        && missing.contains(&"/dev/nvidia-uvm")
+        && driver.uvm_loaded.value() == Some(&false)
+    {
+        return out.find(
+            Finding::new(Subject::Machine, "nvidia_uvm is not loaded, and the modules of the running kernel are gone")
+                .because_all(driver.uvm_loaded.evidence().cloned())
+                .because(gone.clone())
+                .run("start the machine anew, with the kernel that is installed", "sudo reboot")
+                .breaks(Break::Cuda),
+        );
+    }
     if cx.view.helper_works() {
         // What is missing is made when a program asks for it, of a module that is loaded or can be.
         let kernel = cx.facts.machine.kernel.value();
@@ -83,7 +96,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         finding = finding.because_all(gpus.first().map(|node| Evidence::file(&node.path, "there")));
         finding = finding.because_all(driver.loaded.evidence().cloned());
         finding = match container {
-            Some(container) => start(finding, container, "hand all nodes into the container"),
+            Some(container) => start(cx, finding, container, "hand all nodes into the container"),
             None => finding.run("make the nodes", "sudo nvidia-modprobe -c 0 -u"),
         };
         return out.find(finding);
@@ -106,7 +119,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             )
         }));
         finding = if let Some(container) = container {
-            start(finding, container, "hand the nodes into the container with access")
+            start(cx, finding, container, "hand the nodes into the container with access")
         } else if first.mode & 0o060 == 0o060 && first.gid != 0 {
             let user = cx.facts.machine.user.name.as_deref().unwrap_or("\"$USER\"");
             finding.run(

@@ -1,7 +1,7 @@
 //! Rule `driver-not-loaded`: a GPU is there and no loaded module drives it; says why, as far as files tell.
 
 use super::{Cx, Family, Rule, layer};
-use crate::facts::{Evidence, PciDevice};
+use crate::facts::{Evidence, PciDevice, ProcGpu};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::shell;
 use crate::version::Dotted;
@@ -24,7 +24,8 @@ not loaded.
 
 A module may also be loaded and refuse the GPU: the closed module drives no GPU of the generation Blackwell or newer, \
 the open one none before Turing, and neither one that is newer than it. Then the bus shows no driver of the device, \
-and `/proc/driver/nvidia/gpus` is empty or says that no firmware runs on it.
+and `/proc/driver/nvidia/gpus` is empty or says that no firmware runs on it. The open module needs the GPU's firmware of its own version \
+(`/lib/firmware/nvidia/VERSION/gsp_….bin`).
 
 Where the module is on disk for this kernel and the helper `nvidia-modprobe` is installed setuid root, the driver's \
 libraries load the module themselves; why it was not loaded before is not known then, and neither is the answer.
@@ -52,6 +53,17 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     if none_driven(cx) {
         return out.find(undriven(cx).breaks(Break::Cuda));
     }
+    let idle = |gpu: &ProcGpu| gpu.firmware.as_deref() == Some("N/A");
+    if let Some(gone) = driver.firmware_gone.as_ref().filter(|_| driver.gpus.iter().all(idle))
+        && let Some(listed) = driver.gpus.first()
+    {
+        // A GPU that nobody has opened yet runs none either, and that of a virtual machine may need none.
+        if driver.gpus.iter().any(|gpu| gpu.model.is_some()) {
+            let missing = format!("whether the GPU's firmware can be loaded: {} {}", gone.at, gone.says);
+            return out.unknown(Subject::Machine, missing, Some(Break::Cuda));
+        }
+        return out.find(without_firmware(cx, gone, listed).breaks(Break::Cuda));
+    }
     // A container gets its nodes from outside, and may not see the list of modules as it is.
     if !all_held(cx) && (cx.view.driver_answers() || cx.view.container_lacks_gpu()) {
         out.applies();
@@ -72,6 +84,19 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         return out.unknown(Subject::Machine, missing, Some(Break::Cuda));
     }
     out.find(diagnose(cx).because_all(cx.view.gpus.first().map(|gpu| gpu.evidence.clone())).breaks(Break::Cuda));
+}
+
+/// The open module is loaded, and the firmware without which it drives no GPU is not there.
+fn without_firmware(cx: &Cx<'_>, gone: &Evidence, listed: &ProcGpu) -> Finding {
+    let title = "NVIDIA's open kernel module is loaded, and the GPU's firmware of its version is not on disk";
+    let finding = Finding::new(Subject::Machine, title)
+        .because(gone.clone())
+        .because(Evidence::file(&listed.path, "Model: Unknown, GPU Firmware: N/A"))
+        .because_all(cx.facts.driver.kernel.last().map(|reading| reading.evidence.clone()));
+    let text = "install the firmware of the very version of the module, then reboot";
+    let debian = cx.facts.machine.distribution_id.value().is_some_and(|id| id == "debian");
+    let finding = if debian { finding.run(text, "sudo apt install firmware-nvidia-gsp") } else { finding.help(text) };
+    finding.run("see what the module says of it", "sudo dmesg | grep -i -e NVRM -e firmware")
 }
 
 /// Whether other modules hold every GPU, so that a loaded module `nvidia` has none to drive.

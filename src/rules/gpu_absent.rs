@@ -100,7 +100,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         Some(_) => finding.run("bring WSL and its kernel up to date, from Windows, and restart it", "wsl --update"),
         None => match (&machine.container, off) {
             (Some(container), _) => {
-                start(finding, container, "if the machine beneath has a GPU, start the container with it")
+                start(cx, finding, container, "if the machine beneath has a GPU, start the container with it")
             }
             (None, Some(off)) => switch_on(finding, off),
             (None, None) => finding,

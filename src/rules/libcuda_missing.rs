@@ -5,6 +5,7 @@ use super::{Cx, Family, Rule, layer};
 use crate::facts::{Evidence, LibcudaCopy, LibcudaKind};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::shell;
+use crate::view::EnvView;
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -33,6 +34,10 @@ Install the user-space part of the driver in the version of the loaded module (`
 `NVIDIA_DRIVER_CAPABILITIES=compute,utility`, and the runtime brings the host's library in; Apptainer does with \
 `--nv`. On WSL update the Windows \
 driver and run `wsl --update`.
+
+A Python of Nix or Guix on another system starts with a loader of its own, which searches neither the system's cache \
+nor its folders. It finds the driver through a wrapper (`nixglhost`, `nixGL`), or through a folder on \
+`LD_LIBRARY_PATH` that holds links to the driver's libraries and nothing else.
 ",
     check,
 };
@@ -75,6 +80,35 @@ fn aside<'a>(cx: &Cx<'a>) -> Option<(&'a LibcudaCopy, &'a str)> {
     })
 }
 
+/// Environments whose Python starts with a loader of its own, which does not find what all others find.
+fn another_loader(cx: &Cx<'_>, out: &mut Judgment) {
+    for env in cx.view.envs().filter(EnvView::wants_cuda) {
+        let Some((tf, loader)) = env.tf().zip(env.env.loader.as_deref()) else { continue };
+        let subject = Subject::Env(env.index);
+        if let Some(why) = tf.libcuda.file.unknown() {
+            let missing = format!("whether TensorFlow finds libcuda.so.1: {why}");
+            out.unknown(subject, missing, Some(Break::TfSees));
+        } else if tf.libcuda.file.is_absent() {
+            let there = cx.facts.driver.libcuda.file.value();
+            out.find(
+                Finding::new(subject, "the loader of this Python does not find libcuda.so.1, which others find")
+                    .because(Evidence::file(&env.env.real_interpreter, format!("starts with {loader}")))
+                    .because(Evidence::loader(loader, "searches neither /etc/ld.so.cache nor the system's folders"))
+                    .because_all(there.map(|library| library.evidence("libcuda.so.1")))
+                    .breaks(Break::TfSees)
+                    .help(
+                        "start Python through a wrapper that shows its loader the driver's libraries (`nixglhost`, `nixGL`)",
+                    )
+                    .help(
+                        "or put links to `libcuda.so.1`, `libnvidia-ml.so.1` and `libnvidia-ptxjitcompiler.so.1` into a \
+                         folder that holds nothing else, and name that folder in LD_LIBRARY_PATH: the system's own folder \
+                         would bring another C library in",
+                    ),
+            );
+        }
+    }
+}
+
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
     let driver = &cx.facts.driver;
     if !cx.view.driver_matters() || !cx.view.driver_answers() {
@@ -82,7 +116,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     }
     out.applies();
     if !cx.view.libcudas().is_empty() {
-        return;
+        return another_loader(cx, out);
     }
     if let Some(why) = driver.libcuda.file.unknown() {
         let missing = format!("whether libcuda.so.1 can be found: {why}");
@@ -92,7 +126,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     let title = "the driver is loaded but nothing provides libcuda.so.1";
     let mut finding = Finding::new(Subject::Machine, title)
         .because(Evidence::loader("libcuda.so.1", "nothing provides it"))
-        .because_all(driver.loaded.evidence().cloned())
+        .because_all(cx.facts.machine.tegra.as_ref().or(driver.loaded.evidence()).cloned())
         .because_all(driver.libcuda.rejected.first().map(|file| Evidence::loader(&file.path, &file.why)));
     let container = cx.facts.machine.container.as_ref();
     let nixos = cx.facts.machine.distribution_id.value().is_some_and(|id| id == "nixos");
@@ -115,7 +149,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility …",
         )
     } else if let Some(container) = container {
-        start(finding, container, "start the container with the GPU, which brings the host's library in")
+        start(cx, finding, container, "start the container with the GPU, which brings the host's library in")
     } else if let Some(wsl) = &cx.facts.machine.wsl {
         match &wsl.libcuda {
             Some(path) => {

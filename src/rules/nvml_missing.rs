@@ -89,7 +89,12 @@ fn finding(cx: &Cx<'_>, subject: Subject, title: String, nvml: &Resolution) -> F
     }
     if let Some(container) = &cx.facts.machine.container {
         if ["podman", "apptainer", "singularity", "lxc"].contains(&container.kind.as_str()) {
-            return start(finding, container, "start the container with the GPU, which brings the host's library in");
+            return start(
+                cx,
+                finding,
+                container,
+                "start the container with the GPU, which brings the host's library in",
+            );
         }
         let text = "start the container through NVIDIA's runtime, which brings the host's library in";
         return finding.run(text, "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility …");

@@ -58,7 +58,9 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             .because(Evidence::loader(&lacking.by, format!("needs {}, which nothing provides", lacking.name)))
             .so("`import tensorflow` fails")
             .breaks(Break::TfSees);
-            let distribution = cx.facts.machine.distribution_id.value().map(String::as_str);
+            // Another loader than the system's does not find what the distribution installs.
+            let distribution = cx.facts.machine.distribution_id.value().filter(|_| env.env.loader.is_none());
+            let distribution = distribution.map(String::as_str);
             finding = match (lacking.name.as_str(), distribution) {
                 ("libstdc++.so.6", Some("debian" | "ubuntu")) => {
                     finding.run("install the C++ library", "sudo apt install libstdc++6")

@@ -16,6 +16,9 @@ pub(crate) struct Object {
     /// DT_RPATH entries.
     #[serde(default)]
     pub(crate) rpath: Vec<String>,
+    /// The dynamic loader that a program names.
+    #[serde(default)]
+    pub(crate) interpreter: String,
     /// `e_machine`; 62 (x86-64) where 0.
     #[serde(default)]
     pub(crate) machine: u16,
@@ -54,6 +57,7 @@ pub(crate) fn shared_object(object: &Object) -> Vec<u8> {
     if !object.runpath.is_empty() {
         dynamic.push((29, intern(&object.runpath.join(":"))));
     }
+    let interpreter = if object.interpreter.is_empty() { 0 } else { intern(&object.interpreter) as usize };
     let names = b"\0.dynamic\0.dynstr\0.shstrtab\0.rodata\0";
 
     let strings_at = HEADER + 3 * PROGRAM_HEADER;
@@ -89,7 +93,10 @@ pub(crate) fn shared_object(object: &Object) -> Vec<u8> {
     };
     segment(1, 6, 0, end, 0x1000);
     segment(2, 6, dynamic_at, dynamic.len() * 16, 8);
-    segment(0x6474_e551, 6, 0, 0, 16);
+    match interpreter {
+        0 => segment(0x6474_e551, 6, 0, 0, 16),
+        at => segment(3, 4, strings_at + at, object.interpreter.len() + 1, 1),
+    }
     out.extend_from_slice(&strings);
     out.extend_from_slice(object.text.as_bytes());
     out.resize(dynamic_at, 0);
