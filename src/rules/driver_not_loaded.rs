@@ -143,6 +143,14 @@ fn last_branch(compute: &Dotted) -> Option<u32> {
     }
 }
 
+/// The first branch of the driver that knows GPUs of a compute capability: that of the first CUDA that compiles for it.
+fn first_branch(cx: &Cx<'_>, compute: &Dotted) -> Option<u32> {
+    let knows = cx.db.cuda_rows().iter().filter(|row| row.compute_max.as_ref().is_some_and(|max| max >= compute));
+    let cuda = knows.map(|row| row.version.number.prefix(2)).min()?;
+    let branches = cx.db.driver_rows().iter().filter(|row| row.reports_cuda >= cuda);
+    branches.map(|row| row.branch.major()).min()
+}
+
 /// Why a loaded module drives no GPU.
 fn undriven(cx: &Cx<'_>) -> Finding {
     let driver = &cx.facts.driver;
@@ -165,11 +173,18 @@ fn undriven(cx: &Cx<'_>) -> Finding {
     let major = driver.kernel.first().map(|reading| reading.value.major());
     let distribution = cx.facts.machine.distribution_id.value().map(String::as_str);
     let last = gpu.and_then(|gpu| last_branch(gpu.compute.as_ref()?));
+    // A driver that is older than the GPU does not know it, whatever its kind.
+    let first = gpu.and_then(|gpu| first_branch(cx, gpu.compute.as_ref()?));
+    let behind = first.filter(|&first| major.is_some_and(|major| major < first));
     let then = |kind: &str| format!("install the {kind} kernel module, then reboot");
     let finding = match (kind, distribution, major) {
         (Some(Kind::Open), Some("ubuntu"), Some(major)) => {
-            finding.run(then("open"), format!("sudo apt install nvidia-driver-{major}-open"))
+            finding.run(then("open"), format!("sudo apt install nvidia-driver-{}-open", behind.unwrap_or(major)))
         }
+        _ if let Some(first) = behind.filter(|_| distribution != Some("arch")) => finding.help(format!(
+            "install a driver of branch {first} or newer, the first one for this GPU{}, then reboot",
+            if kind == Some(Kind::Open) { ", with its open kernel module" } else { "" },
+        )),
         (Some(Kind::Open), Some("debian"), _) => finding.run(then("open"), "sudo apt install nvidia-open-kernel-dkms"),
         (Some(Kind::Open), Some("arch"), _) => finding.run(then("open"), "sudo pacman -S nvidia-open"),
         (Some(Kind::Open), ..) => finding
@@ -416,6 +431,15 @@ mod tests {
         for (device, open) in [("0x2330", Some(false)), ("0x2b85", Some(true)), ("0xffff", None)] {
             assert!(title(&refused(device, open)).starts_with("NVIDIA's kernel module is loaded and does not drive"));
         }
+        // A driver that is older than the GPU knows it neither closed nor open.
+        let with = |distribution: &str, open| {
+            let mut facts = refused("0x2b85", Some(open));
+            facts.machine.distribution_id = found(distribution.to_owned());
+            judge(&RULE, &facts).findings.remove(0).help.remove(0)
+        };
+        assert_eq!(with("ubuntu", false).command.as_deref(), Some("sudo apt install nvidia-driver-570-open"));
+        assert!(with("debian", false).text.contains("branch 570 or newer, the first one for this GPU, with its open"));
+        assert!(with("ubuntu", true).text.contains("branch 570 or newer"));
         // A legacy branch is named where the driver has left the GPU behind.
         let mut old = refused("0x13bb", Some(false));
         old.driver.kernel = vec![crate::rules::testing::reading("/sys/module/nvidia/version", "590.44.01")];
