@@ -43,7 +43,7 @@ pub struct Driver {
     pub dkms: Vec<DkmsModule>,
     /// Whether Secure Boot is on.
     pub secure_boot: Probed<bool>,
-    /// A machine owner key that was made but may not be enrolled.
+    /// Public keys that sign modules built here; whether they are enrolled is not told.
     pub mok: Vec<Evidence>,
     /// The device nodes.
     pub nodes: Vec<DeviceNode>,

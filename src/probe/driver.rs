@@ -439,12 +439,19 @@ fn secure_boot(host: &Host) -> Probed<bool> {
     }
 }
 
+/// Public keys with which the tools of distributions sign the modules that they build: Ubuntu's and Debian's DKMS, the
+/// akmods of Fedora, and the packages of openSUSE, which leave one for each driver.
 fn mok(host: &Host) -> Vec<Evidence> {
-    ["/var/lib/dkms/mok.pub", "/var/lib/shim-signed/mok/MOK.der", "/var/lib/shim-signed/mok/MOK.priv"]
-        .into_iter()
-        .filter(|path| host.is_file(path))
-        .map(|path| Evidence::file(path, "is there"))
-        .collect()
+    let fixed = [
+        "/var/lib/shim-signed/mok/MOK.der",
+        "/var/lib/dkms/mok.pub",
+        "/etc/pki/akmods/certs/public_key.der",
+    ];
+    let folder = "/usr/share/nvidia-pubkeys";
+    let packaged = host.names_where(folder, |name| name.ends_with(".der"));
+    let packaged = packaged.into_iter().map(|name| format!("{folder}/{name}"));
+    let paths = fixed.into_iter().map(str::to_owned).chain(packaged);
+    paths.filter(|path| host.is_file(path)).map(|path| Evidence::file(path, "is there")).collect()
 }
 
 fn nodes(host: &Host) -> Vec<DeviceNode> {
@@ -742,8 +749,10 @@ mod tests {
         assert_eq!(secure_boot(&tree.host(&[])).value(), Some(&false));
         tree.write(path, "");
         assert!(secure_boot(&tree.host(&[])).unknown().is_some());
-        tree.write("/var/lib/dkms/mok.pub", "");
-        assert_eq!(mok(&tree.host(&[])).len(), 1);
+        tree.write("/var/lib/dkms/mok.pub", "").write("/var/lib/shim-signed/mok/MOK.priv", "");
+        tree.write("/usr/share/nvidia-pubkeys/MOK-nvidia-driver-G06-570.172.08-default.der", "");
+        let keys = mok(&tree.host(&[]));
+        assert_eq!((keys.len(), keys[0].at.as_str()), (2, "/var/lib/dkms/mok.pub"));
     }
 
     #[test]

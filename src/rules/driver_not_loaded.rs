@@ -1,7 +1,7 @@
 //! Rule `driver-not-loaded`: a GPU is there and no loaded module drives it; says why, as far as files tell.
 
 use super::{Cx, Family, Rule, layer};
-use crate::facts::{Evidence, PciDevice};
+use crate::facts::{Evidence, InstalledModule, PciDevice};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::shell;
 use crate::version::Dotted;
@@ -233,9 +233,28 @@ fn loads_when_asked(cx: &Cx<'_>) -> bool {
     cx.view.helper_works()
         && driver.rivals.is_empty()
         && driver.switched_off.is_none()
-        && driver.secure_boot.value() != Some(&true)
         && driver.libcuda.file.value().is_some()
-        && driver.modules.iter().any(|module| Some(&module.kernel) == kernel)
+        && driver.modules.iter().any(|module| Some(&module.kernel) == kernel && !may_be_refused(cx, module))
+}
+
+/// Whether Secure Boot may be why a module is not loaded; Ubuntu signs those that it builds itself.
+fn may_be_refused(cx: &Cx<'_>, module: &InstalledModule) -> bool {
+    cx.facts.driver.secure_boot.value() == Some(&true) && !is_prebuilt(module)
+}
+
+/// Whether a module is one of Ubuntu's prebuilt ones, which lie in `kernel/nvidia-550`.
+fn is_prebuilt(module: &InstalledModule) -> bool {
+    module.path.contains("/kernel/nvidia")
+}
+
+/// The key that signed a module: what DKMS uses lies in `/var/lib`, what packages and akmods use elsewhere.
+fn signing_key<'a>(cx: &Cx<'a>, module: &InstalledModule) -> Option<&'a Evidence> {
+    let driver = &cx.facts.driver;
+    let by_dkms = !driver.dkms.is_empty() || module.path.contains("/dkms/");
+    let public = |key: &&Evidence| !key.at.ends_with(".priv") && key.at.starts_with("/var/lib/") == by_dkms;
+    let keys = || driver.mok.iter().filter(public);
+    let version = driver.userspace.first().map(|reading| reading.value.to_string());
+    keys().find(|key| version.as_ref().is_some_and(|version| key.at.contains(version))).or_else(|| keys().next())
 }
 
 /// Which of the causes it is, the one that the files show most surely first.
@@ -276,19 +295,23 @@ fn diagnose(cx: &Cx<'_>) -> Finding {
     let here = kernel.and_then(|kernel| driver.modules.iter().find(|module| module.kernel == *kernel));
     if let Some(module) = here {
         let on_disk = Evidence::file(&module.path, format!("a module for {}", module.kernel));
-        if driver.secure_boot.value() == Some(&true) {
+        if may_be_refused(cx, module) {
+            let key = signing_key(cx, module);
             let finding = new("Secure Boot is on and NVIDIA's module is on disk but not loaded".to_owned())
                 .because_all(driver.secure_boot.evidence().cloned())
                 .because(on_disk)
                 .because_all(state)
-                .because_all(driver.mok.first().cloned());
-            let key = driver.mok.first().map_or("/var/lib/dkms/mok.pub", |key| key.at.as_str());
-            return finding
-                .run(
+                .because_all(key.cloned());
+            let finding = match key {
+                Some(key) => finding.run(
                     "enrol the key that signed the module, then reboot and confirm it",
-                    format!("sudo mokutil --import {}", shell::word(key)),
-                )
-                .help("or switch Secure Boot off in the firmware");
+                    format!("sudo mokutil --import {}", shell::word(&key.at)),
+                ),
+                None => finding
+                    .run("see whether its signature is refused (\"Key was rejected by service\")", "sudo modprobe nvidia")
+                    .help("if so, enrol the public key that signed the module with `mokutil --import`, then reboot"),
+            };
+            return finding.help("or switch Secure Boot off in the firmware");
         }
         let finding = new("NVIDIA's driver is installed for this kernel but not loaded".to_owned());
         let finding = finding.because_all(state).because(on_disk);
@@ -394,6 +417,26 @@ mod tests {
         assert_eq!(titles(&RULE, &facts), ["NVIDIA's module is not built for the running kernel 6.1.0-18-amd64"]);
         facts.driver.rivals = vec![Evidence::file("/sys/bus/pci/devices/0000:01:00.0/driver", "nouveau")];
         assert_eq!(titles(&RULE, &facts), ["the GPU is held by nouveau, not by NVIDIA's driver"]);
+    }
+
+    #[test]
+    fn only_a_key_that_is_there_is_enrolled() {
+        let mut facts = unloaded();
+        facts.driver.modules = machine().driver.modules;
+        facts.driver.userspace = machine().driver.userspace;
+        facts.driver.secure_boot = found(true);
+        let way = |facts: &crate::facts::Facts| judge(&RULE, facts).findings[0].help[0].command.clone().unwrap();
+        facts.driver.mok = vec![Evidence::file("/var/lib/shim-signed/mok/MOK.priv", "is there")];
+        assert_eq!(way(&facts), "sudo modprobe nvidia");
+        let folder = "/usr/share/nvidia-pubkeys/MOK-nvidia-driver-G06";
+        let keys = ["/var/lib/shim-signed/mok/MOK.der".to_owned(), format!("{folder}-a.der"), format!("{folder}-535.54.03.der")];
+        facts.driver.mok = keys.iter().map(|key| Evidence::file(key, "is there")).collect();
+        assert_eq!(way(&facts), format!("sudo mokutil --import {}", keys[0]));
+        facts.driver.modules[0].path = "/lib/modules/6.1.0-18-amd64/updates/nvidia.ko".to_owned();
+        assert_eq!(way(&facts), format!("sudo mokutil --import {}", keys[2]));
+        // Ubuntu has signed this one.
+        facts.driver.modules[0].path = "/lib/modules/6.1.0-18-amd64/kernel/nvidia-535/nvidia.ko".to_owned();
+        assert_eq!(titles(&RULE, &facts), ["NVIDIA's driver is installed for this kernel but not loaded"]);
     }
 
     #[test]
