@@ -36,9 +36,14 @@ pub struct Driver {
     /// make nodes that are missing.
     #[serde(default)]
     pub modprobe: Probed<bool>,
-    /// What has switched the NVIDIA GPU of a hybrid machine off: `prime-select` or `bbswitch`.
+    /// What has switched the NVIDIA GPU of a hybrid machine off: `prime-select`, `bbswitch`, or a rule of udev that takes
+    /// it off the bus.
     #[serde(default)]
     pub switched_off: Option<Evidence>,
+    /// A line of modprobe's configuration that keeps the module `nvidia` from loading: `alias nvidia off` and the like,
+    /// else a plain `blacklist nvidia`, which does not count where the module is asked for by name.
+    #[serde(default)]
+    pub held_back: Option<Evidence>,
     /// What DKMS knows.
     pub dkms: Vec<DkmsModule>,
     /// Whether Secure Boot is on.

@@ -19,8 +19,9 @@ pub(super) static RULE: Rule = Rule {
 
 The PCI bus shows an NVIDIA GPU, and the kernel has no module `nvidia` loaded. Files tell why: another module \
 (`nouveau`, `vfio-pci`) holds the device; Secure Boot is on and refuses a module without an enrolled signature; the \
-module was built for another kernel than the one that runs; no driver is installed; or it is installed and was merely \
-not loaded.
+module was built for another kernel than the one that runs; a line such as `alias nvidia off` in modprobe's \
+configuration keeps it out, as programs write that switch the GPU of a laptop off; no driver is installed; or it is \
+installed and was merely not loaded.
 
 A module may also be loaded and refuse the GPU: the closed module drives no GPU of the generation Blackwell or newer, \
 the open one none before Turing, and neither one that is newer than it. Then the bus shows no driver of the device, \
@@ -37,7 +38,8 @@ TensorFlow with no more than a line in its log.
 ### How to fix it
 
 Follow the cause that the finding names: build the module for the running kernel (`dkms autoinstall` with the \
-kernel's headers installed), enrol the signing key (`mokutil --import`), give the device back to `nvidia`, install \
+kernel's headers installed), enrol the signing key (`mokutil --import`), switch the GPU on with the program that has \
+switched it off (`prime-select`, `system76-power`, `envycontrol`), give the device back to `nvidia`, install \
 the driver from your distribution, install the other kind of kernel module, or load it with `modprobe nvidia`. \
 Installing another CUDA toolkit does not help: a toolkit is not a driver.
 ",
@@ -232,7 +234,7 @@ fn loads_when_asked(cx: &Cx<'_>) -> bool {
     let kernel = cx.facts.machine.kernel.value();
     cx.view.helper_works()
         && driver.rivals.is_empty()
-        && driver.switched_off.is_none()
+        && switched_off(cx).is_none()
         && driver.libcuda.file.value().is_some()
         && driver.modules.iter().any(|module| Some(&module.kernel) == kernel && !may_be_refused(cx, module))
 }
@@ -287,9 +289,12 @@ fn diagnose(cx: &Cx<'_>) -> Finding {
         let finding = new("the machine beneath this container has not loaded NVIDIA's driver".to_owned());
         return finding.because_all(state).run("load it there, outside of the container", "sudo modprobe nvidia");
     }
-    if let Some(off) = &driver.switched_off {
-        let finding = new("the NVIDIA GPU of this machine is switched off".to_owned()).because(off.clone());
-        return switch_on(finding, off).because_all(state);
+    if let Some(off) = switched_off(cx) {
+        let title = match is_power(off) {
+            true => "the NVIDIA GPU of this machine is switched off",
+            false => "NVIDIA's kernel module is kept from loading",
+        };
+        return switch_on(new(title.to_owned()).because(off.clone()), off).because_all(state);
     }
     let kernel = cx.facts.machine.kernel.value();
     let here = kernel.and_then(|kernel| driver.modules.iter().find(|module| module.kernel == *kernel));
@@ -314,8 +319,13 @@ fn diagnose(cx: &Cx<'_>) -> Finding {
             return finding.help("or switch Secure Boot off in the firmware");
         }
         let finding = new("NVIDIA's driver is installed for this kernel but not loaded".to_owned());
-        let finding = finding.because_all(state).because(on_disk);
-        return finding.run("load it; `dmesg` tells why where it refuses", "sudo modprobe nvidia");
+        let finding = finding.because_all(state).because(on_disk).because_all(driver.held_back.clone());
+        let finding = finding.run("load it; `dmesg` tells why where it refuses", "sudo modprobe nvidia");
+        // A module on the blacklist loads when it is named, but not when the machine starts.
+        return match &driver.held_back {
+            Some(line) => finding.help(format!("to load it with the machine, take the line out of {}", line.at)),
+            None => finding,
+        };
     }
     if let (Some(kernel), true) = (kernel, !driver.modules.is_empty() || !driver.dkms.is_empty()) {
         let mut finding = new(format!("NVIDIA's module is not built for the running kernel {kernel}"))
@@ -360,14 +370,36 @@ fn diagnose(cx: &Cx<'_>) -> Finding {
     install(cx, finding)
 }
 
-/// How the GPU of a hybrid machine is switched on again.
+/// What keeps a GPU on the bus without its driver: a switch, or a line that modprobe obeys even where it is told a name.
+fn switched_off<'a>(cx: &Cx<'a>) -> Option<&'a Evidence> {
+    let driver = &cx.facts.driver;
+    // A rule that takes the GPU off the bus has not done so.
+    let switch = driver.switched_off.as_ref().filter(|off| is_power(off));
+    switch.or_else(|| driver.held_back.as_ref().filter(|line| !line.says.starts_with("blacklist")))
+}
+
+/// Whether a GPU is switched off as a device, by `prime-select` or `bbswitch`.
+fn is_power(off: &Evidence) -> bool {
+    off.at == "/etc/prime-discrete" || off.at == "/proc/acpi/bbswitch"
+}
+
+/// How the GPU of a hybrid machine is switched on again: by what has switched it off.
 pub(super) fn switch_on(finding: Finding, off: &Evidence) -> Finding {
+    let by = |maker: &str| off.says.contains(maker) || off.at.ends_with(&format!("/{maker}.conf"));
+    let then = "switch it on, then reboot";
     if off.at == "/proc/acpi/bbswitch" {
-        return finding.run("switch it on, then load the driver", "echo ON | sudo tee /proc/acpi/bbswitch");
+        finding.run("switch it on, then load the driver", "echo ON | sudo tee /proc/acpi/bbswitch")
+    } else if by("system76-power") {
+        finding.run(then, "sudo system76-power graphics hybrid")
+    } else if by("EnvyControl") {
+        finding.run(then, "sudo envycontrol -s hybrid")
+    } else if by("nvidia-prime") || off.at == "/etc/prime-discrete" {
+        finding
+            .run(then, "sudo prime-select nvidia")
+            .help("or `sudo prime-select on-demand`, which leaves the display to the other GPU")
+    } else {
+        finding.help(format!("take that line out of {}, rebuild the initial ramdisk, then reboot", off.at))
     }
-    finding
-        .run("switch it on, then reboot", "sudo prime-select nvidia")
-        .help("or `sudo prime-select on-demand`, which leaves the display to the other GPU")
 }
 
 /// How a driver is installed here.
@@ -568,6 +600,41 @@ mod tests {
         }
         facts.driver.switched_off = Some(off);
         assert_eq!(judge(&RULE, &facts).findings[0].help[0].command.as_deref(), Some("sudo prime-select nvidia"));
+    }
+
+    #[test]
+    fn what_keeps_the_module_out_is_taken_back_by_its_maker() {
+        let mut facts = unloaded();
+        facts.driver.libcuda = machine().driver.libcuda;
+        facts.driver.modules = machine().driver.modules;
+        facts.driver.modprobe = found(true);
+        let way = |at: &str, says: &str| {
+            let mut facts = facts.clone();
+            facts.driver.held_back = Some(Evidence::file(at, says));
+            let said = judge(&RULE, &facts);
+            said.findings.first().map(|finding| (finding.title.clone(), finding.help[0].clone()))
+        };
+        let kept = "NVIDIA's kernel module is kept from loading";
+        for (at, says, command) in [
+            ("/etc/modprobe.d/system76-power.conf", "alias nvidia off", Some("sudo system76-power graphics hybrid")),
+            ("/etc/modprobe.d/b.conf", "alias nvidia off (written by EnvyControl)", Some("sudo envycontrol -s hybrid")),
+            ("/lib/modprobe.d/b.conf", "alias nvidia off (written by nvidia-prime)", Some("sudo prime-select nvidia")),
+            ("/etc/modprobe.d/own.conf", "install nvidia /bin/false", None),
+        ] {
+            let (title, help) = way(at, says).unwrap();
+            assert_eq!((title.as_str(), help.command.as_deref()), (kept, command));
+            assert!(command.is_some() || help.text.contains(at));
+        }
+        // Who asks for a module by its name gets it, whatever the blacklist says.
+        assert_eq!(way("/etc/modprobe.d/own.conf", "blacklist nvidia"), None);
+        facts.driver.modprobe = crate::facts::Probed::Absent;
+        facts.driver.held_back = Some(Evidence::file("/etc/modprobe.d/own.conf", "blacklist nvidia"));
+        let said = judge(&RULE, &facts);
+        assert_eq!(said.findings[0].help[0].command.as_deref(), Some("sudo modprobe nvidia"));
+        assert!(said.findings[0].help[1].text.contains("own.conf"));
+        // The rule of udev that takes a GPU off the bus has not done so.
+        facts.driver.switched_off = Some(Evidence::file("/etc/udev/rules.d/50-remove-nvidia.rules", "remove"));
+        assert_eq!(titles(&RULE, &facts), ["NVIDIA's driver is installed for this kernel but not loaded"]);
     }
 
     #[test]
