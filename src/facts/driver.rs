@@ -32,6 +32,10 @@ pub struct Driver {
     /// The modules `nvidia_uvm`, which CUDA needs beside the main one, on disk for any kernel.
     #[serde(default)]
     pub uvm_modules: Vec<InstalledModule>,
+    /// Whether the headers of the running kernel are there, with which modules are built for it; absent where its whole
+    /// folder of modules is gone, as after an upgrade.
+    #[serde(default)]
+    pub headers: Probed<bool>,
     /// Whether `nvidia-modprobe` is there as root's own program: the driver's libraries run it to load modules and to
     /// make nodes that are missing.
     #[serde(default)]

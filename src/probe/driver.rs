@@ -8,7 +8,7 @@ use crate::facts::{
 };
 use crate::host::{Host, Kind};
 use crate::probe::loader::Search;
-use crate::probe::machine::{LIBRARY_FOLDERS, container, dpkg_version};
+use crate::probe::machine::{LIBRARY_FOLDERS, container, dpkg_version, kernel as kernel_release};
 use crate::version::Dotted;
 
 /// What the loaded driver says of itself.
@@ -62,6 +62,7 @@ pub fn probe(host: &Host, search: &Search<'_>, pci: &[PciDevice]) -> Driver {
         held_back: held_back(host),
         modules,
         uvm_modules,
+        headers: headers(host),
         dkms: dkms(host),
         secure_boot: secure_boot(host),
         mok: mok(host),
@@ -290,6 +291,21 @@ fn installed_modules(host: &Host) -> (Vec<InstalledModule>, Vec<InstalledModule>
         }
     }
     found
+}
+
+/// Whether what modules are built with is there for the running kernel; absent where an upgrade took the kernel away.
+fn headers(host: &Host) -> Probed<bool> {
+    let Probed::Found { value: kernel, .. } = kernel_release(host) else { return Probed::default() };
+    let Some(root) = ["/lib/modules", "/usr/lib/modules"].into_iter().find(|root| !host.names(root).is_empty()) else {
+        return Probed::Skipped { why: "no kernel has a folder of modules".to_owned() };
+    };
+    let folder = format!("{root}/{kernel}");
+    if !host.is_dir(&folder) {
+        return Probed::Absent;
+    }
+    let build = format!("{folder}/build");
+    let there = host.is_dir(&build);
+    Probed::found(there, Evidence::file(build, if there { "is there" } else { "leads to no headers" }))
 }
 
 fn walk_modules(
@@ -798,6 +814,16 @@ mod tests {
             .folder("/var/lib/dkms/nvidia/535.54.03/build")
             .folder("/var/lib/dkms/nvidia-fs/2.0/6.1.0-12");
         let driver = read(&tree, &[]);
+        assert!(driver.headers.unknown().is_some());
+        let headers = |kernel: &str| {
+            tree.write("/proc/sys/kernel/osrelease", kernel);
+            read(&tree, &[]).headers
+        };
+        assert!(headers("6.1.0-11\n").is_absent());
+        tree.link("/usr/src/linux-headers-6.1.0-13", "/lib/modules/6.1.0-13/build");
+        assert_eq!(headers("6.1.0-13\n").value(), Some(&false));
+        tree.folder("/usr/src/linux-headers-6.1.0-13");
+        assert_eq!(headers("6.1.0-13\n").value(), Some(&true));
         let kernels: Vec<_> = driver.modules.iter().map(|module| module.kernel.as_str()).collect();
         assert_eq!(kernels, ["6.1.0-12", "6.1.0-13", "6.1.0-13"]);
         let kernels: Vec<_> = driver.uvm_modules.iter().map(|module| module.kernel.as_str()).collect();

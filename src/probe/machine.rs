@@ -130,7 +130,8 @@ fn os_release_field(path: &str, text: &str, key: &str) -> Probed<String> {
     Probed::Absent
 }
 
-fn kernel(host: &Host) -> Probed<String> {
+/// The release of the running kernel.
+pub(crate) fn kernel(host: &Host) -> Probed<String> {
     match host.read_lossy(OSRELEASE) {
         Ok(text) if !text.trim().is_empty() => {
             Probed::found(text.trim().to_owned(), Evidence::file(OSRELEASE, &text).line(1))

@@ -37,8 +37,9 @@ TensorFlow with no more than a line in its log.
 
 ### How to fix it
 
-Follow the cause that the finding names: build the module for the running kernel (`dkms autoinstall` with the \
-kernel's headers installed), enrol the signing key (`mokutil --import`), switch the GPU on with the program that has \
+Follow the cause that the finding names: build the module for the running kernel (`dkms autoinstall` or `akmods` with \
+the kernel's headers installed), install Ubuntu's prebuilt one, or reboot where an upgrade has taken the running kernel's \
+files away; enrol the signing key (`mokutil --import`), switch the GPU on with the program that has \
 switched it off (`prime-select`, `system76-power`, `envycontrol`), give the device back to `nvidia`, install \
 the driver from your distribution, install the other kind of kernel module, or load it with `modprobe nvidia`. \
 Installing another CUDA toolkit does not help: a toolkit is not a driver.
@@ -343,17 +344,7 @@ fn diagnose(cx: &Cx<'_>) -> Finding {
             }
             (None, None) => finding,
         };
-        finding = finding.because_all(state);
-        return if driver.dkms.is_empty() {
-            finding.help(format!("install the driver's kernel modules for {kernel}, or boot the kernel they are for"))
-        } else {
-            finding
-                .run(
-                    "with the headers of this kernel installed, build it",
-                    format!("sudo dkms autoinstall -k {}", shell::word(kernel)),
-                )
-                .run("then load it", "sudo modprobe nvidia")
-        };
+        return build(cx, finding.because_all(state), kernel);
     }
     if installed {
         let finding = new("NVIDIA's libraries are installed but its kernel module is not loaded".to_owned());
@@ -368,6 +359,70 @@ fn diagnose(cx: &Cx<'_>) -> Finding {
         .because_all(state)
         .because(Evidence::loader("libcuda.so.1", "nothing provides it"));
     install(cx, finding)
+}
+
+/// How the running kernel gets a module: built by DKMS or akmods, prebuilt by Ubuntu, or with another kernel.
+fn build(cx: &Cx<'_>, finding: Finding, kernel: &str) -> Finding {
+    let driver = &cx.facts.driver;
+    let name = shell::word(kernel);
+    let module = driver.modules.first();
+    if let Some(module) = module.filter(|_| driver.headers.is_absent()) {
+        // An upgrade has taken this kernel's files away; nothing can be built for it or loaded into it.
+        let folder = module.path.split('/').take_while(|part| *part != module.kernel).collect::<Vec<_>>().join("/");
+        return finding
+            .because(Evidence::file(format!("{folder}/{kernel}"), "not there"))
+            .run("reboot into the kernel that is installed now", "sudo reboot");
+    }
+    let then = |finding: Finding| finding.run("then load it", "sudo modprobe nvidia");
+    let distribution = cx.facts.machine.distribution_id.value().map(String::as_str);
+    let prebuilt = module.and_then(|module| module.path.split_once("/kernel/nvidia-")?.1.split('/').next());
+    let command = match (distribution, prebuilt) {
+        _ if !driver.dkms.is_empty() => format!("sudo dkms autoinstall -k {name}"),
+        (Some("ubuntu"), Some(branch)) => {
+            let (number, kind) = branch.strip_suffix("srv").map_or((branch, ""), |number| (number, "-server"));
+            if number.bytes().any(|byte| !byte.is_ascii_digit()) {
+                return finding.help(format!("install the packages `linux-modules-nvidia-…` for {kernel}"));
+            }
+            let package = format!("sudo apt install linux-modules-nvidia-{number}{kind}-{name}");
+            return then(finding.run("install Ubuntu's module for this kernel", package));
+        }
+        (Some("fedora"), _) if module.is_some_and(|module| module.path.contains("/extra/nvidia")) => {
+            format!("sudo akmods --force --kernels {name}")
+        }
+        _ => {
+            return finding
+                .help(format!("install the driver's kernel modules for {kernel}, or boot the kernel they are for"));
+        }
+    };
+    let missing = driver.headers.value() == Some(&false);
+    let text = match driver.headers.value() {
+        Some(_) => "build the module for this kernel",
+        None => "with the headers of this kernel installed, build it",
+    };
+    let finding = match headers(distribution, kernel) {
+        Some(command) if missing => finding.run("install the headers of this kernel", command),
+        None if missing => finding.help("install the headers of this kernel"),
+        _ => finding,
+    };
+    let finding = finding.because_all(driver.headers.evidence().filter(|_| missing).cloned());
+    then(finding.run(text, command))
+}
+
+/// How the headers of a kernel are installed.
+fn headers(distribution: Option<&str>, kernel: &str) -> Option<String> {
+    let name = shell::word(kernel);
+    Some(match distribution? {
+        "debian" | "ubuntu" | "pop" | "linuxmint" => format!("sudo apt install linux-headers-{name}"),
+        "fedora" | "rhel" | "centos" | "rocky" | "almalinux" => format!("sudo dnf install kernel-devel-{name}"),
+        "arch" => format!("sudo pacman -S linux{}-headers", arch_kernel(kernel)),
+        _ => return None,
+    })
+}
+
+/// The end of the name of an Arch package for a kernel: `-lts` of `6.12.10-1-lts`, nothing of `6.12.10-arch1-1`.
+fn arch_kernel(kernel: &str) -> &str {
+    let ends = ["-lts", "-zen", "-hardened"];
+    ends.into_iter().find(|end| kernel.ends_with(end)).unwrap_or_default()
 }
 
 /// What keeps a GPU on the bus without its driver: a switch, or a line that modprobe obeys even where it is told a name.
@@ -449,6 +504,39 @@ mod tests {
         assert_eq!(titles(&RULE, &facts), ["NVIDIA's module is not built for the running kernel 6.1.0-18-amd64"]);
         facts.driver.rivals = vec![Evidence::file("/sys/bus/pci/devices/0000:01:00.0/driver", "nouveau")];
         assert_eq!(titles(&RULE, &facts), ["the GPU is held by nouveau, not by NVIDIA's driver"]);
+    }
+
+    #[test]
+    fn a_kernel_gets_its_module_from_where_the_others_came() {
+        let mut facts = unloaded();
+        facts.machine.kernel = found("6.11.7-300.fc41.x86_64".to_owned());
+        let way = |facts: &crate::facts::Facts| {
+            let help = judge(&RULE, facts).findings.remove(0).help;
+            help.into_iter().filter_map(|help| help.command).collect::<Vec<_>>()
+        };
+        let on = |facts: &mut crate::facts::Facts, distribution: &str, path: &str| {
+            facts.machine.distribution_id = found(distribution.to_owned());
+            facts.driver.modules =
+                vec![InstalledModule { kernel: "6".to_owned(), path: format!("/lib/modules/6/{path}/nvidia.ko.xz") }];
+        };
+        on(&mut facts, "fedora", "extra/nvidia");
+        assert_eq!(way(&facts)[0], "sudo akmods --force --kernels 6.11.7-300.fc41.x86_64");
+        facts.driver.headers = found(false);
+        assert_eq!(way(&facts)[0], "sudo dnf install kernel-devel-6.11.7-300.fc41.x86_64");
+        on(&mut facts, "rocky", "extra/nvidia");
+        assert!(way(&facts).is_empty());
+        on(&mut facts, "ubuntu", "kernel/nvidia-535srv");
+        assert_eq!(way(&facts)[0], "sudo apt install linux-modules-nvidia-535-server-6.11.7-300.fc41.x86_64");
+        on(&mut facts, "ubuntu", "kernel/nvidia-new-kind");
+        assert!(way(&facts).is_empty());
+        on(&mut facts, "arch", "updates/dkms");
+        facts.machine.kernel = found("6.12.10-1-lts".to_owned());
+        facts.driver.dkms =
+            vec![DkmsModule { version: "590.44.01".to_owned(), kernels: vec![], path: "/var/lib/dkms/nvidia".to_owned() }];
+        assert_eq!(way(&facts)[..2], ["sudo pacman -S linux-lts-headers", "sudo dkms autoinstall -k 6.12.10-1-lts"]);
+        // Into a kernel whose files are gone nothing is loaded any more.
+        facts.driver.headers = crate::facts::Probed::Absent;
+        assert_eq!(way(&facts), ["sudo reboot"]);
     }
 
     #[test]
