@@ -242,12 +242,12 @@ fn loads_when_asked(cx: &Cx<'_>) -> bool {
 
 /// Whether Secure Boot may be why a module is not loaded; Ubuntu signs those that it builds itself.
 fn may_be_refused(cx: &Cx<'_>, module: &InstalledModule) -> bool {
-    cx.facts.driver.secure_boot.value() == Some(&true) && !is_prebuilt(module)
+    cx.facts.driver.secure_boot.value() == Some(&true) && prebuilt(module).is_none()
 }
 
-/// Whether a module is one of Ubuntu's prebuilt ones, which lie in `kernel/nvidia-550`.
-fn is_prebuilt(module: &InstalledModule) -> bool {
-    module.path.contains("/kernel/nvidia")
+/// The branch of one of Ubuntu's prebuilt modules, which lie in `kernel/nvidia-550`.
+pub(super) fn prebuilt(module: &InstalledModule) -> Option<&str> {
+    module.path.split_once("/kernel/nvidia-")?.1.split('/').next()
 }
 
 /// The key that signed a module: what DKMS uses lies in `/var/lib`, what packages and akmods use elsewhere.
@@ -375,8 +375,7 @@ fn build(cx: &Cx<'_>, finding: Finding, kernel: &str) -> Finding {
     }
     let then = |finding: Finding| finding.run("then load it", "sudo modprobe nvidia");
     let distribution = cx.facts.machine.distribution_id.value().map(String::as_str);
-    let prebuilt = module.and_then(|module| module.path.split_once("/kernel/nvidia-")?.1.split('/').next());
-    let command = match (distribution, prebuilt) {
+    let command = match (distribution, module.and_then(prebuilt)) {
         _ if !driver.dkms.is_empty() => format!("sudo dkms autoinstall -k {name}"),
         (Some("ubuntu"), Some(branch)) => {
             let (number, kind) = branch.strip_suffix("srv").map_or((branch, ""), |number| (number, "-server"));
