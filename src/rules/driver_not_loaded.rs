@@ -189,7 +189,7 @@ fn undriven(cx: &Cx<'_>) -> Finding {
             if kind == Some(Kind::Open) { ", with its open kernel module" } else { "" },
         )),
         (Some(Kind::Open), Some("debian"), _) => finding.run(then("open"), "sudo apt install nvidia-open-kernel-dkms"),
-        (Some(Kind::Open), Some("arch"), _) => finding.run(then("open"), "sudo pacman -S nvidia-open"),
+        (Some(Kind::Open), Some("arch"), _) => finding.run(then("open"), arch_driver(cx)),
         (Some(Kind::Open), ..) => finding
             .help("install the driver's packages with the open kernel module (`-open` in their names), then reboot"),
         (Some(Kind::Closed), Some("ubuntu"), Some(major)) => finding.run(
@@ -197,9 +197,7 @@ fn undriven(cx: &Cx<'_>) -> Finding {
             format!("sudo apt install nvidia-driver-{}", last.map_or(major, |last| major.min(last))),
         ),
         (_, _, Some(major)) if let Some(last) = last.filter(|&last| kind.is_some() || major > last) => {
-            finding.help(format!(
-                "install a driver of branch {last} at most, the last one for this GPU, with its closed kernel module"
-            ))
+            at_most(finding, last)
         }
         _ => finding
             .help("install a driver that knows this GPU: a newer one for a new GPU, a legacy branch for an old one"),
@@ -456,19 +454,62 @@ pub(super) fn switch_on(finding: Finding, off: &Evidence) -> Finding {
     }
 }
 
-/// How a driver is installed here.
+/// How a driver is installed here that knows the GPU and runs the CUDA of the environments.
 fn install(cx: &Cx<'_>, finding: Finding) -> Finding {
+    let machine = &cx.facts.machine;
+    let compute = cx.view.gpus.first().and_then(|gpu| gpu.compute.as_ref());
+    let last = compute.and_then(last_branch);
+    let floors = cx.view.envs().filter_map(|env| Some(cx.db.cuda_floor(env.cuda_major()?)?.0.major()));
+    let needed = floors.chain(compute.and_then(|compute| first_branch(cx, compute))).max();
     let then = "install the driver, then reboot";
-    match cx.facts.machine.distribution_id.value().map(String::as_str) {
-        Some("ubuntu") => finding.run(then, "sudo ubuntu-drivers install"),
-        Some("debian") => finding
-            .run("install the driver (from the component `non-free`), then reboot", "sudo apt install nvidia-driver"),
-        Some("arch") => finding.run(then, "sudo pacman -S nvidia"),
-        Some("fedora") => {
-            finding.run("install the driver from RPM Fusion, then reboot", "sudo dnf install akmod-nvidia")
+    let fusion = "install the driver from RPM Fusion, then reboot";
+    match (machine.distribution_id.value().map(String::as_str), last) {
+        (Some("ubuntu"), _) => finding.run(then, "sudo ubuntu-drivers install"),
+        (Some("debian"), _) => {
+            // What Debian's package archive has for each release.
+            let name = machine.distribution.value().map_or("", String::as_str);
+            let own = match name.split_whitespace().find_map(|word| word.parse().ok()) {
+                Some(11u32) => Some(470),
+                Some(12) => Some(535),
+                Some(13) => Some(550),
+                _ => None,
+            };
+            match (own, needed) {
+                (Some(own), Some(needed)) if own < needed => finding.help(format!(
+                    "Debian's own driver is of branch {own} here, and {needed} or newer is needed: install NVIDIA's, from its repository for Debian (developer.download.nvidia.com/compute/cuda/repos), then reboot"
+                )),
+                _ if let Some(last) = last.filter(|&last| own.is_some_and(|own| last < own)) => at_most(finding, last),
+                _ => finding
+                    .run("install the driver (from the component `non-free`), then reboot", "sudo apt install nvidia-driver"),
+            }
         }
+        (Some("arch"), Some(last)) => finding.help(format!(
+            "build the last branch for this GPU, `nvidia-{last}xx-dkms` and `nvidia-{last}xx-utils`, from the AUR, then reboot"
+        )),
+        (Some("arch"), None) => finding.run(then, arch_driver(cx)),
+        (Some("fedora"), Some(580)) => {
+            finding.run(fusion, "sudo dnf install akmod-nvidia-580xx xorg-x11-drv-nvidia-580xx-cuda")
+        }
+        (Some("fedora"), None) => finding.run(fusion, "sudo dnf install akmod-nvidia xorg-x11-drv-nvidia-cuda"),
+        (_, Some(last)) => at_most(finding, last),
         _ => finding
             .help("install the NVIDIA driver from your distribution, then reboot; a CUDA toolkit alone is no driver"),
+    }
+}
+
+fn at_most(finding: Finding, last: u32) -> Finding {
+    finding.help(format!(
+        "install a driver of branch {last} at most, the last one for this GPU, with its closed kernel module"
+    ))
+}
+
+/// The command that installs Arch's package for the running kernel; since branch 590 Arch has the open module alone.
+fn arch_driver(cx: &Cx<'_>) -> String {
+    let kernel = cx.facts.machine.kernel.value().map_or("", String::as_str);
+    match arch_kernel(kernel) {
+        "" if kernel.contains("-arch") => "sudo pacman -S nvidia-open".to_owned(),
+        "-lts" => "sudo pacman -S nvidia-lts-open".to_owned(),
+        other => format!("sudo pacman -S nvidia-open-dkms linux{other}-headers"),
     }
 }
 
@@ -503,6 +544,36 @@ mod tests {
         assert_eq!(titles(&RULE, &facts), ["NVIDIA's module is not built for the running kernel 6.1.0-18-amd64"]);
         facts.driver.rivals = vec![Evidence::file("/sys/bus/pci/devices/0000:01:00.0/driver", "nouveau")];
         assert_eq!(titles(&RULE, &facts), ["the GPU is held by nouveau, not by NVIDIA's driver"]);
+    }
+
+    #[test]
+    fn a_driver_is_installed_that_fits_gpu_and_frameworks() {
+        let (ada, blackwell, pascal) = ("0x2684", "0x2b85", "0x1b80");
+        let help = |distribution: (&str, &str), kernel: &str, device: &str| {
+            let mut facts = unloaded();
+            facts.machine.distribution_id = found(distribution.0.to_owned());
+            facts.machine.distribution = found(distribution.1.to_owned());
+            facts.machine.kernel = found(kernel.to_owned());
+            facts.pci[0].device = device.to_owned();
+            facts.pythons = vec![crate::rules::testing::tensorflow("2.20.0", "12.5.1", &["sm_80", "compute_90"])];
+            judge(&RULE, &facts).findings.remove(0).help.remove(0)
+        };
+        let command = |distribution, kernel, device| help(distribution, kernel, device).command.unwrap_or_default();
+        let arch = ("arch", "Arch Linux");
+        assert_eq!(command(arch, "6.12.10-arch1-1", ada), "sudo pacman -S nvidia-open");
+        assert_eq!(command(arch, "6.12.10-1-lts", ada), "sudo pacman -S nvidia-lts-open");
+        assert_eq!(command(arch, "6.12.10-zen1-1-zen", ada), "sudo pacman -S nvidia-open-dkms linux-zen-headers");
+        assert!(help(arch, "6.12.10-1-lts", pascal).text.contains("`nvidia-580xx-dkms`"));
+        let fedora = ("fedora", "Fedora Linux 41");
+        assert_eq!(command(fedora, "6.11", ada), "sudo dnf install akmod-nvidia xorg-x11-drv-nvidia-cuda");
+        assert!(command(fedora, "6.11", pascal).contains("akmod-nvidia-580xx"));
+        let debian = ("debian", "Debian GNU/Linux 12 (bookworm)");
+        assert_eq!(command(debian, "6.1.0-18-amd64", ada), "sudo apt install nvidia-driver");
+        assert!(help(debian, "6.1.0-18-amd64", blackwell).text.contains("of branch 535 here, and 570 or newer is needed"));
+        let bullseye = ("debian", "Debian GNU/Linux 11 (bullseye)");
+        assert!(help(bullseye, "5.10.0-30-amd64", ada).text.contains("of branch 470 here, and 525 or newer is needed"));
+        assert_eq!(command(("debian", "Debian GNU/Linux forky/sid"), "6.18", ada), "sudo apt install nvidia-driver");
+        assert!(help(("opensuse-tumbleweed", "openSUSE"), "6.18", pascal).text.contains("branch 580 at most"));
     }
 
     #[test]

@@ -143,6 +143,8 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 let major = version.map_or(0, |version| version.value.major());
                 finding.run(text, format!("sudo apt install libnvidia-compute-{major}"))
             }
+            // DKMS brings modules of other repositories than RPM Fusion.
+            Some("fedora") if driver.dkms.is_empty() => finding.run(text, "sudo dnf install xorg-x11-drv-nvidia-cuda"),
             _ => finding.help(text),
         }
     };
