@@ -29,7 +29,8 @@ Every CUDA program opens this library first. Without it TensorFlow logs error 30
 Install the user-space part of the driver in the version of the loaded module (`libcuda1` on Debian, \
 `libnvidia-compute-…` on Ubuntu). Where it lies in a folder that nothing searches, as on NixOS \
 (`/run/opengl-driver/lib`) or on Google's Kubernetes (`/usr/local/nvidia/lib64`), put that folder on \
-`LD_LIBRARY_PATH`. In a container install nothing: start it with the `compute` capability, \
+`LD_LIBRARY_PATH`. A library that is there under its full name \
+alone gets the short one by `ldconfig`. In a container install nothing: start it with the `compute` capability, \
 `NVIDIA_DRIVER_CAPABILITIES=compute,utility`, and the runtime brings the host's library in; Apptainer does with \
 `--nv`. On WSL update the Windows \
 driver and run `wsl --update`.
@@ -57,6 +58,10 @@ const ASIDE: &[&str] = &[
     "/usr/lib/aarch64-linux-gnu/tegra",
     "/usr/lib64/nvidia",
     "/usr/lib/nvidia",
+    // What a container gets lies where its machine has it, which its own loader may not search.
+    "/usr/lib64",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
 ];
 
 /// The driver's library in a folder that nothing searches; one of another version than the module is no help.
@@ -73,6 +78,16 @@ fn aside<'a>(cx: &Cx<'a>) -> Option<(&'a LibcudaCopy, &'a str)> {
         let folder = copy.path.rsplit_once('/')?.0;
         ASIDE.contains(&folder).then_some((copy, folder))
     })
+}
+
+/// The driver's library under its full name alone, without the name that programs ask for: `ldconfig` makes that one.
+fn unlinked<'a>(cx: &Cx<'a>) -> Option<(&'a LibcudaCopy, &'a str)> {
+    let module = cx.facts.driver.kernel.first().map(|reading| &reading.value);
+    let fits = |copy: &&LibcudaCopy| {
+        copy.kind == LibcudaKind::Driver && copy.path == copy.real && copy.version.is_some() && copy.version.as_ref() == module
+    };
+    let copy = cx.facts.driver.copies.iter().find(fits)?;
+    Some((copy, copy.path.rsplit_once('/')?.0))
 }
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
@@ -109,6 +124,10 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         let folder = shell::word(folder);
         found(finding, copy)
             .run(text, format!("export LD_LIBRARY_PATH={folder}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"))
+    } else if let Some((copy, folder)) = unlinked(cx).filter(|_| !nixos) {
+        let sudo = if container.is_some() { "" } else { "sudo " };
+        let finding = finding.because(Evidence::file(&copy.path, "there, but without the name libcuda.so.1 beside it"));
+        finding.run("make the name and let the loader know it", format!("{sudo}ldconfig {}", shell::word(folder)))
     } else if let Some(capabilities) = lacks_capability(cx, "compute") {
         finding.because(capabilities).run(
             "start the container with the `compute` capability",
@@ -198,6 +217,26 @@ mod tests {
         facts.driver.copies.clear();
         facts.machine.container = Some(Container { kind: "apptainer".to_owned(), ..Container::default() });
         assert_eq!(way(&facts).as_deref(), Some("apptainer exec --nv …"));
+    }
+
+    #[test]
+    fn a_library_without_its_short_name_gets_it() {
+        let mut facts = machine();
+        facts.driver.libcuda = absent("libcuda.so.1");
+        let path = |version: &str| format!("/usr/lib64/libcuda.so.{version}");
+        let copy = |version: &str| LibcudaCopy {
+            path: path(version),
+            real: path(version),
+            kind: LibcudaKind::Driver,
+            version: Some(v(version)),
+        };
+        let way = |facts: &Facts| judge(&RULE, facts).findings[0].help[0].command.clone();
+        facts.driver.copies = vec![copy("470.82.01")];
+        assert_eq!(way(&facts), None);
+        facts.driver.copies.push(copy("535.54.03"));
+        assert_eq!(way(&facts).as_deref(), Some("sudo ldconfig /usr/lib64"));
+        facts.machine.container = Some(Container { kind: "podman".to_owned(), ..Container::default() });
+        assert_eq!(way(&facts).as_deref(), Some("ldconfig /usr/lib64"));
     }
 
     #[test]
