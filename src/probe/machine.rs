@@ -297,6 +297,16 @@ pub(crate) fn container(host: &Host) -> Option<Container> {
     if let Some(evidence) = there("/.dockerenv") {
         return made("docker", evidence);
     }
+    if let Some(evidence) = there("/.flatpak-info") {
+        return made("flatpak", evidence);
+    }
+    if host.env_nonempty("CH_RUNNING").is_some() {
+        return made("charliecloud", Evidence::env("CH_RUNNING", "is set"));
+    }
+    // A toolbox is a container of Podman's that has its host's devices.
+    if let Some(evidence) = there("/run/.toolboxenv") {
+        return made("toolbox", evidence);
+    }
     if let Some(evidence) = there("/run/.containerenv") {
         return made("podman", evidence);
     }
@@ -461,6 +471,7 @@ mod tests {
             Some("podman")
         );
         assert_eq!(kind(&|_| (), &[("KUBERNETES_SERVICE_HOST", "10.0.0.1")]).as_deref(), Some("kubernetes"));
+        assert_eq!(kind(&|_| (), &[("CH_RUNNING", "yes")]).as_deref(), Some("charliecloud"));
         assert_eq!(
             kind(
                 &|t| {

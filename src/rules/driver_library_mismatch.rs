@@ -1,5 +1,6 @@
 //! Rule `driver-library-mismatch`: whether the kernel module and the libcuda that wins are of one version.
 
+use super::container_without_gpu::libraries;
 use super::driver_not_loaded::prebuilt;
 use super::{Cx, Family, Rule, layer};
 use crate::facts::{Evidence, LibcudaKind};
@@ -31,7 +32,8 @@ The module refuses the library: `cuInit` answers 803, NVML and `nvidia-smi` say 
 Reboot, or stop everything that uses the GPU and reload the modules: the new version is already installed, and \
 installing a driver again does not help. Where DKMS has built only the old version for the running kernel, a reboot \
 loads that one again: build the new one (`dkms install nvidia/VERSION`). In a container the library must come from the host: remove driver packages \
-(`libnvidia-compute-…`, `libcuda1`) from the image.
+(`libnvidia-compute-…`, `libcuda1`) from the image. A container of LXC whose nodes are passed through has libraries of \
+its own, which must be of exactly the host's version.
 ",
     check,
 };
@@ -58,8 +60,15 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             .because(Evidence::file(&library.real, format!("version {version}")))
             .because(library.evidence("libcuda.so.1"));
         let on_disk_twice = cx.facts.driver.userspace.iter().any(|reading| reading.value == kernel.value);
-        finding = if cx.facts.machine.container.is_some() {
-            finding.help("take the driver's packages out of the image (`libcuda1`, `libnvidia-compute-…`): the container runtime brings the host's libcuda in")
+        finding = if let Some(container) = &cx.facts.machine.container {
+            match container.kind.as_str() {
+                "flatpak" => libraries(finding, container, Some(&kernel.value)),
+                "lxc" => finding.help(format!(
+                    "install exactly version {} of the driver's libraries in the container, without its kernel module; or, in LXD and Incus, take them out and set `nvidia.runtime` to `true`, which brings the host's in",
+                    kernel.value
+                )),
+                _ => finding.help("take the driver's packages out of the image (`libcuda1`, `libnvidia-compute-…`): the container runtime brings the host's libcuda in"),
+            }
         } else if on_disk_twice {
             finding.help(format!(
                 "another libcuda of version {} is installed too: remove the stray copy {} or whatever makes it win",

@@ -1,6 +1,6 @@
 //! Rule `libcuda-missing`: whether a driver that runs also has its library where programs look for it.
 
-use super::container_without_gpu::start;
+use super::container_without_gpu::libraries;
 use super::{Cx, Family, Rule, layer};
 use crate::facts::{Evidence, LibcudaCopy, LibcudaKind};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
@@ -134,7 +134,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility …",
         )
     } else if let Some(container) = container {
-        start(finding, container, "start the container with the GPU, which brings the host's library in")
+        libraries(finding, container, version.map(|version| &version.value))
     } else if let Some(wsl) = &cx.facts.machine.wsl {
         match &wsl.libcuda {
             Some(path) => {
@@ -217,6 +217,14 @@ mod tests {
         facts.driver.copies.clear();
         facts.machine.container = Some(Container { kind: "apptainer".to_owned(), ..Container::default() });
         assert_eq!(way(&facts).as_deref(), Some("apptainer exec --nv …"));
+        let mut kind = |kind: &str| {
+            facts.machine.container = Some(Container { kind: kind.to_owned(), ..Container::default() });
+            judge(&RULE, &facts).findings.remove(0).help.remove(0)
+        };
+        let extension = "flatpak install org.freedesktop.Platform.GL.nvidia-535-54-03";
+        assert_eq!(kind("flatpak").command.as_deref(), Some(extension));
+        assert_eq!(kind("charliecloud").command.as_deref(), Some("ch-fromhost --nvidia …"));
+        assert!(kind("toolbox").text.contains("make the toolbox anew") && kind("lxc").text.contains("Proxmox"));
     }
 
     #[test]
