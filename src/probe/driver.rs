@@ -27,6 +27,9 @@ const DRIVER_FOLDERS: &[&str] = &[
     "/usr/lib/x86_64-linux-gnu/stubs",
     "/usr/lib/aarch64-linux-gnu/stubs",
     "/run/opengl-driver/lib",
+    "/home/kubernetes/bin/nvidia/lib64",
+    "/run/nvidia/driver/usr/lib/x86_64-linux-gnu",
+    "/run/nvidia/driver/usr/lib64",
     "/usr/local/cuda/compat",
     "/opt/cuda/lib64/stubs",
 ];
@@ -523,7 +526,7 @@ fn nodes(host: &Host) -> Vec<DeviceNode> {
 /// Whether a name under /dev is one of the driver's nodes.
 fn is_node(name: &str) -> bool {
     let Some(rest) = name.strip_prefix("nvidia") else { return false };
-    matches!(rest, "ctl" | "-uvm" | "-uvm-tools" | "-modeset")
+    matches!(rest, "ctl" | "-uvm" | "-uvm-tools" | "-modeset" | "-vgpuctl")
         || rest.starts_with("-nvswitch")
         || (!rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -2,7 +2,7 @@
 
 use super::container_without_gpu::libraries;
 use super::{Cx, Family, Rule, layer};
-use crate::facts::{Evidence, LibcudaCopy, LibcudaKind};
+use crate::facts::{DeviceNode, Evidence, LibcudaCopy, LibcudaKind};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::shell;
 
@@ -32,7 +32,8 @@ Install the user-space part of the driver in the version of the loaded module (`
 `LD_LIBRARY_PATH`. A library that is there under its full name \
 alone gets the short one by `ldconfig`. In a container install nothing: start it with the `compute` capability, \
 `NVIDIA_DRIVER_CAPABILITIES=compute,utility`, and the runtime brings the host's library in; Apptainer does with \
-`--nv`. On WSL update the Windows \
+`--nv`. A machine of Kubernetes may keep its driver for pods, and one with NVIDIA's \
+vGPU manager has no CUDA at all. On WSL update the Windows \
 driver and run `wsl --update`.
 ",
     check,
@@ -58,6 +59,9 @@ const ASIDE: &[&str] = &[
     "/usr/lib/aarch64-linux-gnu/tegra",
     "/usr/lib64/nvidia",
     "/usr/lib/nvidia",
+    "/home/kubernetes/bin/nvidia/lib64",
+    "/run/nvidia/driver/usr/lib/x86_64-linux-gnu",
+    "/run/nvidia/driver/usr/lib64",
     // What a container gets lies where its machine has it, which its own loader may not search.
     "/usr/lib64",
     "/usr/lib/x86_64-linux-gnu",
@@ -78,6 +82,12 @@ fn aside<'a>(cx: &Cx<'a>) -> Option<(&'a LibcudaCopy, &'a str)> {
         let folder = copy.path.rsplit_once('/')?.0;
         ASIDE.contains(&folder).then_some((copy, folder))
     })
+}
+
+/// The node of NVIDIA's vGPU manager, where that is the driver of this machine and no library of CUDA's is here.
+pub(super) fn vgpu_manager<'a>(cx: &Cx<'a>) -> Option<&'a DeviceNode> {
+    let alone = cx.facts.machine.container.is_none() && cx.view.libcudas().is_empty();
+    cx.facts.driver.nodes.iter().find(|node| alone && node.path == "/dev/nvidia-vgpuctl")
 }
 
 /// The driver's library under its full name alone, without the name that programs ask for: `ldconfig` makes that one.
@@ -103,6 +113,13 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         let missing = format!("whether libcuda.so.1 can be found: {why}");
         return out.unknown(Subject::Machine, missing, Some(Break::Cuda));
     }
+    if let Some(node) = vgpu_manager(cx) {
+        let finding = Finding::new(Subject::Machine, "the driver here is NVIDIA's vGPU manager, which has no CUDA")
+            .because(Evidence::file(&node.path, "there"))
+            .because(Evidence::loader("libcuda.so.1", "nothing provides it"))
+            .help("run the programs in a virtual machine that has a vGPU; on this machine only NVIDIA's ordinary driver in place of the vGPU manager would run CUDA");
+        return out.find(finding.breaks(Break::Cuda));
+    }
     let version = driver.kernel.first();
     let title = "the driver is loaded but nothing provides libcuda.so.1";
     let mut finding = Finding::new(Subject::Machine, title)
@@ -115,15 +132,23 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     let found = |finding: Finding, copy: &LibcudaCopy| {
         finding.because(Evidence::file(&copy.path, "there, but the loader does not search its folder"))
     };
-    finding = if let Some((copy, folder)) = copy.filter(|_| container.is_some() || nixos) {
-        // Neither keeps what `ldconfig` would be told.
+    // The drivers that Kubernetes puts on its machines are for pods.
+    let for_pods = |folder: &str| folder.starts_with("/home/kubernetes/") || folder.starts_with("/run/nvidia/");
+    let pods = container.is_none() && copy.is_some_and(|(_, folder)| for_pods(folder));
+    finding = if let Some((copy, folder)) = copy.filter(|_| container.is_some() || nixos || pods) {
+        // None of them keeps what `ldconfig` would be told.
         let text = match container {
             Some(_) => "let the loader search its folder, by the container's environment",
+            None if pods => "or let the loader search its folder",
             None => "let the loader search its folder",
         };
+        let finding = found(finding, copy);
+        let finding = match pods {
+            true => finding.help("run the programs in a pod with a limit `nvidia.com/gpu: 1`: this driver is for pods"),
+            false => finding,
+        };
         let folder = shell::word(folder);
-        found(finding, copy)
-            .run(text, format!("export LD_LIBRARY_PATH={folder}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"))
+        finding.run(text, format!("export LD_LIBRARY_PATH={folder}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"))
     } else if let Some((copy, folder)) = unlinked(cx).filter(|_| !nixos) {
         let sudo = if container.is_some() { "" } else { "sudo " };
         let finding = finding.because(Evidence::file(&copy.path, "there, but without the name libcuda.so.1 beside it"));
@@ -214,6 +239,10 @@ mod tests {
         facts.machine.distribution_id = found("debian".to_owned());
         facts.machine.container = Some(Container { kind: "kubernetes".to_owned(), ..Container::default() });
         assert_eq!(way(&facts), Some(format!("export LD_LIBRARY_PATH=/usr/local/nvidia/lib64{kept}")));
+        facts.machine.container = None;
+        facts.driver.copies = vec![copy("/home/kubernetes/bin/nvidia/lib64", "535.54.03")];
+        let help = &judge(&RULE, &facts).findings[0].help;
+        assert!(help[0].text.contains("in a pod") && help[1].command.as_deref().unwrap().starts_with("export LD_"));
         facts.driver.copies.clear();
         facts.machine.container = Some(Container { kind: "apptainer".to_owned(), ..Container::default() });
         assert_eq!(way(&facts).as_deref(), Some("apptainer exec --nv …"));
