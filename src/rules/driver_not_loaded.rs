@@ -269,8 +269,11 @@ fn diagnose(cx: &Cx<'_>) -> Finding {
     let spare = cx.facts.pci.iter().any(|device| device.is_nvidia_gpu() && device.driver.is_none());
     let held = |rival: &&Evidence| !(spare && rival.at.starts_with("/sys/bus/pci/"));
     if let Some(rival) = driver.rivals.iter().find(held) {
-        let name = ["nouveau", "vfio-pci", "nova"].into_iter().find(|name| rival.says.contains(name));
-        let name = name.unwrap_or(rival.says.as_str());
+        // The driver that nova_core registers is called NovaCore; modules go by their own name.
+        let says = rival.says.to_ascii_lowercase();
+        let known = [("nouveau", "nouveau"), ("vfio-pci", "vfio-pci"), ("nova", "nova_core")];
+        let name =
+            known.into_iter().find(|(mark, _)| says.contains(mark)).map_or(rival.says.as_str(), |(_, name)| name);
         let finding = new(format!("the GPU is held by {name}, not by NVIDIA's driver")).because(rival.clone());
         let finding = finding.because_all(state);
         return match (name, installed) {
@@ -281,7 +284,7 @@ fn diagnose(cx: &Cx<'_>) -> Finding {
                 "keep nouveau from loading, rebuild the initial ramdisk and reboot",
                 "printf 'blacklist nouveau\\noptions nouveau modeset=0\\n' | sudo tee /etc/modprobe.d/blacklist-nouveau.conf",
             ),
-            _ => finding.help(format!("keep {name} from loading (a `blacklist` line in /etc/modprobe.d) and reboot")),
+            _ => finding.help(format!("keep {name} from loading (a line `blacklist {name}` in a file of /etc/modprobe.d), rebuild the initial ramdisk and reboot")),
         };
     }
     if cx.facts.machine.container.is_some() {
@@ -312,7 +315,10 @@ fn diagnose(cx: &Cx<'_>) -> Finding {
                     format!("sudo mokutil --import {}", shell::word(&key.at)),
                 ),
                 None => finding
-                    .run("see whether its signature is refused (\"Key was rejected by service\")", "sudo modprobe nvidia")
+                    .run(
+                        "see whether its signature is refused (\"Key was rejected by service\")",
+                        "sudo modprobe nvidia",
+                    )
                     .help("if so, enrol the public key that signed the module with `mokutil --import`, then reboot"),
             };
             return finding.help("or switch Secure Boot off in the firmware");
@@ -544,6 +550,10 @@ mod tests {
         assert_eq!(titles(&RULE, &facts), ["NVIDIA's module is not built for the running kernel 6.1.0-18-amd64"]);
         facts.driver.rivals = vec![Evidence::file("/sys/bus/pci/devices/0000:01:00.0/driver", "nouveau")];
         assert_eq!(titles(&RULE, &facts), ["the GPU is held by nouveau, not by NVIDIA's driver"]);
+        facts.driver.rivals[0].says = "NovaCore".to_owned();
+        let said = judge(&RULE, &facts).findings.remove(0);
+        assert_eq!(said.title, "the GPU is held by nova_core, not by NVIDIA's driver");
+        assert!(said.help[0].text.contains("`blacklist nova_core`"));
     }
 
     #[test]
@@ -569,7 +579,9 @@ mod tests {
         assert!(command(fedora, "6.11", pascal).contains("akmod-nvidia-580xx"));
         let debian = ("debian", "Debian GNU/Linux 12 (bookworm)");
         assert_eq!(command(debian, "6.1.0-18-amd64", ada), "sudo apt install nvidia-driver");
-        assert!(help(debian, "6.1.0-18-amd64", blackwell).text.contains("of branch 535 here, and 570 or newer is needed"));
+        assert!(
+            help(debian, "6.1.0-18-amd64", blackwell).text.contains("of branch 535 here, and 570 or newer is needed")
+        );
         let bullseye = ("debian", "Debian GNU/Linux 11 (bullseye)");
         assert!(help(bullseye, "5.10.0-30-amd64", ada).text.contains("of branch 470 here, and 525 or newer is needed"));
         assert_eq!(command(("debian", "Debian GNU/Linux forky/sid"), "6.18", ada), "sudo apt install nvidia-driver");
@@ -601,8 +613,11 @@ mod tests {
         assert!(way(&facts).is_empty());
         on(&mut facts, "arch", "updates/dkms");
         facts.machine.kernel = found("6.12.10-1-lts".to_owned());
-        facts.driver.dkms =
-            vec![DkmsModule { version: "590.44.01".to_owned(), kernels: vec![], path: "/var/lib/dkms/nvidia".to_owned() }];
+        facts.driver.dkms = vec![DkmsModule {
+            version: "590.44.01".to_owned(),
+            kernels: vec![],
+            path: "/var/lib/dkms/nvidia".to_owned(),
+        }];
         assert_eq!(way(&facts)[..2], ["sudo pacman -S linux-lts-headers", "sudo dkms autoinstall -k 6.12.10-1-lts"]);
         // Into a kernel whose files are gone nothing is loaded any more.
         facts.driver.headers = crate::facts::Probed::Absent;
@@ -619,7 +634,11 @@ mod tests {
         facts.driver.mok = vec![Evidence::file("/var/lib/shim-signed/mok/MOK.priv", "is there")];
         assert_eq!(way(&facts), "sudo modprobe nvidia");
         let folder = "/usr/share/nvidia-pubkeys/MOK-nvidia-driver-G06";
-        let keys = ["/var/lib/shim-signed/mok/MOK.der".to_owned(), format!("{folder}-a.der"), format!("{folder}-535.54.03.der")];
+        let keys = [
+            "/var/lib/shim-signed/mok/MOK.der".to_owned(),
+            format!("{folder}-a.der"),
+            format!("{folder}-535.54.03.der"),
+        ];
         facts.driver.mok = keys.iter().map(|key| Evidence::file(key, "is there")).collect();
         assert_eq!(way(&facts), format!("sudo mokutil --import {}", keys[0]));
         facts.driver.modules[0].path = "/lib/modules/6.1.0-18-amd64/updates/nvidia.ko".to_owned();
