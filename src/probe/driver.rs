@@ -419,9 +419,7 @@ fn switched_off(host: &Host) -> Option<Evidence> {
 /// the kernel asks for whatever drives the device.
 fn held_back(host: &Host) -> Option<Evidence> {
     let find = |wanted: fn(&[&str]) -> bool| {
-        configured(host, "modprobe.d", ".conf", |line| {
-            wanted(&line.split_whitespace().collect::<Vec<_>>())
-        })
+        configured(host, "modprobe.d", ".conf", |line| wanted(&line.split_whitespace().collect::<Vec<_>>()))
     };
     find(|words| match words {
         ["alias", "nvidia", "off"] => true,
@@ -445,7 +443,8 @@ fn configured(host: &Host, folder: &str, ending: &str, wanted: impl Fn(&str) -> 
             let path = format!("{folder}/{name}");
             let text = host.read_lossy(&path).unwrap_or_default();
             let Some((number, line)) = (1u32..).zip(text.lines()).find(|(_, line)| wanted(line)) else { continue };
-            let maker = ["EnvyControl", "nvidia-prime", "system76-power"].into_iter().find(|maker| text.contains(maker));
+            let maker =
+                ["EnvyControl", "nvidia-prime", "system76-power"].into_iter().find(|maker| text.contains(maker));
             let says = maker.map_or_else(|| line.to_owned(), |maker| format!("{line} (written by {maker})"));
             return Some(Evidence::file(path, says).line(number));
         }
@@ -504,13 +503,9 @@ fn secure_boot(host: &Host) -> Probed<bool> {
 /// Public keys with which the tools of distributions sign the modules that they build: Ubuntu's and Debian's DKMS, the
 /// akmods of Fedora, and the packages of openSUSE, which leave one for each driver.
 fn mok(host: &Host) -> Vec<Evidence> {
-    let fixed = [
-        "/var/lib/shim-signed/mok/MOK.der",
-        "/var/lib/dkms/mok.pub",
-        "/etc/pki/akmods/certs/public_key.der",
-    ];
+    let fixed = ["/var/lib/shim-signed/mok/MOK.der", "/var/lib/dkms/mok.pub", "/etc/pki/akmods/certs/public_key.der"];
     let folder = "/usr/share/nvidia-pubkeys";
-    let packaged = host.names_where(folder, |name| name.ends_with(".der"));
+    let packaged = host.names_where(folder, |name| name.starts_with("MOK-"));
     let packaged = packaged.into_iter().map(|name| format!("{folder}/{name}"));
     let paths = fixed.into_iter().map(str::to_owned).chain(packaged);
     paths.filter(|path| host.is_file(path)).map(|path| Evidence::file(path, "is there")).collect()
@@ -796,7 +791,11 @@ mod tests {
         tree.write("/etc/modprobe.d/x.conf", "install nvidia /bin/false\n");
         assert_eq!(read().unwrap().0, "/etc/modprobe.d/x.conf");
 
-        let rule = |class: &str| format!("SUBSYSTEM==\"pci\", ATTR{{vendor}}==\"0x10de\", ATTR{{class}}==\"{class}\", ATTR{{remove}}=\"1\"\n");
+        let rule = |class: &str| {
+            format!(
+                "SUBSYSTEM==\"pci\", ATTR{{vendor}}==\"0x10de\", ATTR{{class}}==\"{class}\", ATTR{{remove}}=\"1\"\n"
+            )
+        };
         let path = "/etc/udev/rules.d/50-remove-nvidia.rules";
         tree.write(path, &rule("0x040300"));
         assert_eq!(switched_off(&tree.host(&[])), None);

@@ -252,7 +252,7 @@ pub(super) fn prebuilt(module: &InstalledModule) -> Option<&str> {
 fn signing_key<'a>(cx: &Cx<'a>, module: &InstalledModule) -> Option<&'a Evidence> {
     let driver = &cx.facts.driver;
     let by_dkms = !driver.dkms.is_empty() || module.path.contains("/dkms/");
-    let public = |key: &&Evidence| !key.at.ends_with(".priv") && key.at.starts_with("/var/lib/") == by_dkms;
+    let public = |key: &&Evidence| !key.at.contains(".priv") && key.at.starts_with("/var/lib/") == by_dkms;
     let keys = || driver.mok.iter().filter(public);
     let version = driver.userspace.first().map(|reading| reading.value.to_string());
     keys().find(|key| version.as_ref().is_some_and(|version| key.at.contains(version))).or_else(|| keys().next())
@@ -292,9 +292,10 @@ fn diagnose(cx: &Cx<'_>) -> Finding {
         return finding.because_all(state).run("load it there, outside of the container", "sudo modprobe nvidia");
     }
     if let Some(off) = switched_off(cx) {
-        let title = match is_power(off) {
-            true => "the NVIDIA GPU of this machine is switched off",
-            false => "NVIDIA's kernel module is kept from loading",
+        let title = if is_power(off) {
+            "the NVIDIA GPU of this machine is switched off"
+        } else {
+            "NVIDIA's kernel module is kept from loading"
         };
         return switch_on(new(title.to_owned()).because(off.clone()), off).because_all(state);
     }

@@ -94,7 +94,10 @@ pub(super) fn vgpu_manager<'a>(cx: &Cx<'a>) -> Option<&'a DeviceNode> {
 fn unlinked<'a>(cx: &Cx<'a>) -> Option<(&'a LibcudaCopy, &'a str)> {
     let module = cx.facts.driver.kernel.first().map(|reading| &reading.value);
     let fits = |copy: &&LibcudaCopy| {
-        copy.kind == LibcudaKind::Driver && copy.path == copy.real && copy.version.is_some() && copy.version.as_ref() == module
+        copy.kind == LibcudaKind::Driver
+            && copy.path == copy.real
+            && copy.version.is_some()
+            && copy.version.as_ref() == module
     };
     let copy = cx.facts.driver.copies.iter().find(fits)?;
     Some((copy, copy.path.rsplit_once('/')?.0))
@@ -143,9 +146,10 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             None => "let the loader search its folder",
         };
         let finding = found(finding, copy);
-        let finding = match pods {
-            true => finding.help("run the programs in a pod with a limit `nvidia.com/gpu: 1`: this driver is for pods"),
-            false => finding,
+        let finding = if pods {
+            finding.help("run the programs in a pod with a limit `nvidia.com/gpu: 1`: this driver is for pods")
+        } else {
+            finding
         };
         let folder = shell::word(folder);
         finding.run(text, format!("export LD_LIBRARY_PATH={folder}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"))

@@ -68,10 +68,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         out.applies();
         let Some(first) = jit.first() else { continue };
         // A driver that drives no GPU reads no PTX, and the one that must take its place is another one.
-        if !cx.view.driver_answers()
-            || driver_not_loaded::none_driven(cx)
-            || driver_below_cuda_floor::below(cx, &env)
-        {
+        if !cx.view.driver_answers() || driver_not_loaded::none_driven(cx) || driver_below_cuda_floor::below(cx, &env) {
             continue;
         }
         let subject = Subject::Env(env.index);
