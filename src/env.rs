@@ -22,6 +22,7 @@ pub const VARIABLES: &[Variable] = &[
     var("CARGO_HOME", "where Cargo keeps its files"),
     var("CARGO_NET_OFFLINE", "Cargo asks no network; ort-sys downloads nothing then"),
     var("CC", "the C compiler that build scripts choose"),
+    var("CH_RUNNING", "set: the process runs in a container of Charliecloud"),
     var("CONDA_DEFAULT_ENV", "the name of the active conda environment"),
     var(
         "CONDA_OVERRIDE_CUDA",

@@ -40,18 +40,27 @@ pub struct Driver {
     /// loaded by now cannot be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modules_gone: Option<Evidence>,
+    /// Whether the headers of the running kernel are there, with which modules are built for it; absent where its whole
+    /// folder of modules is gone, as after an upgrade.
+    #[serde(default)]
+    pub headers: Probed<bool>,
     /// Whether `nvidia-modprobe` is there as root's own program: the driver's libraries run it to load modules and to
     /// make nodes that are missing.
     #[serde(default)]
     pub modprobe: Probed<bool>,
-    /// What has switched the NVIDIA GPU of a hybrid machine off: `prime-select` or `bbswitch`.
+    /// What has switched the NVIDIA GPU of a hybrid machine off: `prime-select`, `bbswitch`, or a rule of udev that takes
+    /// it off the bus.
     #[serde(default)]
     pub switched_off: Option<Evidence>,
+    /// A line of modprobe's configuration that keeps the module `nvidia` from loading: `alias nvidia off` and the like,
+    /// else a plain `blacklist nvidia`, which does not count where the module is asked for by name.
+    #[serde(default)]
+    pub held_back: Option<Evidence>,
     /// What DKMS knows.
     pub dkms: Vec<DkmsModule>,
     /// Whether Secure Boot is on.
     pub secure_boot: Probed<bool>,
-    /// A machine owner key that was made but may not be enrolled.
+    /// Public keys that sign modules built here; whether they are enrolled is not told.
     pub mok: Vec<Evidence>,
     /// The device nodes.
     pub nodes: Vec<DeviceNode>,

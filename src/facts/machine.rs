@@ -68,7 +68,8 @@ pub struct Wsl {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Container {
-    /// `docker`, `podman`, `kubernetes`, `lxc`, `systemd-nspawn`, `apptainer`, `gvisor`, or `unknown`.
+    /// `docker`, `podman`, `toolbox`, `kubernetes`, `lxc`, `systemd-nspawn`, `apptainer`, `charliecloud`,
+    /// `gvisor`, `flatpak`, or `unknown`.
     pub kind: String,
     /// What shows it.
     pub evidence: Evidence,

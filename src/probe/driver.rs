@@ -8,7 +8,7 @@ use crate::facts::{
 };
 use crate::host::{Host, Kind};
 use crate::probe::loader::Search;
-use crate::probe::machine::{LIBRARY_FOLDERS, OSRELEASE, container, dpkg_version};
+use crate::probe::machine::{LIBRARY_FOLDERS, OSRELEASE, container, dpkg_version, kernel as kernel_release};
 use crate::version::Dotted;
 
 /// What the loaded driver says of itself.
@@ -27,6 +27,9 @@ const DRIVER_FOLDERS: &[&str] = &[
     "/usr/lib/x86_64-linux-gnu/stubs",
     "/usr/lib/aarch64-linux-gnu/stubs",
     "/run/opengl-driver/lib",
+    "/home/kubernetes/bin/nvidia/lib64",
+    "/run/nvidia/driver/usr/lib/x86_64-linux-gnu",
+    "/run/nvidia/driver/usr/lib64",
     "/usr/local/cuda/compat",
     "/opt/cuda/lib64/stubs",
 ];
@@ -59,9 +62,11 @@ pub fn probe(host: &Host, search: &Search<'_>, pci: &[PciDevice]) -> Driver {
         copies: libraries.copies,
         modprobe: modprobe(host),
         switched_off: switched_off(host),
+        held_back: held_back(host),
         modules,
         uvm_modules,
         modules_gone: modules_gone(host),
+        headers: headers(host),
         dkms: dkms(host),
         secure_boot: secure_boot(host),
         mok: mok(host),
@@ -324,6 +329,21 @@ fn installed_modules(host: &Host) -> (Vec<InstalledModule>, Vec<InstalledModule>
     found
 }
 
+/// Whether what modules are built with is there for the running kernel; absent where an upgrade took the kernel away.
+fn headers(host: &Host) -> Probed<bool> {
+    let Probed::Found { value: kernel, .. } = kernel_release(host) else { return Probed::default() };
+    let Some(root) = ["/lib/modules", "/usr/lib/modules"].into_iter().find(|root| !host.names(root).is_empty()) else {
+        return Probed::Skipped { why: "no kernel has a folder of modules".to_owned() };
+    };
+    let folder = format!("{root}/{kernel}");
+    if !host.is_dir(&folder) {
+        return Probed::Absent;
+    }
+    let build = format!("{folder}/build");
+    let there = host.is_dir(&build);
+    Probed::found(there, Evidence::file(build, if there { "is there" } else { "leads to no headers" }))
+}
+
 fn walk_modules(
     host: &Host,
     kernel: &str,
@@ -410,7 +430,7 @@ fn modprobe(host: &Host) -> Probed<bool> {
     }
 }
 
-/// What has taken the NVIDIA GPU of a hybrid machine off the bus.
+/// What has taken the NVIDIA GPU of a hybrid machine off the bus, or its power.
 fn switched_off(host: &Host) -> Option<Evidence> {
     let path = "/etc/prime-discrete";
     if let Ok(text) = host.read_lossy(path)
@@ -419,9 +439,50 @@ fn switched_off(host: &Host) -> Option<Evidence> {
         return Some(Evidence::file(path, "off").line(1));
     }
     let path = "/proc/acpi/bbswitch";
-    let text = host.read_lossy(path).ok()?;
-    let (number, line) = (1u32..).zip(text.lines()).find(|(_, line)| line.trim_end().ends_with("OFF"))?;
-    Some(Evidence::file(path, line).line(number))
+    let text = host.read_lossy(path).unwrap_or_default();
+    if let Some((number, line)) = (1u32..).zip(text.lines()).find(|(_, line)| line.trim_end().ends_with("OFF")) {
+        return Some(Evidence::file(path, line).line(number));
+    }
+    configured(host, "udev/rules.d", ".rules", |line| {
+        line.contains("0x10de") && line.contains("==\"0x03") && line.contains("{remove}=\"1\"")
+    })
+}
+
+/// A line that keeps the module `nvidia` from loading: even where it is asked for by name, else (`blacklist`) only where
+/// the kernel asks for whatever drives the device.
+fn held_back(host: &Host) -> Option<Evidence> {
+    let find = |wanted: fn(&[&str]) -> bool| {
+        configured(host, "modprobe.d", ".conf", |line| wanted(&line.split_whitespace().collect::<Vec<_>>()))
+    };
+    find(|words| match words {
+        ["alias", "nvidia", "off"] => true,
+        ["install", "nvidia", program, ..] => matches!(program.rsplit('/').next(), Some("false" | "true")),
+        _ => false,
+    })
+    .or_else(|| find(|words| words == ["blacklist", "nvidia"]))
+}
+
+/// The first line of a kind in a configuration of udev or kmod: of files of one name the first folder's counts.
+///
+/// Programs that switch GPUs sign what they write, which tells who can take it back.
+fn configured(host: &Host, folder: &str, ending: &str, wanted: impl Fn(&str) -> bool) -> Option<Evidence> {
+    let mut seen = BTreeSet::new();
+    for above in ["/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib"] {
+        let folder = format!("{above}/{folder}");
+        for name in host.names_where(&folder, |name| name.ends_with(ending)) {
+            if !seen.insert(name.clone()) {
+                continue;
+            }
+            let path = format!("{folder}/{name}");
+            let text = host.read_lossy(&path).unwrap_or_default();
+            let Some((number, line)) = (1u32..).zip(text.lines()).find(|(_, line)| wanted(line)) else { continue };
+            let maker =
+                ["EnvyControl", "nvidia-prime", "system76-power"].into_iter().find(|maker| text.contains(maker));
+            let says = maker.map_or_else(|| line.to_owned(), |maker| format!("{line} (written by {maker})"));
+            return Some(Evidence::file(path, says).line(number));
+        }
+    }
+    None
 }
 
 fn dkms(host: &Host) -> Vec<DkmsModule> {
@@ -472,12 +533,15 @@ fn secure_boot(host: &Host) -> Probed<bool> {
     }
 }
 
+/// Public keys with which the tools of distributions sign the modules that they build: Ubuntu's and Debian's DKMS, the
+/// akmods of Fedora, and the packages of openSUSE, which leave one for each driver.
 fn mok(host: &Host) -> Vec<Evidence> {
-    ["/var/lib/dkms/mok.pub", "/var/lib/shim-signed/mok/MOK.der", "/var/lib/shim-signed/mok/MOK.priv"]
-        .into_iter()
-        .filter(|path| host.is_file(path))
-        .map(|path| Evidence::file(path, "is there"))
-        .collect()
+    let fixed = ["/var/lib/shim-signed/mok/MOK.der", "/var/lib/dkms/mok.pub", "/etc/pki/akmods/certs/public_key.der"];
+    let folder = "/usr/share/nvidia-pubkeys";
+    let packaged = host.names_where(folder, |name| name.starts_with("MOK-"));
+    let packaged = packaged.into_iter().map(|name| format!("{folder}/{name}"));
+    let paths = fixed.into_iter().map(str::to_owned).chain(packaged);
+    paths.filter(|path| host.is_file(path)).map(|path| Evidence::file(path, "is there")).collect()
 }
 
 fn nodes(host: &Host) -> Vec<DeviceNode> {
@@ -490,7 +554,7 @@ fn nodes(host: &Host) -> Vec<DeviceNode> {
 /// Whether a name under /dev is one of the driver's nodes.
 fn is_node(name: &str) -> bool {
     let Some(rest) = name.strip_prefix("nvidia") else { return false };
-    matches!(rest, "ctl" | "-uvm" | "-uvm-tools" | "-modeset")
+    matches!(rest, "ctl" | "-uvm" | "-uvm-tools" | "-modeset" | "-vgpuctl")
         || rest.starts_with("-nvswitch")
         || (!rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
 }
@@ -748,6 +812,37 @@ mod tests {
     }
 
     #[test]
+    fn what_keeps_the_module_from_loading_is_read() {
+        let tree = Tree::new();
+        let read = || held_back(&tree.host(&[])).map(|line| (line.at, line.line.unwrap(), line.says));
+        tree.write("/lib/modprobe.d/a.conf", "# alias nvidia off\nblacklist nvidiafb\noptions nvidia x=1\n");
+        assert_eq!(read(), None);
+        tree.write("/etc/modprobe.d/z.conf", "blacklist nvidia\n").write("/etc/modprobe.d/z.bak", "alias nvidia off\n");
+        assert_eq!(read().unwrap().2, "blacklist nvidia");
+        tree.write("/lib/modprobe.d/y.conf", "# This file was generated by nvidia-prime\nalias nvidia off\n");
+        assert_eq!(
+            read().unwrap(),
+            ("/lib/modprobe.d/y.conf".to_owned(), 2, "alias nvidia off (written by nvidia-prime)".to_owned())
+        );
+        // A file of the same name takes its place.
+        tree.write("/etc/modprobe.d/y.conf", "install nvidia modprobe -i nvidia-current\n");
+        assert_eq!(read().unwrap().2, "blacklist nvidia");
+        tree.write("/etc/modprobe.d/x.conf", "install nvidia /bin/false\n");
+        assert_eq!(read().unwrap().0, "/etc/modprobe.d/x.conf");
+
+        let rule = |class: &str| {
+            format!(
+                "SUBSYSTEM==\"pci\", ATTR{{vendor}}==\"0x10de\", ATTR{{class}}==\"{class}\", ATTR{{remove}}=\"1\"\n"
+            )
+        };
+        let path = "/etc/udev/rules.d/50-remove-nvidia.rules";
+        tree.write(path, &rule("0x040300"));
+        assert_eq!(switched_off(&tree.host(&[])), None);
+        tree.write(path, &rule("0x03[0-9]*"));
+        assert_eq!(switched_off(&tree.host(&[])).unwrap().at, path);
+    }
+
+    #[test]
     fn modules_on_disk_are_found_for_each_kernel() {
         let tree = Tree::new();
         tree.write("/lib/modules/6.1.0-12/updates/dkms/nvidia.ko.xz", "")
@@ -760,6 +855,16 @@ mod tests {
             .folder("/var/lib/dkms/nvidia/535.54.03/build")
             .folder("/var/lib/dkms/nvidia-fs/2.0/6.1.0-12");
         let driver = read(&tree, &[]);
+        assert!(driver.headers.unknown().is_some());
+        let headers = |kernel: &str| {
+            tree.write("/proc/sys/kernel/osrelease", kernel);
+            read(&tree, &[]).headers
+        };
+        assert!(headers("6.1.0-11\n").is_absent());
+        tree.link("/usr/src/linux-headers-6.1.0-13", "/lib/modules/6.1.0-13/build");
+        assert_eq!(headers("6.1.0-13\n").value(), Some(&false));
+        tree.folder("/usr/src/linux-headers-6.1.0-13");
+        assert_eq!(headers("6.1.0-13\n").value(), Some(&true));
         let kernels: Vec<_> = driver.modules.iter().map(|module| module.kernel.as_str()).collect();
         assert_eq!(kernels, ["6.1.0-12", "6.1.0-13", "6.1.0-13"]);
         let kernels: Vec<_> = driver.uvm_modules.iter().map(|module| module.kernel.as_str()).collect();
@@ -781,8 +886,10 @@ mod tests {
         assert_eq!(secure_boot(&tree.host(&[])).value(), Some(&false));
         tree.write(path, "");
         assert!(secure_boot(&tree.host(&[])).unknown().is_some());
-        tree.write("/var/lib/dkms/mok.pub", "");
-        assert_eq!(mok(&tree.host(&[])).len(), 1);
+        tree.write("/var/lib/dkms/mok.pub", "").write("/var/lib/shim-signed/mok/MOK.priv", "");
+        tree.write("/usr/share/nvidia-pubkeys/MOK-nvidia-driver-G06-570.172.08-default.der", "");
+        let keys = mok(&tree.host(&[]));
+        assert_eq!((keys.len(), keys[0].at.as_str()), (2, "/var/lib/dkms/mok.pub"));
     }
 
     #[test]

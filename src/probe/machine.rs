@@ -128,7 +128,8 @@ fn os_release_field(path: &str, text: &str, key: &str) -> Probed<String> {
     Probed::Absent
 }
 
-fn kernel(host: &Host) -> Probed<String> {
+/// The release of the running kernel.
+pub(crate) fn kernel(host: &Host) -> Probed<String> {
     match host.read_lossy(OSRELEASE) {
         Ok(text) if !text.trim().is_empty() => {
             Probed::found(text.trim().to_owned(), Evidence::file(OSRELEASE, &text).line(1))
@@ -293,6 +294,16 @@ pub(crate) fn container(host: &Host) -> Option<Container> {
     }
     if let Some(evidence) = there("/.dockerenv") {
         return made("docker", evidence);
+    }
+    if let Some(evidence) = there("/.flatpak-info") {
+        return made("flatpak", evidence);
+    }
+    if host.env_nonempty("CH_RUNNING").is_some() {
+        return made("charliecloud", Evidence::env("CH_RUNNING", "is set"));
+    }
+    // A toolbox is a container of Podman's that has its host's devices.
+    if let Some(evidence) = there("/run/.toolboxenv") {
+        return made("toolbox", evidence);
     }
     if let Some(evidence) = there("/run/.containerenv") {
         return made("podman", evidence);
@@ -494,6 +505,7 @@ mod tests {
             Some("podman")
         );
         assert_eq!(kind(&|_| (), &[("KUBERNETES_SERVICE_HOST", "10.0.0.1")]).as_deref(), Some("kubernetes"));
+        assert_eq!(kind(&|_| (), &[("CH_RUNNING", "yes")]).as_deref(), Some("charliecloud"));
         assert_eq!(
             kind(
                 &|t| {

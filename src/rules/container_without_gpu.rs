@@ -3,6 +3,7 @@
 use super::{Cx, Family, Rule, layer};
 use crate::facts::{Container, Evidence};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::version::Dotted;
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -26,7 +27,8 @@ and must not be installed into the image.
 ### How to fix it
 
 Start the container with its GPU: `docker run --gpus all …`, `podman run --device nvidia.com/gpu=all …`, in Compose a \
-device reservation with `capabilities: [gpu]`, in Kubernetes a limit `nvidia.com/gpu: 1`, with Apptainer `--nv`. The \
+device reservation with `capabilities: [gpu]`, in Kubernetes a limit `nvidia.com/gpu: 1`, with Apptainer `--nv`, in \
+LXD and Incus a device of type `gpu` with `nvidia.runtime`. The \
 host needs the NVIDIA Container Toolkit. `NVIDIA_VISIBLE_DEVICES` must not be empty, `void` or `none`.
 ",
     check,
@@ -41,9 +43,28 @@ pub(super) fn start(cx: &Cx<'_>, finding: Finding, container: &Container, why: &
         "kubernetes" => {
             finding.help(format!("{why}: give the container a limit `nvidia.com/gpu: 1` under `resources`"))
         }
-        "lxc" => finding
-            .help(format!("{why}: add a device of type `gpu` to the container, with `nvidia.runtime` set to `true`")),
+        "charliecloud" => finding.run(why, "ch-fromhost --nvidia …"),
+        "lxc" => finding.help(format!(
+            "{why}: in LXD and Incus add a device of type `gpu` and set `nvidia.runtime` to `true`; elsewhere, as in Proxmox, pass the nodes /dev/nvidia* through, and install the driver's libraries of exactly the host's version inside, without its kernel module"
+        )),
+        "toolbox" => finding.help(
+            "a toolbox has what its host has: install the driver there with its CUDA libraries (`xorg-x11-drv-nvidia-cuda` of RPM Fusion), then make the toolbox anew",
+        ),
+        "flatpak" => finding.help(format!(
+            "{why}: an application gets devices by `flatpak override --user --device=all …`, and the driver's libraries by the extension `org.freedesktop.Platform.GL.nvidia-…` of the host's version"
+        )),
         _ => finding.run(why, "docker run --gpus all …"),
+    }
+}
+
+/// How a container that has the GPU gets the libraries of its machine's driver.
+pub(super) fn libraries(cx: &Cx<'_>, finding: Finding, container: &Container, driver: Option<&Dotted>) -> Finding {
+    match (container.kind.as_str(), driver) {
+        ("flatpak", Some(driver)) => finding.run(
+            "install the extension that has the driver's libraries, then start the application anew",
+            format!("flatpak install org.freedesktop.Platform.GL.nvidia-{}", driver.to_string().replace('.', "-")),
+        ),
+        _ => start(cx, finding, container, "start the container with the GPU, which brings the host's library in"),
     }
 }
 

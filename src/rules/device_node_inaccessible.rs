@@ -51,6 +51,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     let mut on_bus = cx.facts.pci.iter().filter(|device| device.is_nvidia_gpu()).peekable();
     if super::driver_not_loaded::all_held(cx)
         || super::driver_not_loaded::none_driven(cx)
+        || super::libcuda_missing::vgpu_manager(cx).is_some()
         || (on_bus.peek().is_some() && on_bus.all(|device| device.lost))
     {
         return;

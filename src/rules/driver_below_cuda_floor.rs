@@ -98,8 +98,8 @@ impl<'a> Known<'a> {
 fn judge(cx: &Cx<'_>, env: &EnvView<'_, '_>, who: &str, cuda: u32, breaks: Break, out: &mut Judgment) {
     out.applies();
     let subject = Subject::Env(env.index);
-    // A driver that is not loaded, or a container without a GPU, explains itself.
-    if !cx.view.driver_answers() {
+    // A driver that is not loaded or drives no GPU, or a container without one, explains itself.
+    if !cx.view.driver_answers() || super::driver_not_loaded::none_driven(cx) {
         return;
     }
     let Some(driver) = Known::of(cx, env) else {

@@ -1,8 +1,12 @@
 //! Rule `driver-library-mismatch`: whether the kernel module and the libcuda that wins are of one version.
 
+use super::container_without_gpu::libraries;
+use super::driver_not_loaded::prebuilt;
 use super::{Cx, Family, Rule, layer};
 use crate::facts::{Evidence, LibcudaKind};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::shell;
+use crate::version::Dotted;
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -26,8 +30,10 @@ The module refuses the library: `cuInit` answers 803, NVML and `nvidia-smi` say 
 ### How to fix it
 
 Reboot, or stop everything that uses the GPU and reload the modules: the new version is already installed, and \
-installing a driver again does not help. In a container the library must come from the host: remove driver packages \
-(`libnvidia-compute-…`, `libcuda1`) from the image.
+installing a driver again does not help. Where DKMS has built only the old version for the running kernel, a reboot \
+loads that one again: build the new one (`dkms install nvidia/VERSION`). In a container the library must come from the host: remove driver packages \
+(`libnvidia-compute-…`, `libcuda1`) from the image. A container of LXC whose nodes are passed through has libraries of \
+its own, which must be of exactly the host's version.
 ",
     check,
 };
@@ -54,18 +60,22 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             .because(Evidence::file(&library.real, format!("version {version}")))
             .because(library.evidence("libcuda.so.1"));
         let on_disk_twice = cx.facts.driver.userspace.iter().any(|reading| reading.value == kernel.value);
-        finding = if cx.facts.machine.container.is_some() {
-            finding.help("take the driver's packages out of the image (`libcuda1`, `libnvidia-compute-…`): the container runtime brings the host's libcuda in")
+        finding = if let Some(container) = &cx.facts.machine.container {
+            match container.kind.as_str() {
+                "flatpak" => libraries(cx, finding, container, Some(&kernel.value)),
+                "lxc" => finding.help(format!(
+                    "install exactly version {} of the driver's libraries in the container, without its kernel module; or, in LXD and Incus, take them out and set `nvidia.runtime` to `true`, which brings the host's in",
+                    kernel.value
+                )),
+                _ => finding.help("take the driver's packages out of the image (`libcuda1`, `libnvidia-compute-…`): the container runtime brings the host's libcuda in"),
+            }
         } else if on_disk_twice {
             finding.help(format!(
                 "another libcuda of version {} is installed too: remove the stray copy {} or whatever makes it win",
                 kernel.value, library.path
             ))
         } else {
-            finding.run("reboot, so that the module of the installed version is loaded", "sudo reboot").run(
-                "or stop everything that uses the GPU and reload the modules",
-                "sudo rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia && sudo modprobe nvidia",
-            )
+            bring_up(cx, finding, &kernel.value, &version)
         };
         if users.is_empty() {
             finding = finding.at(Level::Warn);
@@ -77,9 +87,47 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     }
 }
 
+/// How the module of the libraries' version is loaded, where it is there to be loaded.
+fn bring_up(cx: &Cx<'_>, finding: Finding, loaded: &Dotted, wanted: &Dotted) -> Finding {
+    let driver = &cx.facts.driver;
+    let Some(kernel) = cx.facts.machine.kernel.value() else { return reload(finding) };
+    let of = |version| driver.dkms.iter().filter(move |dkms| dkms.version.parse().ok().as_ref() == Some(version));
+    let built = |version| of(version).find(|dkms| dkms.kernels.contains(kernel));
+    if let (Some(old), None) = (built(loaded), built(wanted)) {
+        let finding = finding.because(Evidence::file(&old.path, format!("DKMS has built {loaded} for {kernel}")));
+        let known = of(wanted).find_map(|dkms| dkms.path.strip_prefix("/var/lib/dkms/"));
+        return match known {
+            Some(name) => finding
+                .run(
+                    format!("build the module of version {wanted} for this kernel"),
+                    format!("sudo dkms install {} -k {}", shell::word(name), shell::word(kernel)),
+                )
+                .run("then reboot", "sudo reboot"),
+            None => finding.help(format!(
+                "bring the package of the driver's kernel module to version {wanted}, then reboot: a reboot alone loads {loaded} again"
+            )),
+        };
+    }
+    let finding = reload(finding);
+    match driver.modules.iter().find(|module| module.kernel == *kernel).and_then(prebuilt) {
+        Some(branch) => finding.help(format!(
+            "where that loads {loaded} again, upgrade the packages `linux-modules-nvidia-{branch}-…` with the others (`apt-mark showhold` lists what is held back)"
+        )),
+        None => finding,
+    }
+}
+
+fn reload(finding: Finding) -> Finding {
+    finding.run("reboot, so that the module of the installed version is loaded", "sudo reboot").run(
+        "or stop everything that uses the GPU and reload the modules",
+        "sudo rmmod nvidia_uvm nvidia_drm nvidia_modeset nvidia && sudo modprobe nvidia",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::DkmsModule;
     use crate::rules::testing::{LIB, judge, machine, reading, resolved, silent};
 
     #[test]
@@ -90,6 +138,30 @@ mod tests {
         assert_eq!(said.findings[0].title, "the loaded kernel module is 535.129.03 but libcuda is 535.54.03");
         assert_eq!(said.findings[0].breaks, [(Subject::Machine, Break::Cuda)]);
         assert_eq!(said.findings[0].help[0].command.as_deref(), Some("sudo reboot"));
+    }
+
+    #[test]
+    fn a_reboot_is_no_way_out_where_only_the_old_module_is_built() {
+        let mut facts = machine();
+        facts.driver.kernel = vec![reading("/sys/module/nvidia/version", "535.43.02")];
+        let dkms = |version: &str, kernels: &[&str]| DkmsModule {
+            version: version.to_owned(),
+            kernels: kernels.iter().map(|kernel| (*kernel).to_owned()).collect(),
+            path: format!("/var/lib/dkms/nvidia/{version}"),
+        };
+        let help = |facts: &crate::facts::Facts| judge(&RULE, facts).findings.remove(0).help;
+        let here = &["6.1.0-18-amd64"][..];
+        facts.driver.dkms = vec![dkms("535.43.02", here)];
+        assert_eq!((help(&facts).len(), help(&facts)[0].command.clone()), (1, None));
+        facts.driver.dkms.push(dkms("535.54.03", &["6.1.0-19-amd64"]));
+        let command = "sudo dkms install nvidia/535.54.03 -k 6.1.0-18-amd64";
+        assert_eq!(help(&facts)[0].command.as_deref(), Some(command));
+        facts.driver.dkms[1] = dkms("535.54.03", here);
+        assert_eq!(help(&facts)[0].command.as_deref(), Some("sudo reboot"));
+        // What version a prebuilt one is of is not read.
+        facts.driver.dkms.clear();
+        facts.driver.modules[0].path = "/lib/modules/6.1.0-18-amd64/kernel/nvidia-535/nvidia.ko".to_owned();
+        assert!(help(&facts)[2].text.contains("`linux-modules-nvidia-535-…`"));
     }
 
     #[test]

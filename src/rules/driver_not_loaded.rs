@@ -1,7 +1,7 @@
 //! Rule `driver-not-loaded`: a GPU is there and no loaded module drives it; says why, as far as files tell.
 
 use super::{Cx, Family, Rule, layer};
-use crate::facts::{Evidence, PciDevice, ProcGpu};
+use crate::facts::{Evidence, InstalledModule, PciDevice, ProcGpu};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::shell;
 use crate::version::Dotted;
@@ -19,8 +19,9 @@ pub(super) static RULE: Rule = Rule {
 
 The PCI bus shows an NVIDIA GPU, and the kernel has no module `nvidia` loaded. Files tell why: another module \
 (`nouveau`, `vfio-pci`) holds the device; Secure Boot is on and refuses a module without an enrolled signature; the \
-module was built for another kernel than the one that runs; no driver is installed; or it is installed and was merely \
-not loaded.
+module was built for another kernel than the one that runs; a line such as `alias nvidia off` in modprobe's \
+configuration keeps it out, as programs write that switch the GPU of a laptop off; no driver is installed; or it is \
+installed and was merely not loaded.
 
 A module may also be loaded and refuse the GPU: the closed module drives no GPU of the generation Blackwell or newer, \
 the open one none before Turing, and neither one that is newer than it. Then the bus shows no driver of the device, \
@@ -37,8 +38,10 @@ TensorFlow with no more than a line in its log.
 
 ### How to fix it
 
-Follow the cause that the finding names: build the module for the running kernel (`dkms autoinstall` with the \
-kernel's headers installed), enrol the signing key (`mokutil --import`), give the device back to `nvidia`, install \
+Follow the cause that the finding names: build the module for the running kernel (`dkms autoinstall` or `akmods` with \
+the kernel's headers installed), install Ubuntu's prebuilt one, or reboot where an upgrade has taken the running kernel's \
+files away; enrol the signing key (`mokutil --import`), switch the GPU on with the program that has \
+switched it off (`prime-select`, `system76-power`, `envycontrol`), give the device back to `nvidia`, install \
 the driver from your distribution, install the other kind of kernel module, or load it with `modprobe nvidia`. \
 Installing another CUDA toolkit does not help: a toolkit is not a driver.
 ",
@@ -168,6 +171,14 @@ fn last_branch(compute: &Dotted) -> Option<u32> {
     }
 }
 
+/// The first branch of the driver that knows GPUs of a compute capability: that of the first CUDA that compiles for it.
+fn first_branch(cx: &Cx<'_>, compute: &Dotted) -> Option<u32> {
+    let knows = cx.db.cuda_rows().iter().filter(|row| row.compute_max.as_ref().is_some_and(|max| max >= compute));
+    let cuda = knows.map(|row| row.version.number.prefix(2)).min()?;
+    let branches = cx.db.driver_rows().iter().filter(|row| row.reports_cuda >= cuda);
+    branches.map(|row| row.branch.major()).min()
+}
+
 /// Why a loaded module drives no GPU.
 fn undriven(cx: &Cx<'_>) -> Finding {
     let driver = &cx.facts.driver;
@@ -190,13 +201,20 @@ fn undriven(cx: &Cx<'_>) -> Finding {
     let major = driver.kernel.first().map(|reading| reading.value.major());
     let distribution = cx.facts.machine.distribution_id.value().map(String::as_str);
     let last = gpu.and_then(|gpu| last_branch(gpu.compute.as_ref()?));
+    // A driver that is older than the GPU does not know it, whatever its kind.
+    let first = gpu.and_then(|gpu| first_branch(cx, gpu.compute.as_ref()?));
+    let behind = first.filter(|&first| major.is_some_and(|major| major < first));
     let then = |kind: &str| format!("install the {kind} kernel module, then reboot");
     let finding = match (kind, distribution, major) {
         (Some(Kind::Open), Some("ubuntu"), Some(major)) => {
-            finding.run(then("open"), format!("sudo apt install nvidia-driver-{major}-open"))
+            finding.run(then("open"), format!("sudo apt install nvidia-driver-{}-open", behind.unwrap_or(major)))
         }
+        _ if let Some(first) = behind.filter(|_| distribution != Some("arch")) => finding.help(format!(
+            "install a driver of branch {first} or newer, the first one for this GPU{}, then reboot",
+            if kind == Some(Kind::Open) { ", with its open kernel module" } else { "" },
+        )),
         (Some(Kind::Open), Some("debian"), _) => finding.run(then("open"), "sudo apt install nvidia-open-kernel-dkms"),
-        (Some(Kind::Open), Some("arch"), _) => finding.run(then("open"), "sudo pacman -S nvidia-open"),
+        (Some(Kind::Open), Some("arch"), _) => finding.run(then("open"), arch_driver(cx)),
         (Some(Kind::Open), ..) => finding
             .help("install the driver's packages with the open kernel module (`-open` in their names), then reboot"),
         (Some(Kind::Closed), Some("ubuntu"), Some(major)) => finding.run(
@@ -204,9 +222,7 @@ fn undriven(cx: &Cx<'_>) -> Finding {
             format!("sudo apt install nvidia-driver-{}", last.map_or(major, |last| major.min(last))),
         ),
         (_, _, Some(major)) if let Some(last) = last.filter(|&last| kind.is_some() || major > last) => {
-            finding.help(format!(
-                "install a driver of branch {last} at most, the last one for this GPU, with its closed kernel module"
-            ))
+            at_most(finding, last)
         }
         _ => finding
             .help("install a driver that knows this GPU: a newer one for a new GPU, a legacy branch for an old one"),
@@ -242,10 +258,29 @@ fn loads_when_asked(cx: &Cx<'_>) -> bool {
     let kernel = cx.facts.machine.kernel.value();
     cx.view.helper_works()
         && driver.rivals.is_empty()
-        && driver.switched_off.is_none()
-        && driver.secure_boot.value() != Some(&true)
+        && switched_off(cx).is_none()
         && driver.libcuda.file.value().is_some()
-        && driver.modules.iter().any(|module| Some(&module.kernel) == kernel)
+        && driver.modules.iter().any(|module| Some(&module.kernel) == kernel && !may_be_refused(cx, module))
+}
+
+/// Whether Secure Boot may be why a module is not loaded; Ubuntu signs those that it builds itself.
+fn may_be_refused(cx: &Cx<'_>, module: &InstalledModule) -> bool {
+    cx.facts.driver.secure_boot.value() == Some(&true) && prebuilt(module).is_none()
+}
+
+/// The branch of one of Ubuntu's prebuilt modules, which lie in `kernel/nvidia-550`.
+pub(super) fn prebuilt(module: &InstalledModule) -> Option<&str> {
+    module.path.split_once("/kernel/nvidia-")?.1.split('/').next()
+}
+
+/// The key that signed a module: what DKMS uses lies in `/var/lib`, what packages and akmods use elsewhere.
+fn signing_key<'a>(cx: &Cx<'a>, module: &InstalledModule) -> Option<&'a Evidence> {
+    let driver = &cx.facts.driver;
+    let by_dkms = !driver.dkms.is_empty() || module.path.contains("/dkms/");
+    let public = |key: &&Evidence| !key.at.contains(".priv") && key.at.starts_with("/var/lib/") == by_dkms;
+    let keys = || driver.mok.iter().filter(public);
+    let version = driver.userspace.first().map(|reading| reading.value.to_string());
+    keys().find(|key| version.as_ref().is_some_and(|version| key.at.contains(version))).or_else(|| keys().next())
 }
 
 /// Which of the causes it is, the one that the files show most surely first.
@@ -259,8 +294,11 @@ fn diagnose(cx: &Cx<'_>) -> Finding {
     let spare = cx.facts.pci.iter().any(|device| device.is_nvidia_gpu() && device.driver.is_none());
     let held = |rival: &&Evidence| !(spare && rival.at.starts_with("/sys/bus/pci/"));
     if let Some(rival) = driver.rivals.iter().find(held) {
-        let name = ["nouveau", "vfio-pci", "nova"].into_iter().find(|name| rival.says.contains(name));
-        let name = name.unwrap_or(rival.says.as_str());
+        // The driver that nova_core registers is called NovaCore; modules go by their own name.
+        let says = rival.says.to_ascii_lowercase();
+        let known = [("nouveau", "nouveau"), ("vfio-pci", "vfio-pci"), ("nova", "nova_core")];
+        let name =
+            known.into_iter().find(|(mark, _)| says.contains(mark)).map_or(rival.says.as_str(), |(_, name)| name);
         let finding = new(format!("the GPU is held by {name}, not by NVIDIA's driver")).because(rival.clone());
         let finding = finding.because_all(state);
         return match (name, installed) {
@@ -271,38 +309,54 @@ fn diagnose(cx: &Cx<'_>) -> Finding {
                 "keep nouveau from loading, rebuild the initial ramdisk and reboot",
                 "printf 'blacklist nouveau\\noptions nouveau modeset=0\\n' | sudo tee /etc/modprobe.d/blacklist-nouveau.conf",
             ),
-            _ => finding.help(format!("keep {name} from loading (a `blacklist` line in /etc/modprobe.d) and reboot")),
+            _ => finding.help(format!("keep {name} from loading (a line `blacklist {name}` in a file of /etc/modprobe.d), rebuild the initial ramdisk and reboot")),
         };
     }
     if cx.facts.machine.container.is_some() {
         let finding = new("the machine beneath this container has not loaded NVIDIA's driver".to_owned());
         return finding.because_all(state).run("load it there, outside of the container", "sudo modprobe nvidia");
     }
-    if let Some(off) = &driver.switched_off {
-        let finding = new("the NVIDIA GPU of this machine is switched off".to_owned()).because(off.clone());
-        return switch_on(finding, off).because_all(state);
+    if let Some(off) = switched_off(cx) {
+        let title = if is_power(off) {
+            "the NVIDIA GPU of this machine is switched off"
+        } else {
+            "NVIDIA's kernel module is kept from loading"
+        };
+        return switch_on(new(title.to_owned()).because(off.clone()), off).because_all(state);
     }
     let kernel = cx.facts.machine.kernel.value();
     let here = kernel.and_then(|kernel| driver.modules.iter().find(|module| module.kernel == *kernel));
     if let Some(module) = here {
         let on_disk = Evidence::file(&module.path, format!("a module for {}", module.kernel));
-        if driver.secure_boot.value() == Some(&true) {
+        if may_be_refused(cx, module) {
+            let key = signing_key(cx, module);
             let finding = new("Secure Boot is on and NVIDIA's module is on disk but not loaded".to_owned())
                 .because_all(driver.secure_boot.evidence().cloned())
                 .because(on_disk)
                 .because_all(state)
-                .because_all(driver.mok.first().cloned());
-            let key = driver.mok.first().map_or("/var/lib/dkms/mok.pub", |key| key.at.as_str());
-            return finding
-                .run(
+                .because_all(key.cloned());
+            let finding = match key {
+                Some(key) => finding.run(
                     "enrol the key that signed the module, then reboot and confirm it",
-                    format!("sudo mokutil --import {}", shell::word(key)),
-                )
-                .help("or switch Secure Boot off in the firmware");
+                    format!("sudo mokutil --import {}", shell::word(&key.at)),
+                ),
+                None => finding
+                    .run(
+                        "see whether its signature is refused (\"Key was rejected by service\")",
+                        "sudo modprobe nvidia",
+                    )
+                    .help("if so, enrol the public key that signed the module with `mokutil --import`, then reboot"),
+            };
+            return finding.help("or switch Secure Boot off in the firmware");
         }
         let finding = new("NVIDIA's driver is installed for this kernel but not loaded".to_owned());
-        let finding = finding.because_all(state).because(on_disk);
-        return finding.run("load it; `dmesg` tells why where it refuses", "sudo modprobe nvidia");
+        let finding = finding.because_all(state).because(on_disk).because_all(driver.held_back.clone());
+        let finding = finding.run("load it; `dmesg` tells why where it refuses", "sudo modprobe nvidia");
+        // A module on the blacklist loads when it is named, but not when the machine starts.
+        return match &driver.held_back {
+            Some(line) => finding.help(format!("to load it with the machine, take the line out of {}", line.at)),
+            None => finding,
+        };
     }
     if let (Some(kernel), true) = (kernel, !driver.modules.is_empty() || !driver.dkms.is_empty()) {
         let mut finding = new(format!("NVIDIA's module is not built for the running kernel {kernel}"))
@@ -320,17 +374,7 @@ fn diagnose(cx: &Cx<'_>) -> Finding {
             }
             (None, None) => finding,
         };
-        finding = finding.because_all(state);
-        return if driver.dkms.is_empty() {
-            finding.help(format!("install the driver's kernel modules for {kernel}, or boot the kernel they are for"))
-        } else {
-            finding
-                .run(
-                    "with the headers of this kernel installed, build it",
-                    format!("sudo dkms autoinstall -k {}", shell::word(kernel)),
-                )
-                .run("then load it", "sudo modprobe nvidia")
-        };
+        return build(cx, finding.because_all(state), kernel);
     }
     if installed {
         let finding = new("NVIDIA's libraries are installed but its kernel module is not loaded".to_owned());
@@ -347,29 +391,157 @@ fn diagnose(cx: &Cx<'_>) -> Finding {
     install(cx, finding)
 }
 
-/// How the GPU of a hybrid machine is switched on again.
-pub(super) fn switch_on(finding: Finding, off: &Evidence) -> Finding {
-    if off.at == "/proc/acpi/bbswitch" {
-        return finding.run("switch it on, then load the driver", "echo ON | sudo tee /proc/acpi/bbswitch");
+/// How the running kernel gets a module: built by DKMS or akmods, prebuilt by Ubuntu, or with another kernel.
+fn build(cx: &Cx<'_>, finding: Finding, kernel: &str) -> Finding {
+    let driver = &cx.facts.driver;
+    let name = shell::word(kernel);
+    let module = driver.modules.first();
+    if let Some(module) = module.filter(|_| driver.headers.is_absent()) {
+        // An upgrade has taken this kernel's files away; nothing can be built for it or loaded into it.
+        let folder = module.path.split('/').take_while(|part| *part != module.kernel).collect::<Vec<_>>().join("/");
+        return finding
+            .because(Evidence::file(format!("{folder}/{kernel}"), "not there"))
+            .run("reboot into the kernel that is installed now", "sudo reboot");
     }
-    finding
-        .run("switch it on, then reboot", "sudo prime-select nvidia")
-        .help("or `sudo prime-select on-demand`, which leaves the display to the other GPU")
+    let then = |finding: Finding| finding.run("then load it", "sudo modprobe nvidia");
+    let distribution = cx.facts.machine.distribution_id.value().map(String::as_str);
+    let command = match (distribution, module.and_then(prebuilt)) {
+        _ if !driver.dkms.is_empty() => format!("sudo dkms autoinstall -k {name}"),
+        (Some("ubuntu"), Some(branch)) => {
+            let (number, kind) = branch.strip_suffix("srv").map_or((branch, ""), |number| (number, "-server"));
+            if number.bytes().any(|byte| !byte.is_ascii_digit()) {
+                return finding.help(format!("install the packages `linux-modules-nvidia-…` for {kernel}"));
+            }
+            let package = format!("sudo apt install linux-modules-nvidia-{number}{kind}-{name}");
+            return then(finding.run("install Ubuntu's module for this kernel", package));
+        }
+        (Some("fedora"), _) if module.is_some_and(|module| module.path.contains("/extra/nvidia")) => {
+            format!("sudo akmods --force --kernels {name}")
+        }
+        _ => {
+            return finding
+                .help(format!("install the driver's kernel modules for {kernel}, or boot the kernel they are for"));
+        }
+    };
+    let missing = driver.headers.value() == Some(&false);
+    let text = match driver.headers.value() {
+        Some(_) => "build the module for this kernel",
+        None => "with the headers of this kernel installed, build it",
+    };
+    let finding = match headers(distribution, kernel) {
+        Some(command) if missing => finding.run("install the headers of this kernel", command),
+        None if missing => finding.help("install the headers of this kernel"),
+        _ => finding,
+    };
+    let finding = finding.because_all(driver.headers.evidence().filter(|_| missing).cloned());
+    then(finding.run(text, command))
 }
 
-/// How a driver is installed here.
+/// How the headers of a kernel are installed.
+fn headers(distribution: Option<&str>, kernel: &str) -> Option<String> {
+    let name = shell::word(kernel);
+    Some(match distribution? {
+        "debian" | "ubuntu" | "pop" | "linuxmint" => format!("sudo apt install linux-headers-{name}"),
+        "fedora" | "rhel" | "centos" | "rocky" | "almalinux" => format!("sudo dnf install kernel-devel-{name}"),
+        "arch" => format!("sudo pacman -S linux{}-headers", arch_kernel(kernel)),
+        _ => return None,
+    })
+}
+
+/// The end of the name of an Arch package for a kernel: `-lts` of `6.12.10-1-lts`, nothing of `6.12.10-arch1-1`.
+fn arch_kernel(kernel: &str) -> &str {
+    let ends = ["-lts", "-zen", "-hardened"];
+    ends.into_iter().find(|end| kernel.ends_with(end)).unwrap_or_default()
+}
+
+/// What keeps a GPU on the bus without its driver: a switch, or a line that modprobe obeys even where it is told a name.
+fn switched_off<'a>(cx: &Cx<'a>) -> Option<&'a Evidence> {
+    let driver = &cx.facts.driver;
+    // A rule that takes the GPU off the bus has not done so.
+    let switch = driver.switched_off.as_ref().filter(|off| is_power(off));
+    switch.or_else(|| driver.held_back.as_ref().filter(|line| !line.says.starts_with("blacklist")))
+}
+
+/// Whether a GPU is switched off as a device, by `prime-select` or `bbswitch`.
+fn is_power(off: &Evidence) -> bool {
+    off.at == "/etc/prime-discrete" || off.at == "/proc/acpi/bbswitch"
+}
+
+/// How the GPU of a hybrid machine is switched on again: by what has switched it off.
+pub(super) fn switch_on(finding: Finding, off: &Evidence) -> Finding {
+    let by = |maker: &str| off.says.contains(maker) || off.at.ends_with(&format!("/{maker}.conf"));
+    let then = "switch it on, then reboot";
+    if off.at == "/proc/acpi/bbswitch" {
+        finding.run("switch it on, then load the driver", "echo ON | sudo tee /proc/acpi/bbswitch")
+    } else if by("system76-power") {
+        finding.run(then, "sudo system76-power graphics hybrid")
+    } else if by("EnvyControl") {
+        finding.run(then, "sudo envycontrol -s hybrid")
+    } else if by("nvidia-prime") || off.at == "/etc/prime-discrete" {
+        finding
+            .run(then, "sudo prime-select nvidia")
+            .help("or `sudo prime-select on-demand`, which leaves the display to the other GPU")
+    } else {
+        finding.help(format!("take that line out of {}, rebuild the initial ramdisk, then reboot", off.at))
+    }
+}
+
+/// How a driver is installed here that knows the GPU and runs the CUDA of the environments.
 fn install(cx: &Cx<'_>, finding: Finding) -> Finding {
+    let machine = &cx.facts.machine;
+    let compute = cx.view.gpus.first().and_then(|gpu| gpu.compute.as_ref());
+    let last = compute.and_then(last_branch);
+    let floors = cx.view.envs().filter_map(|env| Some(cx.db.cuda_floor(env.cuda_major()?)?.0.major()));
+    let needed = floors.chain(compute.and_then(|compute| first_branch(cx, compute))).max();
     let then = "install the driver, then reboot";
-    match cx.facts.machine.distribution_id.value().map(String::as_str) {
-        Some("ubuntu") => finding.run(then, "sudo ubuntu-drivers install"),
-        Some("debian") => finding
-            .run("install the driver (from the component `non-free`), then reboot", "sudo apt install nvidia-driver"),
-        Some("arch") => finding.run(then, "sudo pacman -S nvidia"),
-        Some("fedora") => {
-            finding.run("install the driver from RPM Fusion, then reboot", "sudo dnf install akmod-nvidia")
+    let fusion = "install the driver from RPM Fusion, then reboot";
+    match (machine.distribution_id.value().map(String::as_str), last) {
+        (Some("ubuntu"), _) => finding.run(then, "sudo ubuntu-drivers install"),
+        (Some("debian"), _) => {
+            // What Debian's package archive has for each release.
+            let name = machine.distribution.value().map_or("", String::as_str);
+            let own = match name.split_whitespace().find_map(|word| word.parse().ok()) {
+                Some(11u32) => Some(470),
+                Some(12) => Some(535),
+                Some(13) => Some(550),
+                _ => None,
+            };
+            match (own, needed) {
+                (Some(own), Some(needed)) if own < needed => finding.help(format!(
+                    "Debian's own driver is of branch {own} here, and {needed} or newer is needed: install NVIDIA's, from its repository for Debian (developer.download.nvidia.com/compute/cuda/repos), then reboot"
+                )),
+                _ if let Some(last) = last.filter(|&last| own.is_some_and(|own| last < own)) => at_most(finding, last),
+                _ => finding
+                    .run("install the driver (from the component `non-free`), then reboot", "sudo apt install nvidia-driver"),
+            }
         }
+        (Some("arch"), Some(last)) => finding.help(format!(
+            "build the last branch for this GPU, `nvidia-{last}xx-dkms` and `nvidia-{last}xx-utils`, from the AUR, then reboot"
+        )),
+        (Some("arch"), None) => finding.run(then, arch_driver(cx)),
+        (Some("fedora"), Some(580)) => {
+            finding.run(fusion, "sudo dnf install akmod-nvidia-580xx xorg-x11-drv-nvidia-580xx-cuda")
+        }
+        (Some("fedora"), None) => finding.run(fusion, "sudo dnf install akmod-nvidia xorg-x11-drv-nvidia-cuda"),
+        (_, Some(last)) => at_most(finding, last),
         _ => finding
             .help("install the NVIDIA driver from your distribution, then reboot; a CUDA toolkit alone is no driver"),
+    }
+}
+
+fn at_most(finding: Finding, last: u32) -> Finding {
+    finding.help(format!(
+        "install a driver of branch {last} at most, the last one for this GPU, with its closed kernel module"
+    ))
+}
+
+/// The command that installs Arch's package for the running kernel; since branch 590 Arch has the open module alone.
+fn arch_driver(cx: &Cx<'_>) -> String {
+    let kernel = cx.facts.machine.kernel.value().map_or("", String::as_str);
+    match arch_kernel(kernel) {
+        "" if kernel.contains("-arch") => "sudo pacman -S nvidia-open".to_owned(),
+        "-lts" => "sudo pacman -S nvidia-lts-open".to_owned(),
+        other => format!("sudo pacman -S nvidia-open-dkms linux{other}-headers"),
     }
 }
 
@@ -404,6 +576,102 @@ mod tests {
         assert_eq!(titles(&RULE, &facts), ["NVIDIA's module is not built for the running kernel 6.1.0-18-amd64"]);
         facts.driver.rivals = vec![Evidence::file("/sys/bus/pci/devices/0000:01:00.0/driver", "nouveau")];
         assert_eq!(titles(&RULE, &facts), ["the GPU is held by nouveau, not by NVIDIA's driver"]);
+        facts.driver.rivals[0].says = "NovaCore".to_owned();
+        let said = judge(&RULE, &facts).findings.remove(0);
+        assert_eq!(said.title, "the GPU is held by nova_core, not by NVIDIA's driver");
+        assert!(said.help[0].text.contains("`blacklist nova_core`"));
+    }
+
+    #[test]
+    fn a_driver_is_installed_that_fits_gpu_and_frameworks() {
+        let (ada, blackwell, pascal) = ("0x2684", "0x2b85", "0x1b80");
+        let help = |distribution: (&str, &str), kernel: &str, device: &str| {
+            let mut facts = unloaded();
+            facts.machine.distribution_id = found(distribution.0.to_owned());
+            facts.machine.distribution = found(distribution.1.to_owned());
+            facts.machine.kernel = found(kernel.to_owned());
+            facts.pci[0].device = device.to_owned();
+            facts.pythons = vec![crate::rules::testing::tensorflow("2.20.0", "12.5.1", &["sm_80", "compute_90"])];
+            judge(&RULE, &facts).findings.remove(0).help.remove(0)
+        };
+        let command = |distribution, kernel, device| help(distribution, kernel, device).command.unwrap_or_default();
+        let arch = ("arch", "Arch Linux");
+        assert_eq!(command(arch, "6.12.10-arch1-1", ada), "sudo pacman -S nvidia-open");
+        assert_eq!(command(arch, "6.12.10-1-lts", ada), "sudo pacman -S nvidia-lts-open");
+        assert_eq!(command(arch, "6.12.10-zen1-1-zen", ada), "sudo pacman -S nvidia-open-dkms linux-zen-headers");
+        assert!(help(arch, "6.12.10-1-lts", pascal).text.contains("`nvidia-580xx-dkms`"));
+        let fedora = ("fedora", "Fedora Linux 41");
+        assert_eq!(command(fedora, "6.11", ada), "sudo dnf install akmod-nvidia xorg-x11-drv-nvidia-cuda");
+        assert!(command(fedora, "6.11", pascal).contains("akmod-nvidia-580xx"));
+        let debian = ("debian", "Debian GNU/Linux 12 (bookworm)");
+        assert_eq!(command(debian, "6.1.0-18-amd64", ada), "sudo apt install nvidia-driver");
+        assert!(
+            help(debian, "6.1.0-18-amd64", blackwell).text.contains("of branch 535 here, and 570 or newer is needed")
+        );
+        let bullseye = ("debian", "Debian GNU/Linux 11 (bullseye)");
+        assert!(help(bullseye, "5.10.0-30-amd64", ada).text.contains("of branch 470 here, and 525 or newer is needed"));
+        assert_eq!(command(("debian", "Debian GNU/Linux forky/sid"), "6.18", ada), "sudo apt install nvidia-driver");
+        assert!(help(("opensuse-tumbleweed", "openSUSE"), "6.18", pascal).text.contains("branch 580 at most"));
+    }
+
+    #[test]
+    fn a_kernel_gets_its_module_from_where_the_others_came() {
+        let mut facts = unloaded();
+        facts.machine.kernel = found("6.11.7-300.fc41.x86_64".to_owned());
+        let way = |facts: &crate::facts::Facts| {
+            let help = judge(&RULE, facts).findings.remove(0).help;
+            help.into_iter().filter_map(|help| help.command).collect::<Vec<_>>()
+        };
+        let on = |facts: &mut crate::facts::Facts, distribution: &str, path: &str| {
+            facts.machine.distribution_id = found(distribution.to_owned());
+            facts.driver.modules =
+                vec![InstalledModule { kernel: "6".to_owned(), path: format!("/lib/modules/6/{path}/nvidia.ko.xz") }];
+        };
+        on(&mut facts, "fedora", "extra/nvidia");
+        assert_eq!(way(&facts)[0], "sudo akmods --force --kernels 6.11.7-300.fc41.x86_64");
+        facts.driver.headers = found(false);
+        assert_eq!(way(&facts)[0], "sudo dnf install kernel-devel-6.11.7-300.fc41.x86_64");
+        on(&mut facts, "rocky", "extra/nvidia");
+        assert!(way(&facts).is_empty());
+        on(&mut facts, "ubuntu", "kernel/nvidia-535srv");
+        assert_eq!(way(&facts)[0], "sudo apt install linux-modules-nvidia-535-server-6.11.7-300.fc41.x86_64");
+        on(&mut facts, "ubuntu", "kernel/nvidia-new-kind");
+        assert!(way(&facts).is_empty());
+        on(&mut facts, "arch", "updates/dkms");
+        facts.machine.kernel = found("6.12.10-1-lts".to_owned());
+        facts.driver.dkms = vec![DkmsModule {
+            version: "590.44.01".to_owned(),
+            kernels: vec![],
+            path: "/var/lib/dkms/nvidia".to_owned(),
+        }];
+        assert_eq!(way(&facts)[..2], ["sudo pacman -S linux-lts-headers", "sudo dkms autoinstall -k 6.12.10-1-lts"]);
+        // Into a kernel whose files are gone nothing is loaded any more.
+        facts.driver.headers = crate::facts::Probed::Absent;
+        assert_eq!(way(&facts), ["sudo reboot"]);
+    }
+
+    #[test]
+    fn only_a_key_that_is_there_is_enrolled() {
+        let mut facts = unloaded();
+        facts.driver.modules = machine().driver.modules;
+        facts.driver.userspace = machine().driver.userspace;
+        facts.driver.secure_boot = found(true);
+        let way = |facts: &crate::facts::Facts| judge(&RULE, facts).findings[0].help[0].command.clone().unwrap();
+        facts.driver.mok = vec![Evidence::file("/var/lib/shim-signed/mok/MOK.priv", "is there")];
+        assert_eq!(way(&facts), "sudo modprobe nvidia");
+        let folder = "/usr/share/nvidia-pubkeys/MOK-nvidia-driver-G06";
+        let keys = [
+            "/var/lib/shim-signed/mok/MOK.der".to_owned(),
+            format!("{folder}-a.der"),
+            format!("{folder}-535.54.03.der"),
+        ];
+        facts.driver.mok = keys.iter().map(|key| Evidence::file(key, "is there")).collect();
+        assert_eq!(way(&facts), format!("sudo mokutil --import {}", keys[0]));
+        facts.driver.modules[0].path = "/lib/modules/6.1.0-18-amd64/updates/nvidia.ko".to_owned();
+        assert_eq!(way(&facts), format!("sudo mokutil --import {}", keys[2]));
+        // Ubuntu has signed this one.
+        facts.driver.modules[0].path = "/lib/modules/6.1.0-18-amd64/kernel/nvidia-535/nvidia.ko".to_owned();
+        assert_eq!(titles(&RULE, &facts), ["NVIDIA's driver is installed for this kernel but not loaded"]);
     }
 
     #[test]
@@ -441,6 +709,15 @@ mod tests {
         for (device, open) in [("0x2330", Some(false)), ("0x2b85", Some(true)), ("0xffff", None)] {
             assert!(title(&refused(device, open)).starts_with("NVIDIA's kernel module is loaded and does not drive"));
         }
+        // A driver that is older than the GPU knows it neither closed nor open.
+        let with = |distribution: &str, open| {
+            let mut facts = refused("0x2b85", Some(open));
+            facts.machine.distribution_id = found(distribution.to_owned());
+            judge(&RULE, &facts).findings.remove(0).help.remove(0)
+        };
+        assert_eq!(with("ubuntu", false).command.as_deref(), Some("sudo apt install nvidia-driver-570-open"));
+        assert!(with("debian", false).text.contains("branch 570 or newer, the first one for this GPU, with its open"));
+        assert!(with("ubuntu", true).text.contains("branch 570 or newer"));
         // A legacy branch is named where the driver has left the GPU behind.
         let mut old = refused("0x13bb", Some(false));
         old.driver.kernel = vec![crate::rules::testing::reading("/sys/module/nvidia/version", "590.44.01")];
@@ -526,6 +803,41 @@ mod tests {
         }
         facts.driver.switched_off = Some(off);
         assert_eq!(judge(&RULE, &facts).findings[0].help[0].command.as_deref(), Some("sudo prime-select nvidia"));
+    }
+
+    #[test]
+    fn what_keeps_the_module_out_is_taken_back_by_its_maker() {
+        let mut facts = unloaded();
+        facts.driver.libcuda = machine().driver.libcuda;
+        facts.driver.modules = machine().driver.modules;
+        facts.driver.modprobe = found(true);
+        let way = |at: &str, says: &str| {
+            let mut facts = facts.clone();
+            facts.driver.held_back = Some(Evidence::file(at, says));
+            let said = judge(&RULE, &facts);
+            said.findings.first().map(|finding| (finding.title.clone(), finding.help[0].clone()))
+        };
+        let kept = "NVIDIA's kernel module is kept from loading";
+        for (at, says, command) in [
+            ("/etc/modprobe.d/system76-power.conf", "alias nvidia off", Some("sudo system76-power graphics hybrid")),
+            ("/etc/modprobe.d/b.conf", "alias nvidia off (written by EnvyControl)", Some("sudo envycontrol -s hybrid")),
+            ("/lib/modprobe.d/b.conf", "alias nvidia off (written by nvidia-prime)", Some("sudo prime-select nvidia")),
+            ("/etc/modprobe.d/own.conf", "install nvidia /bin/false", None),
+        ] {
+            let (title, help) = way(at, says).unwrap();
+            assert_eq!((title.as_str(), help.command.as_deref()), (kept, command));
+            assert!(command.is_some() || help.text.contains(at));
+        }
+        // Who asks for a module by its name gets it, whatever the blacklist says.
+        assert_eq!(way("/etc/modprobe.d/own.conf", "blacklist nvidia"), None);
+        facts.driver.modprobe = crate::facts::Probed::Absent;
+        facts.driver.held_back = Some(Evidence::file("/etc/modprobe.d/own.conf", "blacklist nvidia"));
+        let said = judge(&RULE, &facts);
+        assert_eq!(said.findings[0].help[0].command.as_deref(), Some("sudo modprobe nvidia"));
+        assert!(said.findings[0].help[1].text.contains("own.conf"));
+        // The rule of udev that takes a GPU off the bus has not done so.
+        facts.driver.switched_off = Some(Evidence::file("/etc/udev/rules.d/50-remove-nvidia.rules", "remove"));
+        assert_eq!(titles(&RULE, &facts), ["NVIDIA's driver is installed for this kernel but not loaded"]);
     }
 
     #[test]

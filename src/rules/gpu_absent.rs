@@ -63,7 +63,10 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     });
     // Docker Desktop's containers have the kernel of WSL, and get its door only where they are started with it.
     let wsl = machine.wsl.as_ref().filter(|wsl| wsl.version == 1 || machine.container.is_none());
-    let off = cx.facts.driver.switched_off.as_ref().filter(|_| machine.container.is_none() && wsl.is_none());
+    // A program that switches GPUs and keeps the module out has found one here.
+    let kept = cx.facts.driver.held_back.as_ref().filter(|line| line.says.contains("(written by "));
+    let off = cx.facts.driver.switched_off.as_ref().or(kept);
+    let off = off.filter(|_| machine.container.is_none() && wsl.is_none());
     let title = match (machine.os.as_str(), wsl, other) {
         ("macos", _, _) => "macOS has no CUDA: there is no NVIDIA GPU to compute on".to_owned(),
         (_, Some(wsl), _) if wsl.version == 1 => "WSL 1 hands no GPU to Linux programs".to_owned(),
@@ -181,6 +184,14 @@ mod tests {
         assert!(said.findings[0].evidence.iter().any(|evidence| evidence.at == "/etc/prime-discrete"));
         facts.driver.switched_off = Some(Evidence::file("/proc/acpi/bbswitch", "0000:01:00.0 OFF"));
         assert!(judge(&RULE, &facts).findings[0].help[0].command.as_deref().unwrap().contains("bbswitch"));
+        facts.driver.switched_off = None;
+        let kept = |says: &str| Some(Evidence::file("/etc/modprobe.d/nvidia.conf", says));
+        facts.driver.held_back = kept("alias nvidia off (written by system76-power)");
+        let said = judge(&RULE, &facts);
+        assert_eq!(said.findings[0].help[0].command.as_deref(), Some("sudo system76-power graphics hybrid"));
+        // Anybody may have written this, on a machine that never had a GPU.
+        facts.driver.held_back = kept("alias nvidia off");
+        assert_eq!(titles(&RULE, &facts), ["no NVIDIA GPU here, only one of Intel's, which CUDA does not run on"]);
     }
 
     #[test]

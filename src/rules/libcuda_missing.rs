@@ -1,8 +1,8 @@
 //! Rule `libcuda-missing`: whether a driver that runs also has its library where programs look for it.
 
-use super::container_without_gpu::start;
+use super::container_without_gpu::libraries;
 use super::{Cx, Family, Rule, layer};
-use crate::facts::{Evidence, LibcudaCopy, LibcudaKind};
+use crate::facts::{DeviceNode, Evidence, LibcudaCopy, LibcudaKind};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::shell;
 use crate::view::EnvView;
@@ -30,9 +30,11 @@ Every CUDA program opens this library first. Without it TensorFlow logs error 30
 Install the user-space part of the driver in the version of the loaded module (`libcuda1` on Debian, \
 `libnvidia-compute-…` on Ubuntu). Where it lies in a folder that nothing searches, as on NixOS \
 (`/run/opengl-driver/lib`) or on Google's Kubernetes (`/usr/local/nvidia/lib64`), put that folder on \
-`LD_LIBRARY_PATH`. In a container install nothing: start it with the `compute` capability, \
+`LD_LIBRARY_PATH`. A library that is there under its full name \
+alone gets the short one by `ldconfig`. In a container install nothing: start it with the `compute` capability, \
 `NVIDIA_DRIVER_CAPABILITIES=compute,utility`, and the runtime brings the host's library in; Apptainer does with \
-`--nv`. On WSL update the Windows \
+`--nv`. A machine of Kubernetes may keep its driver for pods, and one with NVIDIA's \
+vGPU manager has no CUDA at all. On WSL update the Windows \
 driver and run `wsl --update`.
 
 A Python of Nix or Guix on another system starts with a loader of its own, which searches neither the system's cache \
@@ -62,6 +64,13 @@ const ASIDE: &[&str] = &[
     "/usr/lib/aarch64-linux-gnu/tegra",
     "/usr/lib64/nvidia",
     "/usr/lib/nvidia",
+    "/home/kubernetes/bin/nvidia/lib64",
+    "/run/nvidia/driver/usr/lib/x86_64-linux-gnu",
+    "/run/nvidia/driver/usr/lib64",
+    // What a container gets lies where its machine has it, which its own loader may not search.
+    "/usr/lib64",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
 ];
 
 /// The driver's library in a folder that nothing searches; one of another version than the module is no help.
@@ -109,6 +118,25 @@ fn another_loader(cx: &Cx<'_>, out: &mut Judgment) {
     }
 }
 
+/// The node of NVIDIA's vGPU manager, where that is the driver of this machine and no library of CUDA's is here.
+pub(super) fn vgpu_manager<'a>(cx: &Cx<'a>) -> Option<&'a DeviceNode> {
+    let alone = cx.facts.machine.container.is_none() && cx.view.libcudas().is_empty();
+    cx.facts.driver.nodes.iter().find(|node| alone && node.path == "/dev/nvidia-vgpuctl")
+}
+
+/// The driver's library under its full name alone, without the name that programs ask for: `ldconfig` makes that one.
+fn unlinked<'a>(cx: &Cx<'a>) -> Option<(&'a LibcudaCopy, &'a str)> {
+    let module = cx.facts.driver.kernel.first().map(|reading| &reading.value);
+    let fits = |copy: &&LibcudaCopy| {
+        copy.kind == LibcudaKind::Driver
+            && copy.path == copy.real
+            && copy.version.is_some()
+            && copy.version.as_ref() == module
+    };
+    let copy = cx.facts.driver.copies.iter().find(fits)?;
+    Some((copy, copy.path.rsplit_once('/')?.0))
+}
+
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
     let driver = &cx.facts.driver;
     if !cx.view.driver_matters() || !cx.view.driver_answers() {
@@ -122,6 +150,13 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         let missing = format!("whether libcuda.so.1 can be found: {why}");
         return out.unknown(Subject::Machine, missing, Some(Break::Cuda));
     }
+    if let Some(node) = vgpu_manager(cx) {
+        let finding = Finding::new(Subject::Machine, "the driver here is NVIDIA's vGPU manager, which has no CUDA")
+            .because(Evidence::file(&node.path, "there"))
+            .because(Evidence::loader("libcuda.so.1", "nothing provides it"))
+            .help("run the programs in a virtual machine that has a vGPU; on this machine only NVIDIA's ordinary driver in place of the vGPU manager would run CUDA");
+        return out.find(finding.breaks(Break::Cuda));
+    }
     let version = driver.kernel.first();
     let title = "the driver is loaded but nothing provides libcuda.so.1";
     let mut finding = Finding::new(Subject::Machine, title)
@@ -134,22 +169,35 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     let found = |finding: Finding, copy: &LibcudaCopy| {
         finding.because(Evidence::file(&copy.path, "there, but the loader does not search its folder"))
     };
-    finding = if let Some((copy, folder)) = copy.filter(|_| container.is_some() || nixos) {
-        // Neither keeps what `ldconfig` would be told.
+    // The drivers that Kubernetes puts on its machines are for pods.
+    let for_pods = |folder: &str| folder.starts_with("/home/kubernetes/") || folder.starts_with("/run/nvidia/");
+    let pods = container.is_none() && copy.is_some_and(|(_, folder)| for_pods(folder));
+    finding = if let Some((copy, folder)) = copy.filter(|_| container.is_some() || nixos || pods) {
+        // None of them keeps what `ldconfig` would be told.
         let text = match container {
             Some(_) => "let the loader search its folder, by the container's environment",
+            None if pods => "or let the loader search its folder",
             None => "let the loader search its folder",
         };
+        let finding = found(finding, copy);
+        let finding = if pods {
+            finding.help("run the programs in a pod with a limit `nvidia.com/gpu: 1`: this driver is for pods")
+        } else {
+            finding
+        };
         let folder = shell::word(folder);
-        found(finding, copy)
-            .run(text, format!("export LD_LIBRARY_PATH={folder}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"))
+        finding.run(text, format!("export LD_LIBRARY_PATH={folder}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"))
+    } else if let Some((copy, folder)) = unlinked(cx).filter(|_| !nixos) {
+        let sudo = if container.is_some() { "" } else { "sudo " };
+        let finding = finding.because(Evidence::file(&copy.path, "there, but without the name libcuda.so.1 beside it"));
+        finding.run("make the name and let the loader know it", format!("{sudo}ldconfig {}", shell::word(folder)))
     } else if let Some(capabilities) = lacks_capability(cx, "compute") {
         finding.because(capabilities).run(
             "start the container with the `compute` capability",
             "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility …",
         )
     } else if let Some(container) = container {
-        start(cx, finding, container, "start the container with the GPU, which brings the host's library in")
+        libraries(cx, finding, container, version.map(|version| &version.value))
     } else if let Some(wsl) = &cx.facts.machine.wsl {
         match &wsl.libcuda {
             Some(path) => {
@@ -177,6 +225,8 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 let major = version.map_or(0, |version| version.value.major());
                 finding.run(text, format!("sudo apt install libnvidia-compute-{major}"))
             }
+            // DKMS brings modules of other repositories than RPM Fusion.
+            Some("fedora") if driver.dkms.is_empty() => finding.run(text, "sudo dnf install xorg-x11-drv-nvidia-cuda"),
             _ => finding.help(text),
         }
     };
@@ -227,9 +277,41 @@ mod tests {
         facts.machine.distribution_id = found("debian".to_owned());
         facts.machine.container = Some(Container { kind: "kubernetes".to_owned(), ..Container::default() });
         assert_eq!(way(&facts), Some(format!("export LD_LIBRARY_PATH=/usr/local/nvidia/lib64{kept}")));
+        facts.machine.container = None;
+        facts.driver.copies = vec![copy("/home/kubernetes/bin/nvidia/lib64", "535.54.03")];
+        let help = &judge(&RULE, &facts).findings[0].help;
+        assert!(help[0].text.contains("in a pod") && help[1].command.as_deref().unwrap().starts_with("export LD_"));
         facts.driver.copies.clear();
         facts.machine.container = Some(Container { kind: "apptainer".to_owned(), ..Container::default() });
         assert_eq!(way(&facts).as_deref(), Some("apptainer exec --nv …"));
+        let mut kind = |kind: &str| {
+            facts.machine.container = Some(Container { kind: kind.to_owned(), ..Container::default() });
+            judge(&RULE, &facts).findings.remove(0).help.remove(0)
+        };
+        let extension = "flatpak install org.freedesktop.Platform.GL.nvidia-535-54-03";
+        assert_eq!(kind("flatpak").command.as_deref(), Some(extension));
+        assert_eq!(kind("charliecloud").command.as_deref(), Some("ch-fromhost --nvidia …"));
+        assert!(kind("toolbox").text.contains("make the toolbox anew") && kind("lxc").text.contains("Proxmox"));
+    }
+
+    #[test]
+    fn a_library_without_its_short_name_gets_it() {
+        let mut facts = machine();
+        facts.driver.libcuda = absent("libcuda.so.1");
+        let path = |version: &str| format!("/usr/lib64/libcuda.so.{version}");
+        let copy = |version: &str| LibcudaCopy {
+            path: path(version),
+            real: path(version),
+            kind: LibcudaKind::Driver,
+            version: Some(v(version)),
+        };
+        let way = |facts: &Facts| judge(&RULE, facts).findings[0].help[0].command.clone();
+        facts.driver.copies = vec![copy("470.82.01")];
+        assert_eq!(way(&facts), None);
+        facts.driver.copies.push(copy("535.54.03"));
+        assert_eq!(way(&facts).as_deref(), Some("sudo ldconfig /usr/lib64"));
+        facts.machine.container = Some(Container { kind: "podman".to_owned(), ..Container::default() });
+        assert_eq!(way(&facts).as_deref(), Some("ldconfig /usr/lib64"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Rule `nvml-missing`: whether libnvidia-ml.so.1 is there beside libcuda.
 
-use super::container_without_gpu::start;
+use super::container_without_gpu::libraries;
 use super::libcuda_missing::lacks_capability;
 use super::{Cx, Family, Rule, layer};
 use crate::facts::{Evidence, Resolution};
@@ -88,13 +88,9 @@ fn finding(cx: &Cx<'_>, subject: Subject, title: String, nvml: &Resolution) -> F
         );
     }
     if let Some(container) = &cx.facts.machine.container {
-        if ["podman", "apptainer", "singularity", "lxc"].contains(&container.kind.as_str()) {
-            return start(
-                cx,
-                finding,
-                container,
-                "start the container with the GPU, which brings the host's library in",
-            );
+        let own = ["podman", "apptainer", "singularity", "lxc", "toolbox", "flatpak", "charliecloud"];
+        if own.contains(&container.kind.as_str()) {
+            return libraries(cx, finding, container, cx.facts.driver.kernel.first().map(|reading| &reading.value));
         }
         let text = "start the container through NVIDIA's runtime, which brings the host's library in";
         return finding.run(text, "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility …");

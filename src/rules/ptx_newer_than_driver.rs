@@ -1,6 +1,6 @@
 //! Rule `ptx-newer-than-driver`: whether the driver can translate the PTX that a GPU depends on.
 
-use super::{Cx, Family, Rule, driver_below_cuda_floor, layer};
+use super::{Cx, Family, Rule, driver_below_cuda_floor, driver_not_loaded, layer};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::version::Dotted;
 use crate::view::{CodeFit, EnvView, code_fit};
@@ -67,7 +67,8 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         let jit: Vec<_> = fits.iter().filter(|(_, fit)| *fit == Some(CodeFit::Jit)).map(|(gpu, _)| *gpu).collect();
         out.applies();
         let Some(first) = jit.first() else { continue };
-        if !cx.view.driver_answers() || driver_below_cuda_floor::below(cx, &env) {
+        // A driver that drives no GPU reads no PTX, and the one that must take its place is another one.
+        if !cx.view.driver_answers() || driver_not_loaded::none_driven(cx) || driver_below_cuda_floor::below(cx, &env) {
             continue;
         }
         let subject = Subject::Env(env.index);
