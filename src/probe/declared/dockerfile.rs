@@ -306,7 +306,7 @@ impl Reader<'_> {
         let value = |name: &str| self.value(name);
         let mut pairs = Vec::new();
         if first.contains('=') {
-            for word in shell::commands(&instruction.rest, &value).into_iter().flat_map(|command| command.words) {
+            for word in shell::words(&instruction.rest, &value) {
                 if let Some((name, value)) = word.text.split_once('=') {
                     pairs.push((name.to_owned(), word.known.then(|| value.to_owned()), word.at));
                 }
@@ -399,7 +399,7 @@ impl Reader<'_> {
         let commands = match exec(rest) {
             Some(words) => {
                 let words = words.into_iter().map(|text| Word { text, at: 0, known: true }).collect();
-                vec![Command { words, certain: true }]
+                vec![Command { words, certain: true, ..Command::default() }]
             }
             None => shell::commands(rest, &value),
         };
@@ -820,6 +820,9 @@ RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
         assert!(!stage("/usr/bin/python3 -m pip install a").installs[0].certain);
         assert!(!stage("/opt/venv/bin/pip install a").installs[0].certain);
         assert!(!stage("pip install --no-deps a").installs[0].dependencies);
+        // Without quotes it is a redirection, and in JSON it is none.
+        assert_eq!(stage("pip install a>=2").installs[0].read.packages[0].specifier, "");
+        assert_eq!(stage("[\"pip\", \"install\", \"a>=2\"]").installs[0].read.packages[0].specifier, ">=2");
         for run in ["pip config set global.index-url x", "PIP_INDEX_URL=x pip install a"] {
             assert_eq!(stage(run).indexes.len(), 1, "{run}");
         }
