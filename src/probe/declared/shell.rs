@@ -24,6 +24,12 @@ pub(super) struct Command {
 const KEYWORDS: &[&str] =
     &["if", "then", "else", "elif", "fi", "for", "while", "until", "do", "done", "case", "esac", "function", "select"];
 
+/// Commands that only ask something: what follows their `&&` runs where the answer is yes.
+const QUESTIONS: &[&str] = &[
+    "!", "[", "[[", "cmp", "command", "diff", "false", "getent", "grep", "hash", "id", "nvidia-smi", "test", "type",
+    "which",
+];
+
 /// The commands of a text; `value` knows variables.
 ///
 /// Where the text branches or loops anywhere, none of its commands is certain.
@@ -33,7 +39,7 @@ pub(super) fn commands(text: &str, value: &dyn Fn(&str) -> Option<String>) -> Ve
     let certain = !splitter.branches;
     let mut commands = splitter.commands;
     for command in &mut commands {
-        command.certain = certain;
+        command.certain &= certain;
     }
     commands
 }
@@ -59,6 +65,9 @@ struct Splitter<'t> {
     commands: Vec<Command>,
     current: Command,
     branches: bool,
+    /// Whether the list of commands at hand has asked something, and whether what follows hangs on such an answer.
+    asked: bool,
+    doubtful: bool,
     /// Whether only spaces end a word.
     plain: bool,
 }
@@ -66,7 +75,8 @@ struct Splitter<'t> {
 impl<'t> Splitter<'t> {
     fn new(text: &'t str, value: &'t dyn Fn(&str) -> Option<String>) -> Self {
         let current = Command::default();
-        Self { text, at: 0, value, commands: Vec::new(), current, branches: false, plain: false }
+        let (commands, branches, plain) = (Vec::new(), false, false);
+        Self { text, at: 0, value, commands, current, branches, asked: false, doubtful: false, plain }
     }
 
     fn peek(&self) -> Option<char> {
@@ -88,10 +98,12 @@ impl<'t> Splitter<'t> {
     }
 
     fn end(&mut self) {
-        let command = std::mem::take(&mut self.current);
+        let mut command = std::mem::take(&mut self.current);
         if let Some(first) = command.words.first() {
             self.branches |= KEYWORDS.contains(&first.text.as_str());
+            self.asked |= QUESTIONS.contains(&first.text.as_str());
         }
+        command.certain = !self.doubtful;
         // `> file` alone writes too.
         if !(command.words.is_empty() && command.writes.is_empty()) {
             self.commands.push(command);
@@ -100,8 +112,13 @@ impl<'t> Splitter<'t> {
 
     fn run(&mut self) {
         while let Some(c) = self.peek() {
-            if self.take("&&") || self.take(";") || self.take("\n") {
+            if self.take("&&") {
                 self.end();
+                // For all that comes: where the group ends that hangs on it is not followed.
+                self.doubtful |= self.asked;
+            } else if self.take(";") || self.take("\n") {
+                self.end();
+                self.asked = false;
             } else if self.take("||") {
                 // `|| true` and `|| exit 1` hide or tell a failure; what they follow runs all the same.
                 self.end();
@@ -306,7 +323,20 @@ mod tests {
         ] {
             assert!(split(text).iter().all(|(_, certain)| !certain), "{text}");
         }
-        assert!(split("pip install a || true").iter().all(|(_, certain)| *certain));
+        for text in ["pip install a || true", "apt-get update && pip install a", "[ -d x ]; pip install a"] {
+            assert!(split(text).iter().all(|(_, certain)| *certain), "{text}");
+        }
+        for text in [
+            "[ -n \"$X\" ] && pip install a || true",
+            "test -f /x && pip install a; true",
+            "test $(arch) = x && pip install a",
+            "! grep -q a b && { ls; pip install a; }",
+            "command -v nvcc >/dev/null && (pip install a)",
+        ] {
+            let commands = split(text);
+            let install = commands.iter().find(|(words, _)| words[0] == "pip");
+            assert!(install.is_some_and(|(_, certain)| !certain), "{text}");
+        }
         assert!(!split("pip install $(cat list)")[0].1);
     }
 
