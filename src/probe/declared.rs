@@ -18,6 +18,7 @@ mod compose;
 #[cfg(feature = "cli")]
 mod conda;
 mod dockerfile;
+mod image;
 mod locks;
 mod place;
 mod pyproject;
@@ -26,6 +27,7 @@ mod shell;
 #[cfg(feature = "cli")]
 mod yaml;
 
+use image::Put;
 use requirements::{Include, Read};
 
 /// Folders are searched this deep below the repository's own.
@@ -411,18 +413,17 @@ impl Reader<'_> {
                 let includes = std::mem::take(&mut read.includes);
                 let mut whole = !read.open && install.certain;
                 self.gather(path, read, false, &mut one, &mut BTreeSet::new());
+                let puts = stage.files.get(..install.before).unwrap_or(&stage.files);
                 for include in includes {
-                    let Some(file) = self.copied(path, &stage.copies, &include.path) else {
+                    let at = image::path(install.folder.as_deref(), &include.path);
+                    let part = at.and_then(|at| self.stands_at(path, puts, &at, include.constraint));
+                    let Some((part, all)) = part else {
                         whole = false;
                         continue;
                     };
-                    let Some(content) = self.load(&file) else {
-                        whole = false;
-                        continue;
-                    };
-                    let read = requirements::read(&text(&file), &content);
-                    let mut seen = BTreeSet::from([text(&file)]);
-                    whole &= self.gather(&file, read, include.constraint, &mut one, &mut seen);
+                    whole &= all;
+                    one.packages.extend(part.packages);
+                    one.indexes.extend(part.indexes);
                 }
                 set.complete &= whole;
                 if install.certain {
@@ -436,39 +437,48 @@ impl Reader<'_> {
         self.out.sets.extend(built);
     }
 
+    /// What the requirements file at a path of an image says with those that it includes, and whether all were read.
+    fn stands_at(
+        &mut self,
+        dockerfile: &Path,
+        puts: &[Put],
+        at: &str,
+        constraint: bool,
+    ) -> Option<(DeclaredSet, bool)> {
+        let file = self.origin(dockerfile, puts, at)?;
+        let content = self.load(&file)?;
+        let name = text(&file);
+        let mut seen = BTreeSet::from([name.clone()]);
+        let mut set = DeclaredSet::default();
+        let whole = self.gather(&file, requirements::read(&name, &content), constraint, &mut set, &mut seen);
+        // An included file must stand beside it in the image as it does in the repository.
+        let real = |path: &Path| self.host.real(path).ok();
+        let beside = |other: &String| {
+            let other = real(Path::new(other))?;
+            let (mut folder, mut there) = (real(file.parent()?)?, Path::new(at).parent()?);
+            while !other.starts_with(&folder) {
+                folder.pop();
+                there = there.parent()?;
+            }
+            let below = text(other.strip_prefix(&folder).ok()?);
+            let found = self.origin(dockerfile, puts, &image::path(there.to_str(), &below)?)?;
+            (real(&found)? == other).then_some(())
+        };
+        seen.iter().all(|other| *other == name || beside(other).is_some()).then_some((set, whole))
+    }
+
     /// The file of the repository that stands at a path of the image; `None` where more than one may.
     ///
-    /// What the folder of the build is no Dockerfile says: its own folder and that of the repository are tried.
-    fn copied(&self, dockerfile: &Path, copies: &[String], path: &str) -> Option<PathBuf> {
-        let wanted = Path::new(path);
-        let file = wanted.file_name()?;
-        let contexts = [dockerfile.parent()?, &self.root];
-        let mut found = BTreeSet::new();
-        for source in copies {
-            let source = source.trim_start_matches("./").trim_start_matches('/');
-            for context in contexts {
-                let at = context.join(source);
-                if at.file_name() == Some(file) && self.host.is_file(&at) {
-                    found.insert(at);
-                } else if source.is_empty() || source == "." || self.host.is_dir(&at) {
-                    // A folder with it: the end of the path below that folder, as long as it fits.
-                    let mut rest = wanted.components();
-                    while rest.clone().next().is_some() {
-                        let candidate = at.join(rest.as_path().strip_prefix("/").unwrap_or(rest.as_path()));
-                        if self.host.is_file(&candidate) {
-                            found.insert(candidate);
-                            break;
-                        }
-                        rest.next();
-                    }
-                }
-            }
-        }
-        let real: BTreeSet<PathBuf> =
-            found.iter().map(|path| self.host.real(path).unwrap_or_else(|_| path.clone())).collect();
-        let inside =
-            |path: &PathBuf| path.starts_with(&self.root) && !path.components().any(|part| part.as_os_str() == "..");
-        if real.len() == 1 { found.into_iter().next().filter(inside) } else { None }
+    /// Which folder is built no Dockerfile says: its own and those around it are tried.
+    fn origin(&self, dockerfile: &Path, puts: &[Put], at: &str) -> Option<PathBuf> {
+        let contexts = dockerfile.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root));
+        let found = contexts.filter_map(|context| image::origin(self.host, context, puts, at));
+        // By what links lead to.
+        let found: BTreeMap<PathBuf, PathBuf> =
+            found.filter_map(|file| Some((self.host.real(&file).ok()?, file))).collect();
+        let root = self.host.real(&self.root).ok()?;
+        let (real, file) = found.first_key_value()?;
+        (found.len() == 1 && real.starts_with(root)).then(|| file.clone())
     }
 }
 
@@ -536,6 +546,45 @@ mod tests {
         let declared = read(&tree, "/r");
         let gpu = declared.sets.iter().find(|set| set.by == DeclaredBy::Stage && set.file.ends_with("gpu.Dockerfile"));
         assert!(gpu.is_some_and(|set| set.packages.is_empty() && !set.complete));
+    }
+
+    #[test]
+    fn a_dockerfile_installs_what_stands_there() {
+        let tree = Tree::new();
+        tree.folder("/r/.git")
+            .write("/r/requirements.txt", "-r base.txt\ntensorflow\n")
+            .write("/r/base.txt", "numpy\n")
+            .write("/r/gpu.txt", "jax\n")
+            .write("/r/old/requirements.txt", "keras\n");
+        for (lines, wanted) in [
+            ("COPY . /app\nWORKDIR /app/old\nRUN pip install -r requirements.txt", "keras"),
+            ("COPY . /app\nRUN cd /app/old && pip install -r requirements.txt", "keras"),
+            ("COPY . .\nRUN pip install -r requirements.txt", "tensorflow numpy"),
+            ("COPY req*.txt base.txt /t/\nRUN pip install -r /t/requirements.txt", "tensorflow numpy"),
+            ("COPY requirements.txt .\nRUN pip install -r requirements.txt", "?"),
+            ("COPY requirements.txt .\nCOPY gpu.txt base.txt\nRUN pip install -r requirements.txt", "?"),
+            ("RUN git clone https://example.org/y /y && pip install -r /y/requirements.txt\nCOPY . /app", "?"),
+            ("COPY . .\nRUN git clone https://example.org/y && cd y && pip install -r requirements.txt", "?"),
+            ("WORKDIR /app\nCOPY gpu.txt requirements.txt\nRUN pip install -r requirements.txt\nCOPY . .", "jax"),
+            ("COPY . /app\nRUN pip install -r /app/new/requirements.txt", "?"),
+            (
+                "RUN --mount=type=bind,source=gpu.txt,target=/t/requirements.txt pip install -r /t/requirements.txt\n\
+                 RUN pip install -r /t/requirements.txt",
+                "jax ?",
+            ),
+            ("RUN --mount=type=bind,target=. pip install -r old/requirements.txt", "keras"),
+            ("COPY --from=made /r.txt requirements.txt\nRUN pip install -r requirements.txt\nCOPY . .", "?"),
+            ("COPY . /app\nWORKDIR /app\nFROM 0\nRUN pip install -r gpu.txt", "jax"),
+        ] {
+            tree.write("/r/Dockerfile", &format!("FROM python:3.12\n{lines}\n"));
+            let declared = read(&tree, "/r");
+            let stage = declared.sets.iter().rfind(|set| set.by == DeclaredBy::Stage).unwrap();
+            let mut seen = names(stage);
+            seen.extend((!stage.complete).then(|| "?".to_owned()));
+            assert_eq!(seen.join(" "), wanted, "{lines}");
+            // Each place has one name.
+            assert!(declared.sets.iter().flat_map(|set| &set.packages).all(|it| !it.evidence.at.contains("/./")));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::{DeclaredImage, DeclaredVariable, DeclaredVersion, Evidence};
 
+use super::image::{self, Put};
 use super::place::Text;
 use super::requirements::{self, Read};
 use super::shell::{self, Command, Word};
@@ -33,8 +34,10 @@ pub(super) struct Stage {
     pub(super) variables: Vec<DeclaredVariable>,
     /// Indexes that it sets for all of its commands.
     pub(super) indexes: Vec<DeclaredVersion>,
-    /// What it copies from the build's folder: sources, in order.
-    pub(super) copies: Vec<String>,
+    /// What puts files into it or changes them, in order.
+    pub(super) files: Vec<Put>,
+    /// The folder in which its commands run, where that is known.
+    folder: Option<String>,
 }
 
 /// A command that installs Python packages.
@@ -45,6 +48,10 @@ pub(super) struct Install {
     pub(super) dependencies: bool,
     /// Whether it certainly runs, and all of its words are known.
     pub(super) certain: bool,
+    /// The folder in which it runs, where that is known.
+    pub(super) folder: Option<String>,
+    /// How many of the stage's `files` come before it.
+    pub(super) before: usize,
 }
 
 /// The stages of a Dockerfile.
@@ -222,6 +229,12 @@ impl Reader<'_> {
             _ if self.stages.is_empty() => {}
             "ENV" => self.env(instruction),
             "COPY" | "ADD" => self.copy(instruction),
+            "WORKDIR" => {
+                let to = self.expand(rest, false);
+                if let Some(stage) = self.stages.last_mut() {
+                    stage.folder = to.and_then(|to| image::path(stage.folder.as_deref(), &to));
+                }
+            }
             "RUN" => self.run(instruction),
             // They change the shell or what other builds do.
             "SHELL" | "ONBUILD" => {
@@ -286,13 +299,18 @@ impl Reader<'_> {
                 for variable in &below.variables {
                     self.locals.insert(variable.name.clone(), Some(variable.value.clone()));
                 }
-                Stage { parent: Some(index), installs: Vec::new(), copies: Vec::new(), ..below.clone() }
+                Stage { parent: Some(index), installs: Vec::new(), ..below.clone() }
             }
             None => Stage { complete: true, ..Stage::default() },
         };
         stage.name = name;
         if parent.is_none() {
             stage.image = reference.filter(|text| !text.is_empty()).map(|text| image(&text, evidence));
+            let bare = |image: &DeclaredImage| {
+                matches!(image.name.as_str(), "debian" | "python" | "ubuntu" | "nvidia/cuda" | "nvcr.io/nvidia/cuda")
+            };
+            let folder = if stage.image.as_ref().is_some_and(bare) { "/" } else { image::SOMEWHERE };
+            stage.folder = Some(folder.to_owned());
             stage.python = stage.image.as_ref().and_then(python_of);
             stage.complete = stage.image.is_some();
         }
@@ -347,6 +365,24 @@ impl Reader<'_> {
             words.map(|word| self.expand(word, false)).collect()
         };
         let Some(stage) = self.stages.last_mut() else { return };
+        let target = listed.last().and_then(Option::as_deref);
+        let put = target.and_then(|target| image::path(stage.folder.as_deref(), target)).unwrap_or_default();
+        let sources = listed.split_last().map_or(&[][..], |(_, sources)| sources);
+        let unpacked = |source: &str| {
+            let ends = ["bz2", "gz", "xz", "tbz", "tgz"];
+            source.contains(".tar") || (instruction.keyword == "ADD" && ends.iter().any(|end| source.ends_with(end)))
+        };
+        let plain = |source: &&String| {
+            !source.contains("://") && !unpacked(source) && !source.starts_with("<<") && !source.contains('@')
+        };
+        let known: Vec<String> = sources.iter().flatten().filter(plain).cloned().collect();
+        // An option may leave files out, or keep the folders that they are in.
+        let exact = known.len() == sources.len()
+            && !put.is_empty()
+            && words.iter().all(|word| {
+                !word.starts_with("--") || ["--link", "--chown=", "--chmod="].iter().any(|it| word.starts_with(it))
+            });
+        stage.files.push(if exact { Put::Copy { sources: known, target: put } } else { Put::Change(put) });
         if elsewhere {
             // Libraries may come along, and a Python; programs alone that are no Python leave that one as it is.
             stage.complete = false;
@@ -356,23 +392,12 @@ impl Reader<'_> {
             stage.python_open |= !listed.iter().all(program);
             return;
         }
-        let sources = listed.split_last().map_or(&[][..], |(_, sources)| sources);
-        for source in sources {
-            match source {
-                Some(source) if !source.contains("://") && !source.contains(".tar") => {
-                    if stage.copies.len() < MOST_INSTRUCTIONS {
-                        stage.copies.push(source.clone());
-                    }
-                }
-                _ => {
-                    stage.complete = false;
-                    stage.python_open = true;
-                }
-            }
+        if sources.iter().any(|source| source.as_ref().is_none_or(|it| it.contains("://") || it.contains(".tar"))) {
+            stage.complete = false;
+            stage.python_open = true;
         }
         // A tree that is laid over the system's may hold anything.
-        let target = listed.last().and_then(Option::as_deref).unwrap_or("/");
-        stage.python_open |= ["", "/usr", "/usr/local"].contains(&target.trim_end_matches('/'));
+        stage.python_open |= ["", "/usr", "/usr/local"].contains(&target.unwrap_or_default().trim_end_matches('/'));
     }
 
     fn run(&mut self, instruction: &Instruction) {
@@ -383,6 +408,7 @@ impl Reader<'_> {
         }
         let value = |name: &str| self.value(name);
         let mut rest = instruction.rest.as_str();
+        let mut mounts = Vec::new();
         // `--mount=…`, `--network=…`.
         loop {
             let trimmed = rest.trim_start();
@@ -390,6 +416,7 @@ impl Reader<'_> {
                 break;
             }
             let end = trimmed.find(char::is_whitespace).unwrap_or(trimmed.len());
+            mounts.extend(trimmed[..end].strip_prefix("--mount=").and_then(|mount| self.mount(mount)));
             rest = &trimmed[end..];
         }
         if rest.trim_start().starts_with("<<") {
@@ -403,12 +430,28 @@ impl Reader<'_> {
             }
             None => shell::commands(rest, &value),
         };
+        let opened: Vec<Put> = mounts.iter().map(Put::opened).collect();
+        let Some(stage) = self.stages.last_mut() else { return };
+        let mut folder = stage.folder.clone();
+        stage.files.extend(mounts);
         let mut done = Vec::new();
         for command in &commands {
             let at = |word: &Word| instruction.source(skipped + word.at);
-            done.push(self.command(command, &at));
+            let mut understood = self.command(command, &at);
+            let Some(stage) = self.stages.last_mut() else { return };
+            if let Understood::Install(install) = &mut understood {
+                install.folder.clone_from(&folder);
+                install.before = stage.files.len();
+            }
+            go(command, &mut folder);
+            done.push(understood);
         }
         let Some(stage) = self.stages.last_mut() else { return };
+        // What a mount brought is gone behind the command.
+        stage.files.extend(opened);
+        if stage.files.len() > MOST_INSTRUCTIONS {
+            stage.files = vec![Put::Change(String::new())];
+        }
         stage.python_open |= other_python(rest, stage.python.as_ref());
         // Where a word is only known when it is built, a `python` in it may be any.
         stage.python_open |= rest.contains("python$") || rest.contains("py$");
@@ -426,24 +469,22 @@ impl Reader<'_> {
         }
     }
 
+    /// What a `--mount` brings for one command, or hides.
+    fn mount(&self, text: &str) -> Option<Put> {
+        let Some(text) = self.expand(text, false) else { return Some(Put::Change(String::new())) };
+        let get = |names: &[&str]| {
+            let mut pairs = text.split(',').filter_map(|pair| pair.split_once('='));
+            pairs.find(|(name, _)| names.contains(name)).map(|(_, value)| value)
+        };
+        let folder = self.stages.last().and_then(|stage| stage.folder.as_deref());
+        let target = image::path(folder, get(&["target", "dst", "destination"])?).unwrap_or_default();
+        let source = get(&["source", "src"]).unwrap_or(".").to_owned();
+        let ours = get(&["type"]).is_none_or(|kind| kind == "bind") && get(&["from"]).is_none() && !target.is_empty();
+        Some(if ours { Put::Copy { sources: vec![source], target } } else { Put::Change(target) })
+    }
+
     fn command(&self, command: &Command, at: &dyn Fn(&Word) -> usize) -> Understood {
-        let mut words = command.words.as_slice();
-        // Variables of this command alone, and words that run another one.
-        while let Some(first) = words.first() {
-            let setting = first.text.split_once('=').is_some_and(|(name, _)| {
-                !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-            });
-            if setting
-                || matches!(
-                    first.text.as_str(),
-                    "sudo" | "exec" | "time" | "env" | "command" | "then" | "else" | "do" | "!"
-                )
-            {
-                words = &words[1..];
-            } else {
-                break;
-            }
-        }
+        let words = inner(&command.words);
         let Some(first) = words.first() else { return Understood::Nothing };
         let name = first.text.rsplit('/').next().unwrap_or_default();
         let arguments: Vec<&str> = words[1..].iter().map(|word| word.text.as_str()).collect();
@@ -522,6 +563,34 @@ impl Reader<'_> {
             }
         }
         Understood::Install(Box::new(install))
+    }
+}
+
+/// The words without variables of this command alone, and without words that run another one.
+fn inner(mut words: &[Word]) -> &[Word] {
+    while let Some(first) = words.first() {
+        let setting = first.text.split_once('=').is_some_and(|(name, _)| {
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        });
+        let other = ["sudo", "exec", "time", "env", "command", "then", "else", "do", "!"];
+        if !setting && !other.contains(&first.text.as_str()) {
+            break;
+        }
+        words = &words[1..];
+    }
+    words
+}
+
+/// Changes the folder as a command does.
+fn go(command: &Command, folder: &mut Option<String>) {
+    let Some((first, rest)) = inner(&command.words).split_first() else { return };
+    match (first.text.as_str(), rest) {
+        ("cd", [to]) if to.known && !command.grouped && !to.text.starts_with(['-', '~']) => {
+            *folder = image::path(folder.as_deref(), &to.text);
+        }
+        (".", [script]) | ("source", [script]) if script.text.ends_with("/activate") => {}
+        ("cd" | "pushd" | "popd" | "eval" | "." | "source", _) => *folder = None,
+        _ => {}
     }
 }
 
@@ -768,7 +837,7 @@ RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
         assert_eq!((image.evidence.line, image.evidence.column), (Some(4), Some(1)));
         assert_eq!(base.python.as_ref().unwrap().value, "==3.10.*");
         assert!(base.complete && !base.python_open);
-        assert_eq!(base.copies, ["requirements.txt"]);
+        assert_eq!(base.files[0], Put::Copy { sources: vec!["requirements.txt".to_owned()], target: "/app".to_owned() });
         let variables: Vec<String> = base.variables.iter().map(|it| format!("{}={}", it.name, it.value)).collect();
         assert_eq!(variables, ["DEBIAN_FRONTEND=noninteractive", "KERAS_BACKEND=jax", "CUDA_VISIBLE_DEVICES=0"]);
         let install = &base.installs[0];
@@ -832,6 +901,41 @@ RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
         );
         assert_eq!(arguments("ARG A\nARG B=1 C=2\nFROM x\nARG D=${B}\n").len(), 3);
         assert_eq!(stage("pip install a").python.unwrap().value, "==3.8.*");
+    }
+
+    #[test]
+    fn installs_know_their_folder_and_what_came_before() {
+        let text = "FROM python:3.8\nCOPY a b/ c/\nWORKDIR /app\nCOPY --chown=1 . ./\nCOPY --from=x /y /z/\n\
+            RUN --mount=type=bind,source=r.txt,target=/t/r.txt --mount=type=cache,target=/c pip install a && cd b && pip install b\n\
+            RUN (cd x) && pip install c; cd /y; pip install d\nWORKDIR $X\nRUN pip install e; cd /z && cd ../w && pip install f\n\
+            FROM other\nRUN pip install g\n";
+        let stages = read("D", text);
+        let seen: Vec<(usize, Option<&str>)> = stages
+            .iter()
+            .flat_map(|stage| &stage.installs)
+            .map(|install| (install.before, install.folder.as_deref()))
+            .collect();
+        let wanted = [
+            (5, Some("/app")),
+            (5, Some("/app/b")),
+            (7, None),
+            (7, Some("/y")),
+            (7, None),
+            (7, Some("/w")),
+            (0, Some(image::SOMEWHERE)),
+        ];
+        assert_eq!(seen, wanted);
+        let copy = |sources: &[&str], target: &str| Put::Copy {
+            sources: sources.iter().map(|source| (*source).to_owned()).collect(),
+            target: target.to_owned(),
+        };
+        let change = |begin: &str| Put::Change(begin.to_owned());
+        let wanted = [copy(&["a", "b/"], "/c"), copy(&["."], "/app"), change("/z"), copy(&["r.txt"], "/t/r.txt")];
+        assert_eq!(stages[0].files[..4], wanted);
+        assert_eq!(stages[0].files[4..], [change("/c"), change("/t/r.txt"), change("/c")]);
+        for text in ["<<EOF /x\na\nEOF", "$A /x", "https://example.org/a /x", "--exclude=a b /x", "a.tgz /x", "[\"a.tar.gz\", \"/x\"]"] {
+            assert_eq!(read("D", &format!("FROM a\nADD {text}\n"))[0].files, [change("/x")], "{text}");
+        }
     }
 
     #[test]

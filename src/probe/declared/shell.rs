@@ -18,6 +18,8 @@ pub(super) struct Command {
     pub(super) writes: Vec<Word>,
     /// Whether it certainly runs: under no condition, in no loop, not as an alternative.
     pub(super) certain: bool,
+    /// Whether it stands in parentheses: a folder that it goes to is left at their end.
+    pub(super) grouped: bool,
 }
 
 /// Words that begin what may or may not run.
@@ -68,6 +70,8 @@ struct Splitter<'t> {
     /// Whether the list of commands at hand has asked something, and whether what follows hangs on such an answer.
     asked: bool,
     doubtful: bool,
+    /// How many parentheses are open.
+    groups: usize,
     /// Whether only spaces end a word.
     plain: bool,
 }
@@ -76,7 +80,7 @@ impl<'t> Splitter<'t> {
     fn new(text: &'t str, value: &'t dyn Fn(&str) -> Option<String>) -> Self {
         let current = Command::default();
         let (commands, branches, plain) = (Vec::new(), false, false);
-        Self { text, at: 0, value, commands, current, branches, asked: false, doubtful: false, plain }
+        Self { text, at: 0, value, commands, current, branches, asked: false, doubtful: false, groups: 0, plain }
     }
 
     fn peek(&self) -> Option<char> {
@@ -104,6 +108,7 @@ impl<'t> Splitter<'t> {
             self.asked |= QUESTIONS.contains(&first.text.as_str());
         }
         command.certain = !self.doubtful;
+        command.grouped = self.groups > 0;
         // `> file` alone writes too.
         if !(command.words.is_empty() && command.writes.is_empty()) {
             self.commands.push(command);
@@ -134,6 +139,11 @@ impl<'t> Splitter<'t> {
             } else if matches!(c, '(' | ')' | '{' | '}') && self.starts_word() {
                 self.next();
                 self.end();
+                match c {
+                    '(' => self.groups += 1,
+                    ')' => self.groups = self.groups.saturating_sub(1),
+                    _ => {}
+                }
             } else if c.is_whitespace() {
                 self.next();
             } else if c == '#' {
@@ -310,7 +320,7 @@ mod tests {
             };
             assert_eq!((join(|it| &it.words).as_str(), join(|it| &it.writes).as_str()), (words, writes), "{text}");
         }
-        let text: Vec<String> = super::words("A=b>=2&c B=\"d e\"", &|_| None).into_iter().map(|it| it.text).collect();
+        let text: Vec<String> = words("A=b>=2&c B=\"d e\"", &|_| None).into_iter().map(|it| it.text).collect();
         assert_eq!(text, ["A=b>=2&c", "B=d e"]);
     }
 
