@@ -443,6 +443,7 @@ impl Reader<'_> {
                 install.folder.clone_from(&folder);
                 install.before = stage.files.len();
             }
+            stage.files.extend(changes(command, folder.as_deref(), &understood).into_iter().map(Put::Change));
             go(command, &mut folder);
             done.push(understood);
         }
@@ -581,6 +582,44 @@ fn inner(mut words: &[Word]) -> &[Word] {
     words
 }
 
+/// How the paths begin at which a command may have left other files; an empty beginning is that of all.
+fn changes(command: &Command, folder: Option<&str>, understood: &Understood) -> Vec<String> {
+    // Up to what the shell fills in.
+    let begin = |word: &Word| {
+        let plain = word.text.split(['*', '?', '[', '{']).next().unwrap_or_default();
+        image::path(folder, plain).filter(|_| word.known).unwrap_or_default()
+    };
+    let mut all: Vec<String> = command.writes.iter().map(begin).collect();
+    let Some((first, rest)) = inner(&command.words).split_first() else { return all };
+    let name = first.text.rsplit('/').next().unwrap_or_default();
+    let option = |named: &dyn Fn(&str) -> bool| rest.iter().any(|word| word.text.starts_with('-') && named(&word.text));
+    let has = |texts: &[&str]| rest.iter().any(|word| texts.iter().any(|text| word.text.contains(text)));
+    let named = || rest.iter().filter(|word| !word.text.starts_with('-'));
+    match (name, understood) {
+        (_, Understood::Install(_)) => {}
+        // What is gone is no other file.
+        ("rm", _) => all.extend(named().filter(|word| word.known).map(begin)),
+        ("cp" | "install" | "ln" | "mv" | "tee" | "truncate", _) => all.extend(named().map(begin)),
+        ("sed", _) => {
+            if option(&|it| it.starts_with("--in-place") || (!it.starts_with("--") && it.contains('i'))) {
+                all.extend(named().map(begin));
+            }
+        }
+        ("find", _) => {
+            if option(&|it| ["-exec", "-ok", "-delete", "-fprint"].iter().any(|action| it.starts_with(action))) {
+                all.extend(named().map(begin));
+            }
+        }
+        ("uv", _) if !has(&["export", "compile"]) => {}
+        ("." | "source", _) if has(&["/activate"]) => {}
+        ("python" | "python3", Understood::Nothing) if has(&["open(", "write"]) => all.push(String::new()),
+        (_, Understood::Nothing) => {}
+        (name, _) if LEAVE_FILES.contains(&name) => {}
+        _ => all.push(String::new()),
+    }
+    all
+}
+
 /// Changes the folder as a command does.
 fn go(command: &Command, folder: &mut Option<String>) {
     let Some((first, rest)) = inner(&command.words).split_first() else { return };
@@ -677,7 +716,28 @@ const HARMLESS: &[&str] = &[
     "useradd",
     "usermod",
     "which",
-    "xargs",
+];
+
+/// Programs that leave the files of a project as they are, whatever else they do.
+const LEAVE_FILES: &[&str] = &[
+    "add-apt-repository",
+    "apk",
+    "apt",
+    "apt-get",
+    "apt-key",
+    "conda",
+    "dpkg",
+    "gpg",
+    "mamba",
+    "micromamba",
+    "node",
+    "npm",
+    "npx",
+    "nvidia-smi",
+    "pip",
+    "pip3",
+    "update-alternatives",
+    "yarn",
 ];
 
 /// Programs that may do anything to libraries and packages, and that bring no other Python.
@@ -697,6 +757,7 @@ const NO_PYTHON: &[&str] = &[
     "python3",
     "tee",
     "wget",
+    "xargs",
     "yarn",
 ];
 
@@ -837,7 +898,7 @@ RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
         assert_eq!((image.evidence.line, image.evidence.column), (Some(4), Some(1)));
         assert_eq!(base.python.as_ref().unwrap().value, "==3.10.*");
         assert!(base.complete && !base.python_open);
-        assert_eq!(base.files[0], Put::Copy { sources: vec!["requirements.txt".to_owned()], target: "/app".to_owned() });
+        assert_eq!(base.files[1], Put::Copy { sources: vec!["requirements.txt".to_owned()], target: "/app".to_owned() });
         let variables: Vec<String> = base.variables.iter().map(|it| format!("{}={}", it.name, it.value)).collect();
         assert_eq!(variables, ["DEBIAN_FRONTEND=noninteractive", "KERAS_BACKEND=jax", "CUDA_VISIBLE_DEVICES=0"]);
         let install = &base.installs[0];
@@ -862,7 +923,8 @@ RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
     #[test]
     fn what_is_not_understood_leaves_things_open() {
         let stage = |run: &str| read("D", &format!("FROM python:3.8-slim\nRUN {run}\n")).remove(0);
-        for run in ["./install.sh", "apt-get install -y libcudnn8", "curl x | sh", "pip install $(cat x)"] {
+        for run in ["./install.sh", "apt-get install -y libcudnn8", "curl x | sh", "pip install $(cat x)", "cat x | xargs pip install"]
+        {
             let stage = stage(run);
             assert!(!stage.complete || stage.installs.iter().any(|install| !install.certain), "{run}");
         }
@@ -935,6 +997,38 @@ RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
         assert_eq!(stages[0].files[4..], [change("/c"), change("/t/r.txt"), change("/c")]);
         for text in ["<<EOF /x\na\nEOF", "$A /x", "https://example.org/a /x", "--exclude=a b /x", "a.tgz /x", "[\"a.tar.gz\", \"/x\"]"] {
             assert_eq!(read("D", &format!("FROM a\nADD {text}\n"))[0].files, [change("/x")], "{text}");
+        }
+    }
+
+    #[test]
+    fn commands_that_change_files_are_told() {
+        for (run, wanted) in [
+            ("sed -i '/tensorflow/d' r.txt && pip install -r r.txt", Some("/tensorflow/d /a/r.txt")),
+            ("sed -Ei s/a/b/ /x/*.txt", Some("/a/s/a/b /x")),
+            ("sed s/a/b/ r.txt > /x/r.txt", Some("/x/r.txt")),
+            ("echo a >> r.txt; printf b>$X", Some("/a/r.txt ")),
+            ("cat <<EOF > r.txt\nb\nEOF", Some("/a/r.txt")),
+            ("cd /y && ln -sf old.txt r.txt", Some("/y/old.txt /y/r.txt")),
+            ("rm -f c.txt $X", Some("/a/c.txt")),
+            ("apt-get update && apt-get install -y x && rm -rf /var/lib/apt/lists/*", Some("/var/lib/apt/lists")),
+            ("find /y -name r.txt -exec sed -i s/a/b/ {} +", Some("/y /a/r.txt /a/sed /a/s/a/b /a /a/+")),
+            ("find /y -name r.txt; cat r.txt; chmod +x r.txt; ls 2>/dev/null", Some("/dev/null")),
+            ("echo r.txt | xargs sed -i s/a/b/", Some("")),
+            ("git clone https://example.org/x /y", Some("")),
+            ("wget -O r.txt https://example.org/r.txt", Some("")),
+            ("make r.txt", Some("")),
+            ("uv export -o r.txt", Some("")),
+            ("uv venv && . .venv/bin/activate && conda install a && npm ci", None),
+            ("python -c 'import a'", None),
+            ("python -c 'open(\"r.txt\", \"w\")'", Some("")),
+        ] {
+            let stage = read("D", &format!("FROM a\nWORKDIR /a\nRUN {run}\n")).remove(0);
+            let begins = stage.files.iter().map(|put| match put {
+                Put::Change(begin) => begin.as_str(),
+                Put::Copy { .. } => "copy",
+            });
+            let seen = begins.collect::<Vec<_>>().join(" ");
+            assert_eq!((stage.files.len() > 0).then_some(seen.as_str()), wanted, "{run}");
         }
     }
 
