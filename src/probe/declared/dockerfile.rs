@@ -32,6 +32,8 @@ pub(super) struct Stage {
     pub(super) complete: bool,
     /// What it sets.
     pub(super) variables: Vec<DeclaredVariable>,
+    /// The names of all that it sets, those whose values are not known among them.
+    named: BTreeSet<String>,
     /// Indexes that it sets for all of its commands.
     pub(super) indexes: Vec<DeclaredVersion>,
     /// What puts files into it or changes them, in order.
@@ -273,6 +275,15 @@ impl Reader<'_> {
                 Some((name, value)) => (name, self.expand(value, self.stages.is_empty())),
                 None => (word, self.globals.get(word).cloned().flatten()),
             };
+            // What `ENV` sets wins over an argument, and images set their own version.
+            let fixed = |stage: &Stage| {
+                let image = stage.image.as_ref().map(|image| image.name.rsplit('/').next().unwrap_or_default());
+                let own = matches!((image, name), (Some("python"), "PYTHON_VERSION") | (Some("cuda"), "CUDA_VERSION"));
+                own || stage.named.contains(name)
+            };
+            if self.stages.last().is_some_and(fixed) {
+                continue;
+            }
             let values = if self.stages.is_empty() { &mut self.globals } else { &mut self.locals };
             values.insert(name.to_owned(), value);
         }
@@ -336,6 +347,7 @@ impl Reader<'_> {
             let says = format!("{name}={}", value.as_deref().unwrap_or("…"));
             let evidence = self.text.at(instruction.source(at), &says);
             if let Some(stage) = self.stages.last_mut() {
+                stage.named.insert(name.clone());
                 stage.complete &= !matches!(name.as_str(), "LD_LIBRARY_PATH" | "PYTHONPATH" | "LD_PRELOAD");
                 stage.python_open |= matches!(name.as_str(), "PATH" | "PYTHONHOME" | "CONDA_PREFIX" | "VIRTUAL_ENV");
                 if names_an_index(&name) {
@@ -1029,6 +1041,27 @@ RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
             });
             let seen = begins.collect::<Vec<_>>().join(" ");
             assert_eq!((stage.files.len() > 0).then_some(seen.as_str()), wanted, "{run}");
+        }
+    }
+
+    #[test]
+    fn a_variable_wins_over_an_argument() {
+        let installs = |lines: &str| {
+            let text = format!("ARG TF=0\nARG PYTHON_VERSION=3.8\nFROM python:3.11 AS a\n{lines}\nRUN pip install b==$TF\n");
+            let stages = read("D", &text);
+            let install = &stages.last().unwrap().installs[0];
+            install.read.packages.first().filter(|_| install.certain).map(|package| package.specifier.clone())
+        };
+        for (lines, wanted) in [
+            ("ARG TF=2\nENV TF=1\nARG TF=2", Some("==1")),
+            ("ENV TF=1\nARG TF", Some("==1")),
+            ("ENV TF=1\nFROM a\nARG TF=2", Some("==1")),
+            ("ARG TF=2\nENV TF=$X\nFROM a\nARG TF=2", None),
+            ("ARG TF=2", Some("==2")),
+            ("ARG TF", Some("==0")),
+            ("ARG PYTHON_VERSION\nENV TF=$PYTHON_VERSION", None),
+        ] {
+            assert_eq!(installs(lines).as_deref(), wanted, "{lines}");
         }
     }
 
