@@ -8,7 +8,7 @@ use pep440_rs::Version;
 
 use super::{Cx, Family, Rule, layer};
 use crate::db::{Database, TensorflowRow};
-use crate::facts::{DeclaredBy, DeclaredImage, DeclaredPackage, DeclaredSet, Evidence};
+use crate::facts::{DeclaredBy, DeclaredImage, DeclaredPackage, DeclaredSet, Evidence, hides_gpus};
 use crate::finding::{Finding, Judgment, Level, RowRef, Subject};
 use crate::options::GpuWish;
 use crate::policy::Require;
@@ -381,6 +381,10 @@ impl<'a> Asked<'a> {
         if cuda.is_none() && gpu.is_none() {
             return None;
         }
+        // It wants none.
+        if self.set.variables.iter().any(|variable| hides_gpus(&variable.name, &variable.value)) {
+            return None;
+        }
         let rows: Vec<&TensorflowRow> = db
             .tensorflow_rows()
             .iter()
@@ -665,7 +669,7 @@ fn conflict(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Declared, DeclaredVersion, Facts, Trouble};
+    use crate::facts::{Declared, DeclaredVariable, DeclaredVersion, Facts, Trouble};
     use crate::rules::testing::{bare, silent, titles, unknowns};
 
     /// A set of packages as a requirements file would have them; `python …` is the Python.
@@ -831,6 +835,16 @@ mod tests {
             assert_eq!(said(vec![stage(image, lines)]), Vec::<String>::new(), "{image} {lines:?}");
         }
         assert!(said(vec![DeclaredSet { complete: false, ..stage(cudnn8, &["tensorflow==2.18.*"]) }]).is_empty());
+        // An image that hides every GPU wants none.
+        for (value, told) in [("0", 1), ("", 0), ("-1", 0)] {
+            let variable = DeclaredVariable {
+                name: "CUDA_VISIBLE_DEVICES".to_owned(),
+                value: value.to_owned(),
+                ..DeclaredVariable::default()
+            };
+            let set = DeclaredSet { variables: vec![variable], ..stage(cudnn8, &["tensorflow==2.18.*"]) };
+            assert_eq!(said(vec![set]).len(), told, "{value}");
+        }
     }
 
     #[test]
