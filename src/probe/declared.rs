@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::facts::{Declared, DeclaredBy, DeclaredPackage, DeclaredSet, Evidence, Trouble};
-use crate::host::{Host, HostError, Kind};
+use crate::host::{Entry, Host, HostError, Kind};
 use crate::options::Options;
 
 use super::repository::{self, Bounds};
@@ -38,6 +38,9 @@ const MOST_FOLDERS: usize = 2_000;
 const MOST_FILES: usize = 200;
 /// A larger file is not read.
 const LARGEST: u64 = 4 << 20;
+/// No more scripts and the like are asked whether they set arguments of builds, and no larger ones.
+const MOST_SCRIPTS: usize = 1_000;
+const LARGEST_SCRIPT: u64 = 1 << 20;
 /// No more packages than this are taken from requirements files, those of included files counted each time.
 const MOST_PACKAGES: usize = 50_000;
 /// Requirements files that one of them includes, in all.
@@ -49,6 +52,7 @@ pub fn probe(host: &Host, options: &Options) -> Option<Declared> {
     let mut reader = Reader {
         host,
         root: root.clone(),
+        depth,
         out: Declared::default(),
         files: BTreeSet::new(),
         packages: 0,
@@ -56,7 +60,7 @@ pub fn probe(host: &Host, options: &Options) -> Option<Declared> {
         overridden: Vec::new(),
         wishes: Vec::new(),
     };
-    let found = reader.find(depth);
+    let found = reader.find();
     for (path, kind) in found {
         reader.read(&path, kind);
     }
@@ -123,9 +127,32 @@ fn kind(name: &str, folder: &str) -> Option<File> {
     (stem.contains("requirements") || folder.eq_ignore_ascii_case("requirements")).then_some(File::Requirements)
 }
 
+/// Whether a file of that name may run builds, or say how they are run.
+fn runs_builds(name: &str) -> bool {
+    const NAMES: [&str; 5] = [".devcontainer.json", "devcontainer.json", "fly.toml", "package.json", "tasks.py"];
+    const BEGINS: [&str; 9] = [
+        "docker-bake.",
+        "earthfile",
+        "gnumakefile",
+        "jenkinsfile",
+        "justfile",
+        "makefile",
+        "readme",
+        "taskfile",
+        "tiltfile",
+    ];
+    let lower = name.to_ascii_lowercase();
+    let end = lower.rsplit_once('.').map_or("", |(_, end)| end);
+    matches!(end, "bash" | "bat" | "mk" | "ps1" | "sh" | "yaml" | "yml")
+        || NAMES.contains(&lower.as_str())
+        || BEGINS.iter().any(|begin| lower.starts_with(begin))
+}
+
 struct Reader<'h> {
     host: &'h Host,
     root: PathBuf,
+    /// How deep below it files are looked for.
+    depth: u32,
     out: Declared,
     files: BTreeSet<String>,
     packages: usize,
@@ -139,8 +166,8 @@ struct Reader<'h> {
 
 impl Reader<'_> {
     /// The files of the repository that declare something, by path.
-    fn find(&mut self, depth: u32) -> Vec<(PathBuf, File)> {
-        let bounds = Bounds { depth, folders: MOST_FOLDERS, files: MOST_FILES };
+    fn find(&mut self) -> Vec<(PathBuf, File)> {
+        let bounds = Bounds { depth: self.depth, folders: MOST_FOLDERS, files: MOST_FILES };
         repository::walk(self.host, &self.root, &bounds, &mut self.out.troubles, |entry, own| {
             if matches!(entry.kind, Kind::File | Kind::Link) { kind(&entry.name, own) } else { None }
         })
@@ -254,58 +281,63 @@ impl Reader<'_> {
         if self.arguments.is_empty() {
             return;
         }
-        let anywhere = self.sets_arguments();
+        let Some(advice) = self.sets_arguments() else {
+            // Which of them a script means is not looked into.
+            let out: BTreeSet<String> = self.arguments.keys().cloned().collect();
+            return self.leave_out(&out);
+        };
         let host = self.host;
         let overridden = |file: &String, names: &BTreeSet<String>| {
             let real = host.real_text(file);
             self.overridden.iter().any(|(other, set)| *other == real && !set.is_disjoint(names))
+                || advice.iter().any(|text| names.iter().any(|name| text.contains(name)))
         };
-        let out: BTreeSet<&String> = self
+        let out: BTreeSet<String> = self
             .arguments
             .iter()
-            .filter(|(file, names)| anywhere || overridden(file, names))
-            .map(|(file, _)| file)
+            .filter(|(file, names)| overridden(file, names))
+            .map(|(file, _)| file.clone())
             .collect();
-        let of_docker = |set: &DeclaredSet| matches!(set.by, DeclaredBy::Stage | DeclaredBy::Install);
-        self.out.sets.retain(|set| !(of_docker(set) && out.contains(&set.file)));
+        self.leave_out(&out);
     }
 
-    /// Whether something of the repository runs builds with arguments of its own.
-    fn sets_arguments(&self) -> bool {
-        const FILES: [&str; 10] = [
-            ".circleci/config.yml",
-            ".gitlab-ci.yml",
-            "Jenkinsfile",
-            "Justfile",
-            "Makefile",
-            "Taskfile.yml",
-            "azure-pipelines.yml",
-            "cloudbuild.yaml",
-            "justfile",
-            "makefile",
-        ];
-        let bake = |name: &str| name.starts_with("docker-bake.");
-        if self.host.names(&self.root).iter().any(|name| bake(name)) {
-            return true;
-        }
-        let workflows = self.root.join(".github/workflows");
-        let listed = self.host.names(&workflows).into_iter().map(|name| workflows.join(name));
-        let scripts = ["", "scripts", "docker", "ci"].iter().flat_map(|folder| {
-            let folder = self.root.join(folder);
-            let names = self
-                .host
-                .names(&folder)
-                .into_iter()
-                .filter(|name| name.rsplit_once('.').is_some_and(|(_, end)| end == "sh"));
-            names.map(|name| folder.join(name)).collect::<Vec<_>>()
-        });
-        let files = FILES.iter().map(|name| self.root.join(name)).chain(listed).chain(scripts);
-        files.take(MOST_FILES).any(|file| {
-            self.host.read(&file, LARGEST).is_ok_and(|bytes| {
+    fn leave_out(&mut self, dockerfiles: &BTreeSet<String>) {
+        let of_docker = |set: &DeclaredSet| matches!(set.by, DeclaredBy::Stage | DeclaredBy::Install);
+        self.out.sets.retain(|set| !(of_docker(set) && dockerfiles.contains(&set.file)));
+    }
+
+    /// `None` where something of the repository runs builds with arguments of its own; else what its READMEs say of
+    /// such builds.
+    fn sets_arguments(&self) -> Option<Vec<String>> {
+        let bounds = Bounds { depth: self.depth, folders: MOST_FOLDERS, files: MOST_SCRIPTS };
+        let wanted = |entry: &Entry, _: &str| {
+            (matches!(entry.kind, Kind::File | Kind::Link) && runs_builds(&entry.name)).then_some(())
+        };
+        let mut advice = Vec::new();
+        for folder in ["", ".github", ".circleci", "build"] {
+            // Where there are more, those are asked that were found.
+            let found = repository::walk(self.host, &self.root.join(folder), &bounds, &mut Vec::new(), wanted);
+            for (file, ()) in found {
+                let name = file.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+                if name.starts_with("docker-bake.") {
+                    return None;
+                }
+                let Ok(bytes) = self.host.read(&file, LARGEST_SCRIPT) else { continue };
                 let text = String::from_utf8_lossy(&bytes);
-                text.contains("build-arg") || text.contains("build_arg") || text.contains("buildArgs")
-            })
-        })
+                let lower = text.to_ascii_lowercase();
+                let words = ["build-arg", "build_arg", "buildarg", "[build.args]"];
+                let mentioned = words.iter().any(|word| lower.contains(word))
+                    || (name.ends_with("devcontainer.json") && lower.contains("\"args\""));
+                if !mentioned {
+                    continue;
+                }
+                if !name.starts_with("readme") {
+                    return None;
+                }
+                advice.push(text.into_owned());
+            }
+        }
+        Some(advice)
     }
 
     /// Marks the stages that a service runs with a GPU.
@@ -604,6 +636,20 @@ mod tests {
         tree.write("/r/compose.yml", "")
             .write("/r/.github/workflows/ci.yml", "run: docker build --build-arg V=3.12 .\n");
         assert_eq!(sets(&tree), 0);
+        tree.write("/r/.github/workflows/ci.yml", "run: docker build .\n");
+        assert_eq!(sets(&tree), 2);
+        for (file, text, left) in [
+            (".devcontainer/devcontainer.json", "{\"build\": {\"args\": {\"V\": \"3.11\"}}}", 0),
+            ("skaffold.yaml", "buildArgs:\n  V: 3.11\n", 0),
+            ("fly.toml", "[build.args]\nV = \"3.11\"\n", 0),
+            ("tools/x/build.sh", "docker build --build-arg V=3.11 .\n", 0),
+            ("README.md", "docker build --build-arg V=3.11 .\n", 0),
+            ("README.md", "docker build --build-arg W=3.11 .\n", 2),
+        ] {
+            tree.write(&format!("/r/{file}"), text);
+            assert_eq!(sets(&tree), left, "{file}");
+            tree.write(&format!("/r/{file}"), "");
+        }
     }
 
     #[test]
