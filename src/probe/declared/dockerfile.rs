@@ -169,12 +169,24 @@ fn instructions(text: &str) -> Vec<Instruction> {
     all
 }
 
+/// The options of an instruction (`--mount=…`, `--network=…`), and what follows them.
+fn options(mut rest: &str) -> (Vec<&str>, &str) {
+    let mut options = Vec::new();
+    while rest.trim_start().starts_with("--") {
+        let trimmed = rest.trim_start();
+        let end = trimmed.find(char::is_whitespace).unwrap_or(trimmed.len());
+        options.push(&trimmed[..end]);
+        rest = &trimmed[end..];
+    }
+    (options, rest)
+}
+
 /// The marks of documents that follow an instruction, and whether they hold shell commands.
 fn heredocs(instruction: &Instruction) -> Vec<(String, bool)> {
     if !matches!(instruction.keyword.as_str(), "RUN" | "COPY" | "ADD") {
         return Vec::new();
     }
-    let shell = instruction.keyword == "RUN" && instruction.rest.trim_start().starts_with("<<");
+    let shell = instruction.keyword == "RUN" && options(&instruction.rest).1.trim_start().starts_with("<<");
     instruction
         .rest
         .split_whitespace()
@@ -419,18 +431,9 @@ impl Reader<'_> {
             self.index(instruction);
         }
         let value = |name: &str| self.value(name);
-        let mut rest = instruction.rest.as_str();
-        let mut mounts = Vec::new();
-        // `--mount=…`, `--network=…`.
-        loop {
-            let trimmed = rest.trim_start();
-            if !trimmed.starts_with("--") {
-                break;
-            }
-            let end = trimmed.find(char::is_whitespace).unwrap_or(trimmed.len());
-            mounts.extend(trimmed[..end].strip_prefix("--mount=").and_then(|mount| self.mount(mount)));
-            rest = &trimmed[end..];
-        }
+        let (options, mut rest) = options(&instruction.rest);
+        let mounts: Vec<Put> =
+            options.iter().filter_map(|it| self.mount(it.strip_prefix("--mount=")?)).collect();
         if rest.trim_start().starts_with("<<") {
             rest = rest.split_once('\n').map_or("", |(_, body)| body);
         }
@@ -930,6 +933,16 @@ RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
             .map(|package| (package.name.as_str(), package.evidence.line))
             .collect();
         assert_eq!(names, [("a", Some(19)), ("b", Some(20)), ("d", Some(25))]);
+    }
+
+    #[test]
+    fn documents_follow_options() {
+        let text = "FROM a\nRUN --mount=type=cache,target=/c \\\n  --network=none <<EOF\nset -e\npip install b==1\nEOF\nRUN pip install c\n";
+        let stage = read("D", text).remove(0);
+        let packages = stage.installs.iter().flat_map(|install| &install.read.packages);
+        let seen: Vec<_> = packages.map(|package| (package.name.as_str(), package.evidence.line)).collect();
+        assert_eq!(seen, [("b", Some(5)), ("c", Some(7))]);
+        assert!(stage.complete && stage.files.contains(&Put::Change("/c".to_owned())));
     }
 
     #[test]
