@@ -400,7 +400,7 @@ impl<'a> Asked<'a> {
             Some(cuda) => {
                 row.cuda_build
                     && (major(&row.cuda).is_some_and(|major| major != cuda.cuda)
-                        || major(&row.cudnn).is_some_and(|major| major != cuda.cudnn))
+                        || cuda.cudnn.is_some_and(|cudnn| major(&row.cudnn).is_some_and(|major| major != cudnn)))
             }
             // No release so far brings them without being asked; of later ones nothing is known.
             None => true,
@@ -413,7 +413,10 @@ impl<'a> Asked<'a> {
             [of("CUDA", newest.cuda.as_ref()), of("cuDNN", newest.cudnn.as_ref())].into_iter().flatten().collect();
         let wanted = format!("tensorflow{}", one.specifier);
         let title = match &cuda {
-            Some(cuda) => format!("no {wanted} uses the CUDA {} and cuDNN {} of its image", cuda.cuda, cuda.cudnn),
+            Some(ImageCuda { cuda, cudnn: Some(cudnn) }) => {
+                format!("no {wanted} uses the CUDA {cuda} and cuDNN {cudnn} of its image")
+            }
+            Some(ImageCuda { cuda, cudnn: None }) => format!("no {wanted} uses the CUDA {cuda} of its image"),
             None => format!("{wanted} is to use a GPU, and its image has no CUDA libraries"),
         };
         let finding = Finding::new(Subject::Declared, title)
@@ -456,14 +459,14 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The majors of CUDA and cuDNN in one of NVIDIA's images.
+/// The majors of CUDA and, where it is known, cuDNN in one of NVIDIA's images.
 struct ImageCuda {
     cuda: u32,
-    cudnn: u32,
+    cudnn: Option<u32>,
 }
 
 impl ImageCuda {
-    /// Of an image with cuDNN whose tag tells both: those without it are not made for TensorFlow.
+    /// Of an image with cuDNN: those without it are not made for TensorFlow.
     fn of(image: &DeclaredImage) -> Option<Self> {
         if !matches!(image.name.as_str(), "nvidia/cuda" | "nvcr.io/nvidia/cuda") {
             return None;
@@ -472,8 +475,10 @@ impl ImageCuda {
         let cuda: Dotted = parts.next()?.parse().ok()?;
         let cudnn = match parts.find_map(|part| part.strip_prefix("cudnn"))? {
             // Without a number since CUDA 12.4.1, which has cuDNN 9 as all of 12 after it.
-            "" if cuda.major() == 12 && cuda >= Dotted::new(&[12, 4]) => 9,
-            number => number.parse().ok()?,
+            "" if cuda.major() == 12 && cuda >= Dotted::new(&[12, 4]) => Some(9),
+            // Of others CUDA alone is held against anything.
+            "" => None,
+            number => Some(number.parse().ok()?),
         };
         Some(Self { cuda: cuda.major(), cudnn })
     }
@@ -817,8 +822,13 @@ mod tests {
             ["no tensorflow==2.18.* uses the CUDA 12 and cuDNN 8 of its image"]
         );
         assert_eq!(said(vec![stage("nvidia/cuda:11.8.0-cudnn8-devel-ubuntu22.04", &["tensorflow~=2.15.0"])]).len(), 1);
+        assert_eq!(
+            said(vec![stage("nvidia/cuda:13.0.1-cudnn-runtime-ubuntu24.04", &["tensorflow==2.20.0"])]),
+            ["no tensorflow==2.20.0 uses the CUDA 13 of its image"]
+        );
         for (image, lines) in [
             (cudnn8, &["tensorflow==2.15.1"][..]),
+            ("nvidia/cuda:12.3.2-cudnn-runtime-ubuntu22.04", &["tensorflow==2.15.1"]),
             (cudnn8, &["tensorflow[and-cuda]==2.18.*"]),
             (cudnn8, &["tensorflow"]),
             (cudnn8, &["tensorflow>=2.15"]),
