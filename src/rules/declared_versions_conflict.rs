@@ -88,10 +88,14 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         if set.together {
             findings.extend(asked.twice());
         }
-        findings.extend(TENSORFLOWS.iter().filter_map(|name| asked.tensorflow(cx.db, name)));
-        if cx.gpu != GpuWish::None {
-            findings.extend(asked.image(cx.db));
+        let musl: Vec<Finding> = TENSORFLOWS.iter().filter_map(|name| asked.musl(cx.db, name)).collect();
+        if musl.is_empty() {
+            findings.extend(TENSORFLOWS.iter().filter_map(|name| asked.tensorflow(cx.db, name)));
+            if cx.gpu != GpuWish::None {
+                findings.extend(asked.image(cx.db));
+            }
         }
+        findings.extend(musl);
         findings.extend(["keras", "tf-keras"].iter().filter_map(|name| asked.keras(cx.db, name)));
         open.extend(asked.untold(cx.db));
         for finding in findings {
@@ -189,6 +193,32 @@ impl<'a> Asked<'a> {
         }
         demands.extend(self.python_demand());
         conflict(name, &asked, &candidates, &demands)
+    }
+
+    /// A TensorFlow that is put into an image of Python on Alpine: its wheels are for glibc, and it comes as no source.
+    fn musl(&self, db: &'a Database, name: &str) -> Option<Finding> {
+        let image = self.set.image.as_ref().filter(|image| image.name == "python" && !self.set.python.is_empty())?;
+        let (version, system) = image.tag.as_deref()?.split_once('-')?;
+        let asked = self.of(name);
+        if !system.starts_with("alpine") || !asked.iter().any(|package| !package.constraint) || contradictory(&asked) {
+            return None;
+        }
+        let rows: Vec<&TensorflowRow> =
+            db.tensorflow_rows().iter().filter(|row| row.package == name && row.platform.starts_with("linux")).collect();
+        let candidates = tensorflow_candidates(&asked, &rows)?;
+        // What comes may have others.
+        if !candidates.iter().all(|candidate| candidate.row.is_some()) {
+            return None;
+        }
+        let wanted = format!("{name}{}", specifiers(&asked).join(","));
+        Some(
+            Finding::new(Subject::Declared, format!("no {wanted} can be installed on Alpine"))
+                .because_all(asked.iter().map(|package| package.evidence.clone()))
+                .because(image.evidence.clone())
+                .row(candidates.last().and_then(|candidate| candidate.source.clone()))
+                .help(format!("TensorFlow has wheels for glibc only, and Alpine has musl: build on python:{version}-slim"))
+                .so("pip finds no distribution, and the build fails"),
+        )
     }
 
     /// TensorFlow and Keras of which the database knows no release that is asked for: what they go with is open.
@@ -854,6 +884,27 @@ mod tests {
             };
             let set = DeclaredSet { variables: vec![variable], ..stage(cudnn8, &["tensorflow==2.18.*"]) };
             assert_eq!(said(vec![set]).len(), told, "{value}");
+        }
+    }
+
+    #[test]
+    fn alpine_has_no_wheels() {
+        let on = |image: &str, lines: &[&str]| said(vec![stage(image, lines)]);
+        assert_eq!(
+            on("python:3.11-alpine3.19", &["tensorflow-cpu==2.15.1", "python ==3.11.*"]),
+            ["no tensorflow-cpu==2.15.1 can be installed on Alpine"]
+        );
+        // One cause of two.
+        assert_eq!(on("python:3.8-alpine", &["tensorflow==2.18.*", "python ==3.8.*"]).len(), 1);
+        for (image, lines) in [
+            ("python:3.11-slim", &["tensorflow==2.15.1", "python ==3.11.*"][..]),
+            ("python:3.11-alpine", &["tensorflow", "python ==3.11.*"]),
+            ("python:3.11-alpine", &["keras==3.3.3", "python ==3.11.*"]),
+            // Another Python may have been put there.
+            ("python:3.11-alpine", &["tensorflow==2.15.1"]),
+            ("example/python:3.11-alpine", &["tensorflow==2.15.1", "python ==3.11.*"]),
+        ] {
+            assert_eq!(on(image, lines), Vec::<String>::new(), "{image} {lines:?}");
         }
     }
 

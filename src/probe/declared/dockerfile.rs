@@ -512,7 +512,7 @@ impl Reader<'_> {
                 "python" | "python3",
                 ["-m", "venv" | "ensurepip" | "compileall", ..] | ["-c" | "--version" | "-V", ..],
             ) => return Understood::Nothing,
-            ("apt-get" | "apt", _) => {
+            ("apt-get" | "apt" | "apk", _) => {
                 let suspicious = arguments.iter().any(|word| brings_cuda(word));
                 return if suspicious || words.iter().any(|word| !word.known) {
                     Understood::Not
@@ -955,6 +955,7 @@ RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
         }
         assert!(stage("conda install x").python_open && stage("apt-get install python3.11").python_open);
         assert!(!stage("ls /usr/lib/python3.8").python_open);
+        assert!(!stage("apk add --no-cache build-base hdf5-dev").python_open);
         for run in ["make install", "./install.sh 3.10", "tar xzf p.tgz -C /opt", "apt-get install -y python${PY}"] {
             assert!(stage(run).python_open, "{run}");
         }
