@@ -396,7 +396,9 @@ impl<'a> Asked<'a> {
         };
         let asked: Vec<&DeclaredPackage> = self.set.packages.iter().filter(mine).collect();
         let [one] = asked.as_slice() else { return None };
-        let certain = one.name == "tensorflow" && !one.constraint && one.holds == Some(true) && one.extras.is_empty();
+        // One for the CPU wants none, and the GPU may be for something else.
+        let wants = matches!(one.name.as_str(), "tensorflow" | "tensorflow-gpu");
+        let certain = wants && !one.constraint && one.holds == Some(true) && one.extras.is_empty();
         (certain && self.set.packages.iter().all(plain)).then_some(*one)
     }
 
@@ -418,7 +420,7 @@ impl<'a> Asked<'a> {
         let rows: Vec<&TensorflowRow> = db
             .tensorflow_rows()
             .iter()
-            .filter(|row| row.package == "tensorflow" && row.platform == "linux-x86_64")
+            .filter(|row| row.package == one.name && row.platform == "linux-x86_64")
             .collect();
         let mut candidates = tensorflow_candidates(&[one], &rows)?;
         if let Some(python) = self.python_demand() {
@@ -441,7 +443,7 @@ impl<'a> Asked<'a> {
         let of = |what: &str, version: Option<&Dotted>| version.map(|it| format!("{what} {}", it.major()));
         let needs: Vec<String> =
             [of("CUDA", newest.cuda.as_ref()), of("cuDNN", newest.cudnn.as_ref())].into_iter().flatten().collect();
-        let wanted = format!("tensorflow{}", one.specifier);
+        let wanted = format!("{}{}", one.name, one.specifier);
         let title = match &cuda {
             Some(ImageCuda { cuda, cudnn: Some(cudnn) }) => {
                 format!("no {wanted} uses the CUDA {cuda} and cuDNN {cudnn} of its image")
@@ -462,8 +464,9 @@ impl<'a> Asked<'a> {
             finding
         } else {
             finding.help(format!(
-                "or take an image with {}, which tensorflow {} opens",
+                "or take an image with {}, which {} {} opens",
                 needs.join(" and "),
+                newest.package,
                 newest.version
             ))
         })
@@ -856,8 +859,15 @@ mod tests {
             said(vec![stage("nvidia/cuda:13.0.1-cudnn-runtime-ubuntu24.04", &["tensorflow==2.20.0"])]),
             ["no tensorflow==2.20.0 uses the CUDA 13 of its image"]
         );
+        let old = "nvidia/cuda:11.2.2-cudnn8-runtime-ubuntu18.04";
+        assert_eq!(
+            said(vec![stage(old, &["tensorflow-gpu==2.1.0", "python ==3.6.*"])]),
+            ["no tensorflow-gpu==2.1.0 uses the CUDA 11 and cuDNN 8 of its image"]
+        );
         for (image, lines) in [
-            (cudnn8, &["tensorflow==2.15.1"][..]),
+            (old, &["tensorflow-gpu==2.6.0", "python ==3.6.*"][..]),
+            (old, &["tensorflow-gpu"]),
+            (cudnn8, &["tensorflow==2.15.1"]),
             ("nvidia/cuda:12.3.2-cudnn-runtime-ubuntu22.04", &["tensorflow==2.15.1"]),
             (cudnn8, &["tensorflow[and-cuda]==2.18.*"]),
             (cudnn8, &["tensorflow"]),
