@@ -443,7 +443,8 @@ impl Reader<'_> {
                 let words = words.into_iter().map(|text| Word { text, at: 0, known: true }).collect();
                 vec![Command { words, certain: true, ..Command::default() }]
             }
-            None => shell::commands(rest, &value),
+            // What the commands themselves set is not known.
+            None => shell::commands(rest, &|name| value(name).filter(|_| !assigns(rest, name))),
         };
         let opened: Vec<Put> = mounts.iter().map(Put::opened).collect();
         let Some(stage) = self.stages.last_mut() else { return };
@@ -810,6 +811,16 @@ fn other_python(text: &str, own: Option<&DeclaredVersion>) -> bool {
         })
 }
 
+/// Whether commands give a variable a value of their own.
+fn assigns(text: &str, name: &str) -> bool {
+    let begins = |before: &str| !before.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    text.match_indices(name).any(|(at, _)| {
+        let after = &text[at + name.len()..];
+        let looped = ["for ", "read "].iter().any(|word| text[..at].ends_with(word));
+        begins(&text[..at]) && (after.starts_with('=') || looped)
+    })
+}
+
 /// The words of a command or copy in JSON form.
 fn exec(rest: &str) -> Option<Vec<String>> {
     let rest = rest.trim();
@@ -1072,6 +1083,9 @@ RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
             ("ENV TF=1\nFROM a\nARG TF=2", Some("==1")),
             ("ARG TF=2\nENV TF=$X\nFROM a\nARG TF=2", None),
             ("ARG TF=2", Some("==2")),
+            ("ARG TF=2\nRUN echo TF=3", Some("==2")),
+            ("ARG TF=2\nRUN export TF=1 && pip install a==$TF", None),
+            ("ARG TF=2\nRUN export B_TF=1 && pip install a==$TF", Some("==2")),
             ("ARG TF", Some("==0")),
             ("ARG PYTHON_VERSION\nENV TF=$PYTHON_VERSION", None),
         ] {
