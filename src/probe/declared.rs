@@ -608,7 +608,10 @@ mod tests {
             ("COPY --from=made /r.txt requirements.txt\nRUN pip install -r requirements.txt\nCOPY . .", "?"),
             ("COPY . .\nRUN sed -i /b/d requirements.txt && pip install -r requirements.txt", "?"),
             ("COPY . .\nRUN echo x > base.txt\nRUN pip install -r requirements.txt", "?"),
-            ("COPY . .\nRUN echo x > base.txt\nFROM 0\nCOPY . .\nRUN pip install -r requirements.txt", "tensorflow numpy"),
+            (
+                "COPY . .\nRUN echo x > base.txt\nFROM 0\nCOPY . .\nRUN pip install -r requirements.txt",
+                "tensorflow numpy",
+            ),
             ("COPY . .\nRUN sed -i s/a/b/ gpu.txt && rm -rf /tmp/*\nRUN pip install -r old/requirements.txt", "keras"),
             ("COPY . /app\nWORKDIR /app\nFROM 0\nRUN pip install -r gpu.txt", "jax"),
         ] {

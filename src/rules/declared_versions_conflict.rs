@@ -203,8 +203,11 @@ impl<'a> Asked<'a> {
         if !system.starts_with("alpine") || !asked.iter().any(|package| !package.constraint) || contradictory(&asked) {
             return None;
         }
-        let rows: Vec<&TensorflowRow> =
-            db.tensorflow_rows().iter().filter(|row| row.package == name && row.platform.starts_with("linux")).collect();
+        let rows: Vec<&TensorflowRow> = db
+            .tensorflow_rows()
+            .iter()
+            .filter(|row| row.package == name && row.platform.starts_with("linux"))
+            .collect();
         let candidates = tensorflow_candidates(&asked, &rows)?;
         // What comes may have others.
         if !candidates.iter().all(|candidate| candidate.row.is_some()) {
@@ -216,7 +219,9 @@ impl<'a> Asked<'a> {
                 .because_all(asked.iter().map(|package| package.evidence.clone()))
                 .because(image.evidence.clone())
                 .row(candidates.last().and_then(|candidate| candidate.source.clone()))
-                .help(format!("TensorFlow has wheels for glibc only, and Alpine has musl: build on python:{version}-slim"))
+                .help(format!(
+                    "TensorFlow has wheels for glibc only, and Alpine has musl: build on python:{version}-slim"
+                ))
                 .so("pip finds no distribution, and the build fails"),
         )
     }

@@ -432,8 +432,7 @@ impl Reader<'_> {
         }
         let value = |name: &str| self.value(name);
         let (options, mut rest) = options(&instruction.rest);
-        let mounts: Vec<Put> =
-            options.iter().filter_map(|it| self.mount(it.strip_prefix("--mount=")?)).collect();
+        let mounts: Vec<Put> = options.iter().filter_map(|it| self.mount(it.strip_prefix("--mount=")?)).collect();
         if rest.trim_start().starts_with("<<") {
             rest = rest.split_once('\n').map_or("", |(_, body)| body);
         }
@@ -586,9 +585,10 @@ impl Reader<'_> {
 /// The words without variables of this command alone, and without words that run another one.
 fn inner(mut words: &[Word]) -> &[Word] {
     while let Some(first) = words.first() {
-        let setting = first.text.split_once('=').is_some_and(|(name, _)| {
-            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-        });
+        let setting = first
+            .text
+            .split_once('=')
+            .is_some_and(|(name, _)| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
         let other = ["sudo", "exec", "time", "env", "command", "then", "else", "do", "!"];
         if !setting && !other.contains(&first.text.as_str()) {
             break;
@@ -643,7 +643,7 @@ fn go(command: &Command, folder: &mut Option<String>) {
         ("cd", [to]) if to.known && !command.grouped && !to.text.starts_with(['-', '~']) => {
             *folder = image::path(folder.as_deref(), &to.text);
         }
-        (".", [script]) | ("source", [script]) if script.text.ends_with("/activate") => {}
+        ("." | "source", [script]) if script.text.ends_with("/activate") => {}
         ("cd" | "pushd" | "popd" | "eval" | "." | "source", _) => *folder = None,
         _ => {}
     }
@@ -924,7 +924,10 @@ RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
         assert_eq!((image.evidence.line, image.evidence.column), (Some(4), Some(1)));
         assert_eq!(base.python.as_ref().unwrap().value, "==3.10.*");
         assert!(base.complete && !base.python_open);
-        assert_eq!(base.files[1], Put::Copy { sources: vec!["requirements.txt".to_owned()], target: "/app".to_owned() });
+        assert_eq!(
+            base.files[1],
+            Put::Copy { sources: vec!["requirements.txt".to_owned()], target: "/app".to_owned() }
+        );
         let variables: Vec<String> = base.variables.iter().map(|it| format!("{}={}", it.name, it.value)).collect();
         assert_eq!(variables, ["DEBIAN_FRONTEND=noninteractive", "KERAS_BACKEND=jax", "CUDA_VISIBLE_DEVICES=0"]);
         let install = &base.installs[0];
@@ -959,8 +962,13 @@ RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
     #[test]
     fn what_is_not_understood_leaves_things_open() {
         let stage = |run: &str| read("D", &format!("FROM python:3.8-slim\nRUN {run}\n")).remove(0);
-        for run in ["./install.sh", "apt-get install -y libcudnn8", "curl x | sh", "pip install $(cat x)", "cat x | xargs pip install"]
-        {
+        for run in [
+            "./install.sh",
+            "apt-get install -y libcudnn8",
+            "curl x | sh",
+            "pip install $(cat x)",
+            "cat x | xargs pip install",
+        ] {
             let stage = stage(run);
             assert!(!stage.complete || stage.installs.iter().any(|install| !install.certain), "{run}");
         }
@@ -1032,7 +1040,14 @@ RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
         let wanted = [copy(&["a", "b/"], "/c"), copy(&["."], "/app"), change("/z"), copy(&["r.txt"], "/t/r.txt")];
         assert_eq!(stages[0].files[..4], wanted);
         assert_eq!(stages[0].files[4..], [change("/c"), change("/t/r.txt"), change("/c")]);
-        for text in ["<<EOF /x\na\nEOF", "$A /x", "https://example.org/a /x", "--exclude=a b /x", "a.tgz /x", "[\"a.tar.gz\", \"/x\"]"] {
+        for text in [
+            "<<EOF /x\na\nEOF",
+            "$A /x",
+            "https://example.org/a /x",
+            "--exclude=a b /x",
+            "a.tgz /x",
+            "[\"a.tar.gz\", \"/x\"]",
+        ] {
             assert_eq!(read("D", &format!("FROM a\nADD {text}\n"))[0].files, [change("/x")], "{text}");
         }
     }
@@ -1065,14 +1080,15 @@ RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
                 Put::Copy { .. } => "copy",
             });
             let seen = begins.collect::<Vec<_>>().join(" ");
-            assert_eq!((stage.files.len() > 0).then_some(seen.as_str()), wanted, "{run}");
+            assert_eq!((!stage.files.is_empty()).then_some(seen.as_str()), wanted, "{run}");
         }
     }
 
     #[test]
     fn a_variable_wins_over_an_argument() {
         let installs = |lines: &str| {
-            let text = format!("ARG TF=0\nARG PYTHON_VERSION=3.8\nFROM python:3.11 AS a\n{lines}\nRUN pip install b==$TF\n");
+            let text =
+                format!("ARG TF=0\nARG PYTHON_VERSION=3.8\nFROM python:3.11 AS a\n{lines}\nRUN pip install b==$TF\n");
             let stages = read("D", &text);
             let install = &stages.last().unwrap().installs[0];
             install.read.packages.first().filter(|_| install.certain).map(|package| package.specifier.clone())

@@ -28,7 +28,20 @@ const KEYWORDS: &[&str] =
 
 /// Commands that only ask something: what follows their `&&` runs where the answer is yes.
 const QUESTIONS: &[&str] = &[
-    "!", "[", "[[", "cmp", "command", "diff", "false", "getent", "grep", "hash", "id", "nvidia-smi", "test", "type",
+    "!",
+    "[",
+    "[[",
+    "cmp",
+    "command",
+    "diff",
+    "false",
+    "getent",
+    "grep",
+    "hash",
+    "id",
+    "nvidia-smi",
+    "test",
+    "type",
     "which",
 ];
 
@@ -48,13 +61,13 @@ pub(super) fn commands(text: &str, value: &dyn Fn(&str) -> Option<String>) -> Ve
 
 /// The words of a text that is no command: spaces part them, quotes and variables mean what they do in the shell.
 pub(super) fn words(text: &str, value: &dyn Fn(&str) -> Option<String>) -> Vec<Word> {
-    let mut splitter = Splitter { plain: true, ..Splitter::new(text, value) };
+    let mut splitter = Splitter::new(text, value);
     let mut words = Vec::new();
     while let Some(c) = splitter.peek() {
         if c.is_whitespace() {
             splitter.next();
         } else {
-            words.push(splitter.word());
+            words.push(splitter.word(true));
         }
     }
     words
@@ -72,15 +85,13 @@ struct Splitter<'t> {
     doubtful: bool,
     /// How many parentheses are open.
     groups: usize,
-    /// Whether only spaces end a word.
-    plain: bool,
 }
 
 impl<'t> Splitter<'t> {
     fn new(text: &'t str, value: &'t dyn Fn(&str) -> Option<String>) -> Self {
         let current = Command::default();
-        let (commands, branches, plain) = (Vec::new(), false, false);
-        Self { text, at: 0, value, commands, current, branches, asked: false, doubtful: false, groups: 0, plain }
+        let (commands, branches) = (Vec::new(), false);
+        Self { text, at: 0, value, commands, current, branches, asked: false, doubtful: false, groups: 0 }
     }
 
     fn peek(&self) -> Option<char> {
@@ -151,7 +162,7 @@ impl<'t> Splitter<'t> {
                     self.next();
                 }
             } else {
-                let word = self.word();
+                let word = self.word(false);
                 // The number in `2>&1` is no word of the command.
                 let number = matches!(self.peek(), Some('<' | '>'))
                     && self.text[word.at..self.at].bytes().all(|byte| byte.is_ascii_digit());
@@ -178,7 +189,7 @@ impl<'t> Splitter<'t> {
         if self.peek().is_none_or(|c| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '<' | '>')) {
             return;
         }
-        let word = self.word();
+        let word = self.word(false);
         if writes {
             self.current.writes.push(word);
         }
@@ -193,7 +204,8 @@ impl<'t> Splitter<'t> {
         }
     }
 
-    fn word(&mut self) -> Word {
+    /// The word here; where it is `plain`, only spaces end it.
+    fn word(&mut self, plain: bool) -> Word {
         let at = self.at;
         let mut text = String::new();
         let mut known = true;
@@ -208,10 +220,7 @@ impl<'t> Splitter<'t> {
                     quote = None;
                     self.next();
                 }
-                (None, c)
-                    if c.is_whitespace()
-                        || (!self.plain && matches!(c, ';' | '&' | '|' | '(' | ')' | '<' | '>')) =>
-                {
+                (None, c) if c.is_whitespace() || (!plain && matches!(c, ';' | '&' | '|' | '(' | ')' | '<' | '>')) => {
                     break;
                 }
                 (Some('\''), c) => {
