@@ -133,6 +133,15 @@ pub struct DeclaredVariable {
     pub evidence: Evidence,
 }
 
+/// Whether a variable with this value hides every GPU from what runs with it.
+pub(crate) fn hides_gpus(name: &str, value: &str) -> bool {
+    match name {
+        "CUDA_VISIBLE_DEVICES" => matches!(value.trim(), "" | "-1"),
+        "NVIDIA_VISIBLE_DEVICES" => matches!(value.trim(), "none" | "void"),
+        _ => false,
+    }
+}
+
 /// The image at the bottom of a stage or service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

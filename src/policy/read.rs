@@ -124,7 +124,7 @@ fn expand(host: &Host, root: &Path, pattern: &str) -> Vec<PathBuf> {
 }
 
 /// Whether a name fits a pattern of `*` and `?`.
-fn glob(pattern: &str, name: &str) -> bool {
+pub(crate) fn glob(pattern: &str, name: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     // `fits[n]`: the pattern so far covers the first `n` characters.
     let name: Vec<char> = name.chars().collect();

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::facts::{Declared, DeclaredBy, DeclaredPackage, DeclaredSet, Evidence, Trouble};
-use crate::host::{Host, HostError, Kind};
+use crate::host::{Entry, Host, HostError, Kind};
 use crate::options::Options;
 
 use super::repository::{self, Bounds};
@@ -18,6 +18,7 @@ mod compose;
 #[cfg(feature = "cli")]
 mod conda;
 mod dockerfile;
+mod image;
 mod locks;
 mod place;
 mod pyproject;
@@ -26,6 +27,7 @@ mod shell;
 #[cfg(feature = "cli")]
 mod yaml;
 
+use image::Put;
 use requirements::{Include, Read};
 
 /// Folders are searched this deep below the repository's own.
@@ -36,6 +38,9 @@ const MOST_FOLDERS: usize = 2_000;
 const MOST_FILES: usize = 200;
 /// A larger file is not read.
 const LARGEST: u64 = 4 << 20;
+/// No more scripts and the like are asked whether they set arguments of builds, and no larger ones.
+const MOST_SCRIPTS: usize = 1_000;
+const LARGEST_SCRIPT: u64 = 1 << 20;
 /// No more packages than this are taken from requirements files, those of included files counted each time.
 const MOST_PACKAGES: usize = 50_000;
 /// Requirements files that one of them includes, in all.
@@ -47,6 +52,7 @@ pub fn probe(host: &Host, options: &Options) -> Option<Declared> {
     let mut reader = Reader {
         host,
         root: root.clone(),
+        depth,
         out: Declared::default(),
         files: BTreeSet::new(),
         packages: 0,
@@ -54,7 +60,7 @@ pub fn probe(host: &Host, options: &Options) -> Option<Declared> {
         overridden: Vec::new(),
         wishes: Vec::new(),
     };
-    let found = reader.find(depth);
+    let found = reader.find();
     for (path, kind) in found {
         reader.read(&path, kind);
     }
@@ -121,9 +127,32 @@ fn kind(name: &str, folder: &str) -> Option<File> {
     (stem.contains("requirements") || folder.eq_ignore_ascii_case("requirements")).then_some(File::Requirements)
 }
 
+/// Whether a file of that name may run builds, or say how they are run.
+fn runs_builds(name: &str) -> bool {
+    const NAMES: [&str; 5] = [".devcontainer.json", "devcontainer.json", "fly.toml", "package.json", "tasks.py"];
+    const BEGINS: [&str; 9] = [
+        "docker-bake.",
+        "earthfile",
+        "gnumakefile",
+        "jenkinsfile",
+        "justfile",
+        "makefile",
+        "readme",
+        "taskfile",
+        "tiltfile",
+    ];
+    let lower = name.to_ascii_lowercase();
+    let end = lower.rsplit_once('.').map_or("", |(_, end)| end);
+    matches!(end, "bash" | "bat" | "mk" | "ps1" | "sh" | "yaml" | "yml")
+        || NAMES.contains(&lower.as_str())
+        || BEGINS.iter().any(|begin| lower.starts_with(begin))
+}
+
 struct Reader<'h> {
     host: &'h Host,
     root: PathBuf,
+    /// How deep below it files are looked for.
+    depth: u32,
     out: Declared,
     files: BTreeSet<String>,
     packages: usize,
@@ -137,8 +166,8 @@ struct Reader<'h> {
 
 impl Reader<'_> {
     /// The files of the repository that declare something, by path.
-    fn find(&mut self, depth: u32) -> Vec<(PathBuf, File)> {
-        let bounds = Bounds { depth, folders: MOST_FOLDERS, files: MOST_FILES };
+    fn find(&mut self) -> Vec<(PathBuf, File)> {
+        let bounds = Bounds { depth: self.depth, folders: MOST_FOLDERS, files: MOST_FILES };
         repository::walk(self.host, &self.root, &bounds, &mut self.out.troubles, |entry, own| {
             if matches!(entry.kind, Kind::File | Kind::Link) { kind(&entry.name, own) } else { None }
         })
@@ -252,58 +281,63 @@ impl Reader<'_> {
         if self.arguments.is_empty() {
             return;
         }
-        let anywhere = self.sets_arguments();
+        let Some(advice) = self.sets_arguments() else {
+            // Which of them a script means is not looked into.
+            let out: BTreeSet<String> = self.arguments.keys().cloned().collect();
+            return self.leave_out(&out);
+        };
         let host = self.host;
         let overridden = |file: &String, names: &BTreeSet<String>| {
             let real = host.real_text(file);
             self.overridden.iter().any(|(other, set)| *other == real && !set.is_disjoint(names))
+                || advice.iter().any(|text| names.iter().any(|name| text.contains(name)))
         };
-        let out: BTreeSet<&String> = self
+        let out: BTreeSet<String> = self
             .arguments
             .iter()
-            .filter(|(file, names)| anywhere || overridden(file, names))
-            .map(|(file, _)| file)
+            .filter(|(file, names)| overridden(file, names))
+            .map(|(file, _)| file.clone())
             .collect();
-        let of_docker = |set: &DeclaredSet| matches!(set.by, DeclaredBy::Stage | DeclaredBy::Install);
-        self.out.sets.retain(|set| !(of_docker(set) && out.contains(&set.file)));
+        self.leave_out(&out);
     }
 
-    /// Whether something of the repository runs builds with arguments of its own.
-    fn sets_arguments(&self) -> bool {
-        const FILES: [&str; 10] = [
-            ".circleci/config.yml",
-            ".gitlab-ci.yml",
-            "Jenkinsfile",
-            "Justfile",
-            "Makefile",
-            "Taskfile.yml",
-            "azure-pipelines.yml",
-            "cloudbuild.yaml",
-            "justfile",
-            "makefile",
-        ];
-        let bake = |name: &str| name.starts_with("docker-bake.");
-        if self.host.names(&self.root).iter().any(|name| bake(name)) {
-            return true;
-        }
-        let workflows = self.root.join(".github/workflows");
-        let listed = self.host.names(&workflows).into_iter().map(|name| workflows.join(name));
-        let scripts = ["", "scripts", "docker", "ci"].iter().flat_map(|folder| {
-            let folder = self.root.join(folder);
-            let names = self
-                .host
-                .names(&folder)
-                .into_iter()
-                .filter(|name| name.rsplit_once('.').is_some_and(|(_, end)| end == "sh"));
-            names.map(|name| folder.join(name)).collect::<Vec<_>>()
-        });
-        let files = FILES.iter().map(|name| self.root.join(name)).chain(listed).chain(scripts);
-        files.take(MOST_FILES).any(|file| {
-            self.host.read(&file, LARGEST).is_ok_and(|bytes| {
+    fn leave_out(&mut self, dockerfiles: &BTreeSet<String>) {
+        let of_docker = |set: &DeclaredSet| matches!(set.by, DeclaredBy::Stage | DeclaredBy::Install);
+        self.out.sets.retain(|set| !(of_docker(set) && dockerfiles.contains(&set.file)));
+    }
+
+    /// `None` where something of the repository runs builds with arguments of its own; else what its READMEs say of
+    /// such builds.
+    fn sets_arguments(&self) -> Option<Vec<String>> {
+        let bounds = Bounds { depth: self.depth, folders: MOST_FOLDERS, files: MOST_SCRIPTS };
+        let wanted = |entry: &Entry, _: &str| {
+            (matches!(entry.kind, Kind::File | Kind::Link) && runs_builds(&entry.name)).then_some(())
+        };
+        let mut advice = Vec::new();
+        for folder in ["", ".github", ".circleci", "build"] {
+            // Where there are more, those are asked that were found.
+            let found = repository::walk(self.host, &self.root.join(folder), &bounds, &mut Vec::new(), wanted);
+            for (file, ()) in found {
+                let name = file.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+                if name.starts_with("docker-bake.") {
+                    return None;
+                }
+                let Ok(bytes) = self.host.read(&file, LARGEST_SCRIPT) else { continue };
                 let text = String::from_utf8_lossy(&bytes);
-                text.contains("build-arg") || text.contains("build_arg") || text.contains("buildArgs")
-            })
-        })
+                let lower = text.to_ascii_lowercase();
+                let words = ["build-arg", "build_arg", "buildarg", "[build.args]"];
+                let mentioned = words.iter().any(|word| lower.contains(word))
+                    || (name.ends_with("devcontainer.json") && lower.contains("\"args\""));
+                if !mentioned {
+                    continue;
+                }
+                if !name.starts_with("readme") {
+                    return None;
+                }
+                advice.push(text.into_owned());
+            }
+        }
+        Some(advice)
     }
 
     /// Marks the stages that a service runs with a GPU.
@@ -411,18 +445,17 @@ impl Reader<'_> {
                 let includes = std::mem::take(&mut read.includes);
                 let mut whole = !read.open && install.certain;
                 self.gather(path, read, false, &mut one, &mut BTreeSet::new());
+                let puts = stage.files.get(..install.before).unwrap_or(&stage.files);
                 for include in includes {
-                    let Some(file) = self.copied(path, &stage.copies, &include.path) else {
+                    let at = image::path(install.folder.as_deref(), &include.path);
+                    let part = at.and_then(|at| self.stands_at(path, puts, &at, include.constraint));
+                    let Some((part, all)) = part else {
                         whole = false;
                         continue;
                     };
-                    let Some(content) = self.load(&file) else {
-                        whole = false;
-                        continue;
-                    };
-                    let read = requirements::read(&text(&file), &content);
-                    let mut seen = BTreeSet::from([text(&file)]);
-                    whole &= self.gather(&file, read, include.constraint, &mut one, &mut seen);
+                    whole &= all;
+                    one.packages.extend(part.packages);
+                    one.indexes.extend(part.indexes);
                 }
                 set.complete &= whole;
                 if install.certain {
@@ -436,39 +469,48 @@ impl Reader<'_> {
         self.out.sets.extend(built);
     }
 
+    /// What the requirements file at a path of an image says with those that it includes, and whether all were read.
+    fn stands_at(
+        &mut self,
+        dockerfile: &Path,
+        puts: &[Put],
+        at: &str,
+        constraint: bool,
+    ) -> Option<(DeclaredSet, bool)> {
+        let file = self.origin(dockerfile, puts, at)?;
+        let content = self.load(&file)?;
+        let name = text(&file);
+        let mut seen = BTreeSet::from([name.clone()]);
+        let mut set = DeclaredSet::default();
+        let whole = self.gather(&file, requirements::read(&name, &content), constraint, &mut set, &mut seen);
+        // An included file must stand beside it in the image as it does in the repository.
+        let real = |path: &Path| self.host.real(path).ok();
+        let beside = |other: &String| {
+            let other = real(Path::new(other))?;
+            let (mut folder, mut there) = (real(file.parent()?)?, Path::new(at).parent()?);
+            while !other.starts_with(&folder) {
+                folder.pop();
+                there = there.parent()?;
+            }
+            let below = text(other.strip_prefix(&folder).ok()?);
+            let found = self.origin(dockerfile, puts, &image::path(there.to_str(), &below)?)?;
+            (real(&found)? == other).then_some(())
+        };
+        seen.iter().all(|other| *other == name || beside(other).is_some()).then_some((set, whole))
+    }
+
     /// The file of the repository that stands at a path of the image; `None` where more than one may.
     ///
-    /// What the folder of the build is no Dockerfile says: its own folder and that of the repository are tried.
-    fn copied(&self, dockerfile: &Path, copies: &[String], path: &str) -> Option<PathBuf> {
-        let wanted = Path::new(path);
-        let file = wanted.file_name()?;
-        let contexts = [dockerfile.parent()?, &self.root];
-        let mut found = BTreeSet::new();
-        for source in copies {
-            let source = source.trim_start_matches("./").trim_start_matches('/');
-            for context in contexts {
-                let at = context.join(source);
-                if at.file_name() == Some(file) && self.host.is_file(&at) {
-                    found.insert(at);
-                } else if source.is_empty() || source == "." || self.host.is_dir(&at) {
-                    // A folder with it: the end of the path below that folder, as long as it fits.
-                    let mut rest = wanted.components();
-                    while rest.clone().next().is_some() {
-                        let candidate = at.join(rest.as_path().strip_prefix("/").unwrap_or(rest.as_path()));
-                        if self.host.is_file(&candidate) {
-                            found.insert(candidate);
-                            break;
-                        }
-                        rest.next();
-                    }
-                }
-            }
-        }
-        let real: BTreeSet<PathBuf> =
-            found.iter().map(|path| self.host.real(path).unwrap_or_else(|_| path.clone())).collect();
-        let inside =
-            |path: &PathBuf| path.starts_with(&self.root) && !path.components().any(|part| part.as_os_str() == "..");
-        if real.len() == 1 { found.into_iter().next().filter(inside) } else { None }
+    /// Which folder is built no Dockerfile says: its own and those around it are tried.
+    fn origin(&self, dockerfile: &Path, puts: &[Put], at: &str) -> Option<PathBuf> {
+        let contexts = dockerfile.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root));
+        let found = contexts.filter_map(|context| image::origin(self.host, context, puts, at));
+        // By what links lead to.
+        let found: BTreeMap<PathBuf, PathBuf> =
+            found.filter_map(|file| Some((self.host.real(&file).ok()?, file))).collect();
+        let root = self.host.real(&self.root).ok()?;
+        let (real, file) = found.first_key_value()?;
+        (found.len() == 1 && real.starts_with(root)).then(|| file.clone())
     }
 }
 
@@ -539,6 +581,52 @@ mod tests {
     }
 
     #[test]
+    fn a_dockerfile_installs_what_stands_there() {
+        let tree = Tree::new();
+        tree.folder("/r/.git")
+            .write("/r/requirements.txt", "-r base.txt\ntensorflow\n")
+            .write("/r/base.txt", "numpy\n")
+            .write("/r/gpu.txt", "jax\n")
+            .write("/r/old/requirements.txt", "keras\n");
+        for (lines, wanted) in [
+            ("COPY . /app\nWORKDIR /app/old\nRUN pip install -r requirements.txt", "keras"),
+            ("COPY . /app\nRUN cd /app/old && pip install -r requirements.txt", "keras"),
+            ("COPY . .\nRUN pip install -r requirements.txt", "tensorflow numpy"),
+            ("COPY req*.txt base.txt /t/\nRUN pip install -r /t/requirements.txt", "tensorflow numpy"),
+            ("COPY requirements.txt .\nRUN pip install -r requirements.txt", "?"),
+            ("COPY requirements.txt .\nCOPY gpu.txt base.txt\nRUN pip install -r requirements.txt", "?"),
+            ("RUN git clone https://example.org/y /y && pip install -r /y/requirements.txt\nCOPY . /app", "?"),
+            ("COPY . .\nRUN git clone https://example.org/y && cd y && pip install -r requirements.txt", "?"),
+            ("WORKDIR /app\nCOPY gpu.txt requirements.txt\nRUN pip install -r requirements.txt\nCOPY . .", "jax"),
+            ("COPY . /app\nRUN pip install -r /app/new/requirements.txt", "?"),
+            (
+                "RUN --mount=type=bind,source=gpu.txt,target=/t/requirements.txt pip install -r /t/requirements.txt\n\
+                 RUN pip install -r /t/requirements.txt",
+                "jax ?",
+            ),
+            ("RUN --mount=type=bind,target=. pip install -r old/requirements.txt", "keras"),
+            ("COPY --from=made /r.txt requirements.txt\nRUN pip install -r requirements.txt\nCOPY . .", "?"),
+            ("COPY . .\nRUN sed -i /b/d requirements.txt && pip install -r requirements.txt", "?"),
+            ("COPY . .\nRUN echo x > base.txt\nRUN pip install -r requirements.txt", "?"),
+            (
+                "COPY . .\nRUN echo x > base.txt\nFROM 0\nCOPY . .\nRUN pip install -r requirements.txt",
+                "tensorflow numpy",
+            ),
+            ("COPY . .\nRUN sed -i s/a/b/ gpu.txt && rm -rf /tmp/*\nRUN pip install -r old/requirements.txt", "keras"),
+            ("COPY . /app\nWORKDIR /app\nFROM 0\nRUN pip install -r gpu.txt", "jax"),
+        ] {
+            tree.write("/r/Dockerfile", &format!("FROM python:3.12\n{lines}\n"));
+            let declared = read(&tree, "/r");
+            let stage = declared.sets.iter().rfind(|set| set.by == DeclaredBy::Stage).unwrap();
+            let mut seen = names(stage);
+            seen.extend((!stage.complete).then(|| "?".to_owned()));
+            assert_eq!(seen.join(" "), wanted, "{lines}");
+            // Each place has one name.
+            assert!(declared.sets.iter().flat_map(|set| &set.packages).all(|it| !it.evidence.at.contains("/./")));
+        }
+    }
+
+    #[test]
     fn arguments_that_somebody_sets_leave_a_dockerfile_out() {
         let tree = Tree::new();
         tree.folder("/r/.git").write("/r/Dockerfile", "ARG V=3.8\nFROM python:$V\nRUN pip install tensorflow\n");
@@ -551,6 +639,20 @@ mod tests {
         tree.write("/r/compose.yml", "")
             .write("/r/.github/workflows/ci.yml", "run: docker build --build-arg V=3.12 .\n");
         assert_eq!(sets(&tree), 0);
+        tree.write("/r/.github/workflows/ci.yml", "run: docker build .\n");
+        assert_eq!(sets(&tree), 2);
+        for (file, text, left) in [
+            (".devcontainer/devcontainer.json", "{\"build\": {\"args\": {\"V\": \"3.11\"}}}", 0),
+            ("skaffold.yaml", "buildArgs:\n  V: 3.11\n", 0),
+            ("fly.toml", "[build.args]\nV = \"3.11\"\n", 0),
+            ("tools/x/build.sh", "docker build --build-arg V=3.11 .\n", 0),
+            ("README.md", "docker build --build-arg V=3.11 .\n", 0),
+            ("README.md", "docker build --build-arg W=3.11 .\n", 2),
+        ] {
+            tree.write(&format!("/r/{file}"), text);
+            assert_eq!(sets(&tree), left, "{file}");
+            tree.write(&format!("/r/{file}"), "");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use pep440_rs::Version;
 
 use super::{Cx, Family, Rule, layer};
 use crate::db::{Database, TensorflowRow};
-use crate::facts::{DeclaredBy, DeclaredImage, DeclaredPackage, DeclaredSet, Evidence};
+use crate::facts::{DeclaredBy, DeclaredImage, DeclaredPackage, DeclaredSet, Evidence, hides_gpus};
 use crate::finding::{Finding, Judgment, Level, RowRef, Subject};
 use crate::options::GpuWish;
 use crate::policy::Require;
@@ -88,10 +88,14 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         if set.together {
             findings.extend(asked.twice());
         }
-        findings.extend(TENSORFLOWS.iter().filter_map(|name| asked.tensorflow(cx.db, name)));
-        if cx.gpu != GpuWish::None {
-            findings.extend(asked.image(cx.db));
+        let musl: Vec<Finding> = TENSORFLOWS.iter().filter_map(|name| asked.musl(cx.db, name)).collect();
+        if musl.is_empty() {
+            findings.extend(TENSORFLOWS.iter().filter_map(|name| asked.tensorflow(cx.db, name)));
+            if cx.gpu != GpuWish::None {
+                findings.extend(asked.image(cx.db));
+            }
         }
+        findings.extend(musl);
         findings.extend(["keras", "tf-keras"].iter().filter_map(|name| asked.keras(cx.db, name)));
         open.extend(asked.untold(cx.db));
         for finding in findings {
@@ -189,6 +193,37 @@ impl<'a> Asked<'a> {
         }
         demands.extend(self.python_demand());
         conflict(name, &asked, &candidates, &demands)
+    }
+
+    /// A TensorFlow that is put into an image of Python on Alpine: its wheels are for glibc, and it comes as no source.
+    fn musl(&self, db: &'a Database, name: &str) -> Option<Finding> {
+        let image = self.set.image.as_ref().filter(|image| image.name == "python" && !self.set.python.is_empty())?;
+        let (version, system) = image.tag.as_deref()?.split_once('-')?;
+        let asked = self.of(name);
+        if !system.starts_with("alpine") || !asked.iter().any(|package| !package.constraint) || contradictory(&asked) {
+            return None;
+        }
+        let rows: Vec<&TensorflowRow> = db
+            .tensorflow_rows()
+            .iter()
+            .filter(|row| row.package == name && row.platform.starts_with("linux"))
+            .collect();
+        let candidates = tensorflow_candidates(&asked, &rows)?;
+        // What comes may have others.
+        if !candidates.iter().all(|candidate| candidate.row.is_some()) {
+            return None;
+        }
+        let wanted = format!("{name}{}", specifiers(&asked).join(","));
+        Some(
+            Finding::new(Subject::Declared, format!("no {wanted} can be installed on Alpine"))
+                .because_all(asked.iter().map(|package| package.evidence.clone()))
+                .because(image.evidence.clone())
+                .row(candidates.last().and_then(|candidate| candidate.source.clone()))
+                .help(format!(
+                    "TensorFlow has wheels for glibc only, and Alpine has musl: build on python:{version}-slim"
+                ))
+                .so("pip finds no distribution, and the build fails"),
+        )
     }
 
     /// TensorFlow and Keras of which the database knows no release that is asked for: what they go with is open.
@@ -366,7 +401,9 @@ impl<'a> Asked<'a> {
         };
         let asked: Vec<&DeclaredPackage> = self.set.packages.iter().filter(mine).collect();
         let [one] = asked.as_slice() else { return None };
-        let certain = one.name == "tensorflow" && !one.constraint && one.holds == Some(true) && one.extras.is_empty();
+        // One for the CPU wants none, and the GPU may be for something else.
+        let wants = matches!(one.name.as_str(), "tensorflow" | "tensorflow-gpu");
+        let certain = wants && !one.constraint && one.holds == Some(true) && one.extras.is_empty();
         (certain && self.set.packages.iter().all(plain)).then_some(*one)
     }
 
@@ -381,10 +418,14 @@ impl<'a> Asked<'a> {
         if cuda.is_none() && gpu.is_none() {
             return None;
         }
+        // It wants none.
+        if self.set.variables.iter().any(|variable| hides_gpus(&variable.name, &variable.value)) {
+            return None;
+        }
         let rows: Vec<&TensorflowRow> = db
             .tensorflow_rows()
             .iter()
-            .filter(|row| row.package == "tensorflow" && row.platform == "linux-x86_64")
+            .filter(|row| row.package == one.name && row.platform == "linux-x86_64")
             .collect();
         let mut candidates = tensorflow_candidates(&[one], &rows)?;
         if let Some(python) = self.python_demand() {
@@ -396,7 +437,7 @@ impl<'a> Asked<'a> {
             Some(cuda) => {
                 row.cuda_build
                     && (major(&row.cuda).is_some_and(|major| major != cuda.cuda)
-                        || major(&row.cudnn).is_some_and(|major| major != cuda.cudnn))
+                        || cuda.cudnn.is_some_and(|cudnn| major(&row.cudnn).is_some_and(|major| major != cudnn)))
             }
             // No release so far brings them without being asked; of later ones nothing is known.
             None => true,
@@ -407,9 +448,12 @@ impl<'a> Asked<'a> {
         let of = |what: &str, version: Option<&Dotted>| version.map(|it| format!("{what} {}", it.major()));
         let needs: Vec<String> =
             [of("CUDA", newest.cuda.as_ref()), of("cuDNN", newest.cudnn.as_ref())].into_iter().flatten().collect();
-        let wanted = format!("tensorflow{}", one.specifier);
+        let wanted = format!("{}{}", one.name, one.specifier);
         let title = match &cuda {
-            Some(cuda) => format!("no {wanted} uses the CUDA {} and cuDNN {} of its image", cuda.cuda, cuda.cudnn),
+            Some(ImageCuda { cuda, cudnn: Some(cudnn) }) => {
+                format!("no {wanted} uses the CUDA {cuda} and cuDNN {cudnn} of its image")
+            }
+            Some(ImageCuda { cuda, cudnn: None }) => format!("no {wanted} uses the CUDA {cuda} of its image"),
             None => format!("{wanted} is to use a GPU, and its image has no CUDA libraries"),
         };
         let finding = Finding::new(Subject::Declared, title)
@@ -425,8 +469,9 @@ impl<'a> Asked<'a> {
             finding
         } else {
             finding.help(format!(
-                "or take an image with {}, which tensorflow {} opens",
+                "or take an image with {}, which {} {} opens",
                 needs.join(" and "),
+                newest.package,
                 newest.version
             ))
         })
@@ -452,14 +497,14 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The majors of CUDA and cuDNN in one of NVIDIA's images.
+/// The majors of CUDA and, where it is known, cuDNN in one of NVIDIA's images.
 struct ImageCuda {
     cuda: u32,
-    cudnn: u32,
+    cudnn: Option<u32>,
 }
 
 impl ImageCuda {
-    /// Of an image with cuDNN whose tag tells both: those without it are not made for TensorFlow.
+    /// Of an image with cuDNN: those without it are not made for TensorFlow.
     fn of(image: &DeclaredImage) -> Option<Self> {
         if !matches!(image.name.as_str(), "nvidia/cuda" | "nvcr.io/nvidia/cuda") {
             return None;
@@ -468,8 +513,10 @@ impl ImageCuda {
         let cuda: Dotted = parts.next()?.parse().ok()?;
         let cudnn = match parts.find_map(|part| part.strip_prefix("cudnn"))? {
             // Without a number since CUDA 12.4.1, which has cuDNN 9 as all of 12 after it.
-            "" if cuda.major() == 12 && cuda >= Dotted::new(&[12, 4]) => 9,
-            number => number.parse().ok()?,
+            "" if cuda.major() == 12 && cuda >= Dotted::new(&[12, 4]) => Some(9),
+            // Of others CUDA alone is held against anything.
+            "" => None,
+            number => Some(number.parse().ok()?),
         };
         Some(Self { cuda: cuda.major(), cudnn })
     }
@@ -665,7 +712,7 @@ fn conflict(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Declared, DeclaredVersion, Facts, Trouble};
+    use crate::facts::{Declared, DeclaredVariable, DeclaredVersion, Facts, Trouble};
     use crate::rules::testing::{bare, silent, titles, unknowns};
 
     /// A set of packages as a requirements file would have them; `python …` is the Python.
@@ -813,8 +860,20 @@ mod tests {
             ["no tensorflow==2.18.* uses the CUDA 12 and cuDNN 8 of its image"]
         );
         assert_eq!(said(vec![stage("nvidia/cuda:11.8.0-cudnn8-devel-ubuntu22.04", &["tensorflow~=2.15.0"])]).len(), 1);
+        assert_eq!(
+            said(vec![stage("nvidia/cuda:13.0.1-cudnn-runtime-ubuntu24.04", &["tensorflow==2.20.0"])]),
+            ["no tensorflow==2.20.0 uses the CUDA 13 of its image"]
+        );
+        let old = "nvidia/cuda:11.2.2-cudnn8-runtime-ubuntu18.04";
+        assert_eq!(
+            said(vec![stage(old, &["tensorflow-gpu==2.1.0", "python ==3.6.*"])]),
+            ["no tensorflow-gpu==2.1.0 uses the CUDA 11 and cuDNN 8 of its image"]
+        );
         for (image, lines) in [
-            (cudnn8, &["tensorflow==2.15.1"][..]),
+            (old, &["tensorflow-gpu==2.6.0", "python ==3.6.*"][..]),
+            (old, &["tensorflow-gpu"]),
+            (cudnn8, &["tensorflow==2.15.1"]),
+            ("nvidia/cuda:12.3.2-cudnn-runtime-ubuntu22.04", &["tensorflow==2.15.1"]),
             (cudnn8, &["tensorflow[and-cuda]==2.18.*"]),
             (cudnn8, &["tensorflow"]),
             (cudnn8, &["tensorflow>=2.15"]),
@@ -831,6 +890,37 @@ mod tests {
             assert_eq!(said(vec![stage(image, lines)]), Vec::<String>::new(), "{image} {lines:?}");
         }
         assert!(said(vec![DeclaredSet { complete: false, ..stage(cudnn8, &["tensorflow==2.18.*"]) }]).is_empty());
+        // An image that hides every GPU wants none.
+        for (value, told) in [("0", 1), ("", 0), ("-1", 0)] {
+            let variable = DeclaredVariable {
+                name: "CUDA_VISIBLE_DEVICES".to_owned(),
+                value: value.to_owned(),
+                ..DeclaredVariable::default()
+            };
+            let set = DeclaredSet { variables: vec![variable], ..stage(cudnn8, &["tensorflow==2.18.*"]) };
+            assert_eq!(said(vec![set]).len(), told, "{value}");
+        }
+    }
+
+    #[test]
+    fn alpine_has_no_wheels() {
+        let on = |image: &str, lines: &[&str]| said(vec![stage(image, lines)]);
+        assert_eq!(
+            on("python:3.11-alpine3.19", &["tensorflow-cpu==2.15.1", "python ==3.11.*"]),
+            ["no tensorflow-cpu==2.15.1 can be installed on Alpine"]
+        );
+        // One cause of two.
+        assert_eq!(on("python:3.8-alpine", &["tensorflow==2.18.*", "python ==3.8.*"]).len(), 1);
+        for (image, lines) in [
+            ("python:3.11-slim", &["tensorflow==2.15.1", "python ==3.11.*"][..]),
+            ("python:3.11-alpine", &["tensorflow", "python ==3.11.*"]),
+            ("python:3.11-alpine", &["keras==3.3.3", "python ==3.11.*"]),
+            // Another Python may have been put there.
+            ("python:3.11-alpine", &["tensorflow==2.15.1"]),
+            ("example/python:3.11-alpine", &["tensorflow==2.15.1", "python ==3.11.*"]),
+        ] {
+            assert_eq!(on(image, lines), Vec::<String>::new(), "{image} {lines:?}");
+        }
     }
 
     #[test]

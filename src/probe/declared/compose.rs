@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::facts::{DeclaredBy, DeclaredSet, DeclaredVariable, Evidence};
+use crate::facts::{DeclaredBy, DeclaredSet, DeclaredVariable, Evidence, hides_gpus};
 
 use super::dockerfile;
 use super::yaml::{self, Node};
@@ -121,12 +121,7 @@ fn gpu(path: &str, service: &Node) -> Option<Evidence> {
     let entries = entries.iter().filter_map(|(name, value)| Some((name.text()?, value.text().unwrap_or_default())));
     let listed = environment.map(Node::list).unwrap_or_default();
     let listed = listed.iter().filter_map(|entry| entry.text()?.split_once('='));
-    let hides = |(name, value): (&str, &str)| match name {
-        "CUDA_VISIBLE_DEVICES" => matches!(value.trim(), "" | "-1"),
-        "NVIDIA_VISIBLE_DEVICES" => matches!(value.trim(), "none" | "void"),
-        _ => false,
-    };
-    (!entries.chain(listed).any(hides)).then_some(asked)
+    (!entries.chain(listed).any(|(name, value)| hides_gpus(name, value))).then_some(asked)
 }
 
 /// Where a service asks for NVIDIA's GPUs, whatever its variables say.

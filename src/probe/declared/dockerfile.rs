@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::facts::{DeclaredImage, DeclaredVariable, DeclaredVersion, Evidence};
 
+use super::image::{self, Put};
 use super::place::Text;
 use super::requirements::{self, Read};
 use super::shell::{self, Command, Word};
@@ -31,10 +32,14 @@ pub(super) struct Stage {
     pub(super) complete: bool,
     /// What it sets.
     pub(super) variables: Vec<DeclaredVariable>,
+    /// The names of all that it sets, those whose values are not known among them.
+    named: BTreeSet<String>,
     /// Indexes that it sets for all of its commands.
     pub(super) indexes: Vec<DeclaredVersion>,
-    /// What it copies from the build's folder: sources, in order.
-    pub(super) copies: Vec<String>,
+    /// What puts files into it or changes them, in order.
+    pub(super) files: Vec<Put>,
+    /// The folder in which its commands run, where that is known.
+    folder: Option<String>,
 }
 
 /// A command that installs Python packages.
@@ -45,6 +50,10 @@ pub(super) struct Install {
     pub(super) dependencies: bool,
     /// Whether it certainly runs, and all of its words are known.
     pub(super) certain: bool,
+    /// The folder in which it runs, where that is known.
+    pub(super) folder: Option<String>,
+    /// How many of the stage's `files` come before it.
+    pub(super) before: usize,
 }
 
 /// The stages of a Dockerfile.
@@ -160,12 +169,24 @@ fn instructions(text: &str) -> Vec<Instruction> {
     all
 }
 
+/// The options of an instruction (`--mount=…`, `--network=…`), and what follows them.
+fn options(mut rest: &str) -> (Vec<&str>, &str) {
+    let mut options = Vec::new();
+    while rest.trim_start().starts_with("--") {
+        let trimmed = rest.trim_start();
+        let end = trimmed.find(char::is_whitespace).unwrap_or(trimmed.len());
+        options.push(&trimmed[..end]);
+        rest = &trimmed[end..];
+    }
+    (options, rest)
+}
+
 /// The marks of documents that follow an instruction, and whether they hold shell commands.
 fn heredocs(instruction: &Instruction) -> Vec<(String, bool)> {
     if !matches!(instruction.keyword.as_str(), "RUN" | "COPY" | "ADD") {
         return Vec::new();
     }
-    let shell = instruction.keyword == "RUN" && instruction.rest.trim_start().starts_with("<<");
+    let shell = instruction.keyword == "RUN" && options(&instruction.rest).1.trim_start().starts_with("<<");
     instruction
         .rest
         .split_whitespace()
@@ -222,6 +243,12 @@ impl Reader<'_> {
             _ if self.stages.is_empty() => {}
             "ENV" => self.env(instruction),
             "COPY" | "ADD" => self.copy(instruction),
+            "WORKDIR" => {
+                let to = self.expand(rest, false);
+                if let Some(stage) = self.stages.last_mut() {
+                    stage.folder = to.and_then(|to| image::path(stage.folder.as_deref(), &to));
+                }
+            }
             "RUN" => self.run(instruction),
             // They change the shell or what other builds do.
             "SHELL" | "ONBUILD" => {
@@ -260,6 +287,15 @@ impl Reader<'_> {
                 Some((name, value)) => (name, self.expand(value, self.stages.is_empty())),
                 None => (word, self.globals.get(word).cloned().flatten()),
             };
+            // What `ENV` sets wins over an argument, and images set their own version.
+            let fixed = |stage: &Stage| {
+                let image = stage.image.as_ref().map(|image| image.name.rsplit('/').next().unwrap_or_default());
+                let own = matches!((image, name), (Some("python"), "PYTHON_VERSION") | (Some("cuda"), "CUDA_VERSION"));
+                own || stage.named.contains(name)
+            };
+            if self.stages.last().is_some_and(fixed) {
+                continue;
+            }
             let values = if self.stages.is_empty() { &mut self.globals } else { &mut self.locals };
             values.insert(name.to_owned(), value);
         }
@@ -286,13 +322,18 @@ impl Reader<'_> {
                 for variable in &below.variables {
                     self.locals.insert(variable.name.clone(), Some(variable.value.clone()));
                 }
-                Stage { parent: Some(index), installs: Vec::new(), copies: Vec::new(), ..below.clone() }
+                Stage { parent: Some(index), installs: Vec::new(), ..below.clone() }
             }
             None => Stage { complete: true, ..Stage::default() },
         };
         stage.name = name;
         if parent.is_none() {
             stage.image = reference.filter(|text| !text.is_empty()).map(|text| image(&text, evidence));
+            let bare = |image: &DeclaredImage| {
+                matches!(image.name.as_str(), "debian" | "python" | "ubuntu" | "nvidia/cuda" | "nvcr.io/nvidia/cuda")
+            };
+            let folder = if stage.image.as_ref().is_some_and(bare) { "/" } else { image::SOMEWHERE };
+            stage.folder = Some(folder.to_owned());
             stage.python = stage.image.as_ref().and_then(python_of);
             stage.complete = stage.image.is_some();
         }
@@ -306,7 +347,7 @@ impl Reader<'_> {
         let value = |name: &str| self.value(name);
         let mut pairs = Vec::new();
         if first.contains('=') {
-            for word in shell::commands(&instruction.rest, &value).into_iter().flat_map(|command| command.words) {
+            for word in shell::words(&instruction.rest, &value) {
                 if let Some((name, value)) = word.text.split_once('=') {
                     pairs.push((name.to_owned(), word.known.then(|| value.to_owned()), word.at));
                 }
@@ -318,6 +359,7 @@ impl Reader<'_> {
             let says = format!("{name}={}", value.as_deref().unwrap_or("…"));
             let evidence = self.text.at(instruction.source(at), &says);
             if let Some(stage) = self.stages.last_mut() {
+                stage.named.insert(name.clone());
                 stage.complete &= !matches!(name.as_str(), "LD_LIBRARY_PATH" | "PYTHONPATH" | "LD_PRELOAD");
                 stage.python_open |= matches!(name.as_str(), "PATH" | "PYTHONHOME" | "CONDA_PREFIX" | "VIRTUAL_ENV");
                 if names_an_index(&name) {
@@ -347,6 +389,24 @@ impl Reader<'_> {
             words.map(|word| self.expand(word, false)).collect()
         };
         let Some(stage) = self.stages.last_mut() else { return };
+        let target = listed.last().and_then(Option::as_deref);
+        let put = target.and_then(|target| image::path(stage.folder.as_deref(), target)).unwrap_or_default();
+        let sources = listed.split_last().map_or(&[][..], |(_, sources)| sources);
+        let unpacked = |source: &str| {
+            let ends = ["bz2", "gz", "xz", "tbz", "tgz"];
+            source.contains(".tar") || (instruction.keyword == "ADD" && ends.iter().any(|end| source.ends_with(end)))
+        };
+        let plain = |source: &&String| {
+            !source.contains("://") && !unpacked(source) && !source.starts_with("<<") && !source.contains('@')
+        };
+        let known: Vec<String> = sources.iter().flatten().filter(plain).cloned().collect();
+        // An option may leave files out, or keep the folders that they are in.
+        let exact = known.len() == sources.len()
+            && !put.is_empty()
+            && words.iter().all(|word| {
+                !word.starts_with("--") || ["--link", "--chown=", "--chmod="].iter().any(|it| word.starts_with(it))
+            });
+        stage.files.push(if exact { Put::Copy { sources: known, target: put } } else { Put::Change(put) });
         if elsewhere {
             // Libraries may come along, and a Python; programs alone that are no Python leave that one as it is.
             stage.complete = false;
@@ -356,23 +416,12 @@ impl Reader<'_> {
             stage.python_open |= !listed.iter().all(program);
             return;
         }
-        let sources = listed.split_last().map_or(&[][..], |(_, sources)| sources);
-        for source in sources {
-            match source {
-                Some(source) if !source.contains("://") && !source.contains(".tar") => {
-                    if stage.copies.len() < MOST_INSTRUCTIONS {
-                        stage.copies.push(source.clone());
-                    }
-                }
-                _ => {
-                    stage.complete = false;
-                    stage.python_open = true;
-                }
-            }
+        if sources.iter().any(|source| source.as_ref().is_none_or(|it| it.contains("://") || it.contains(".tar"))) {
+            stage.complete = false;
+            stage.python_open = true;
         }
         // A tree that is laid over the system's may hold anything.
-        let target = listed.last().and_then(Option::as_deref).unwrap_or("/");
-        stage.python_open |= ["", "/usr", "/usr/local"].contains(&target.trim_end_matches('/'));
+        stage.python_open |= ["", "/usr", "/usr/local"].contains(&target.unwrap_or_default().trim_end_matches('/'));
     }
 
     fn run(&mut self, instruction: &Instruction) {
@@ -382,16 +431,8 @@ impl Reader<'_> {
             self.index(instruction);
         }
         let value = |name: &str| self.value(name);
-        let mut rest = instruction.rest.as_str();
-        // `--mount=…`, `--network=…`.
-        loop {
-            let trimmed = rest.trim_start();
-            if !trimmed.starts_with("--") {
-                break;
-            }
-            let end = trimmed.find(char::is_whitespace).unwrap_or(trimmed.len());
-            rest = &trimmed[end..];
-        }
+        let (options, mut rest) = options(&instruction.rest);
+        let mounts: Vec<Put> = options.iter().filter_map(|it| self.mount(it.strip_prefix("--mount=")?)).collect();
         if rest.trim_start().starts_with("<<") {
             rest = rest.split_once('\n').map_or("", |(_, body)| body);
         }
@@ -399,16 +440,34 @@ impl Reader<'_> {
         let commands = match exec(rest) {
             Some(words) => {
                 let words = words.into_iter().map(|text| Word { text, at: 0, known: true }).collect();
-                vec![Command { words, certain: true }]
+                vec![Command { words, certain: true, ..Command::default() }]
             }
-            None => shell::commands(rest, &value),
+            // What the commands themselves set is not known.
+            None => shell::commands(rest, &|name| value(name).filter(|_| !assigns(rest, name))),
         };
+        let opened: Vec<Put> = mounts.iter().map(Put::opened).collect();
+        let Some(stage) = self.stages.last_mut() else { return };
+        let mut folder = stage.folder.clone();
+        stage.files.extend(mounts);
         let mut done = Vec::new();
         for command in &commands {
             let at = |word: &Word| instruction.source(skipped + word.at);
-            done.push(self.command(command, &at));
+            let mut understood = self.command(command, &at);
+            let Some(stage) = self.stages.last_mut() else { return };
+            if let Understood::Install(install) = &mut understood {
+                install.folder.clone_from(&folder);
+                install.before = stage.files.len();
+            }
+            stage.files.extend(changes(command, folder.as_deref(), &understood).into_iter().map(Put::Change));
+            go(command, &mut folder);
+            done.push(understood);
         }
         let Some(stage) = self.stages.last_mut() else { return };
+        // What a mount brought is gone behind the command.
+        stage.files.extend(opened);
+        if stage.files.len() > MOST_INSTRUCTIONS {
+            stage.files = vec![Put::Change(String::new())];
+        }
         stage.python_open |= other_python(rest, stage.python.as_ref());
         // Where a word is only known when it is built, a `python` in it may be any.
         stage.python_open |= rest.contains("python$") || rest.contains("py$");
@@ -426,24 +485,22 @@ impl Reader<'_> {
         }
     }
 
+    /// What a `--mount` brings for one command, or hides.
+    fn mount(&self, text: &str) -> Option<Put> {
+        let Some(text) = self.expand(text, false) else { return Some(Put::Change(String::new())) };
+        let get = |names: &[&str]| {
+            let mut pairs = text.split(',').filter_map(|pair| pair.split_once('='));
+            pairs.find(|(name, _)| names.contains(name)).map(|(_, value)| value)
+        };
+        let folder = self.stages.last().and_then(|stage| stage.folder.as_deref());
+        let target = image::path(folder, get(&["target", "dst", "destination"])?).unwrap_or_default();
+        let source = get(&["source", "src"]).unwrap_or(".").to_owned();
+        let ours = get(&["type"]).is_none_or(|kind| kind == "bind") && get(&["from"]).is_none() && !target.is_empty();
+        Some(if ours { Put::Copy { sources: vec![source], target } } else { Put::Change(target) })
+    }
+
     fn command(&self, command: &Command, at: &dyn Fn(&Word) -> usize) -> Understood {
-        let mut words = command.words.as_slice();
-        // Variables of this command alone, and words that run another one.
-        while let Some(first) = words.first() {
-            let setting = first.text.split_once('=').is_some_and(|(name, _)| {
-                !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-            });
-            if setting
-                || matches!(
-                    first.text.as_str(),
-                    "sudo" | "exec" | "time" | "env" | "command" | "then" | "else" | "do" | "!"
-                )
-            {
-                words = &words[1..];
-            } else {
-                break;
-            }
-        }
+        let words = inner(&command.words);
         let Some(first) = words.first() else { return Understood::Nothing };
         let name = first.text.rsplit('/').next().unwrap_or_default();
         let arguments: Vec<&str> = words[1..].iter().map(|word| word.text.as_str()).collect();
@@ -455,7 +512,7 @@ impl Reader<'_> {
                 "python" | "python3",
                 ["-m", "venv" | "ensurepip" | "compileall", ..] | ["-c" | "--version" | "-V", ..],
             ) => return Understood::Nothing,
-            ("apt-get" | "apt", _) => {
+            ("apt-get" | "apt" | "apk", _) => {
                 let suspicious = arguments.iter().any(|word| brings_cuda(word));
                 return if suspicious || words.iter().any(|word| !word.known) {
                     Understood::Not
@@ -522,6 +579,73 @@ impl Reader<'_> {
             }
         }
         Understood::Install(Box::new(install))
+    }
+}
+
+/// The words without variables of this command alone, and without words that run another one.
+fn inner(mut words: &[Word]) -> &[Word] {
+    while let Some(first) = words.first() {
+        let setting = first
+            .text
+            .split_once('=')
+            .is_some_and(|(name, _)| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
+        let other = ["sudo", "exec", "time", "env", "command", "then", "else", "do", "!"];
+        if !setting && !other.contains(&first.text.as_str()) {
+            break;
+        }
+        words = &words[1..];
+    }
+    words
+}
+
+/// How the paths begin at which a command may have left other files; an empty beginning is that of all.
+fn changes(command: &Command, folder: Option<&str>, understood: &Understood) -> Vec<String> {
+    // Up to what the shell fills in.
+    let begin = |word: &Word| {
+        let plain = word.text.split(['*', '?', '[', '{']).next().unwrap_or_default();
+        image::path(folder, plain).filter(|_| word.known).unwrap_or_default()
+    };
+    let mut all: Vec<String> = command.writes.iter().map(begin).collect();
+    let Some((first, rest)) = inner(&command.words).split_first() else { return all };
+    let name = first.text.rsplit('/').next().unwrap_or_default();
+    let option = |named: &dyn Fn(&str) -> bool| rest.iter().any(|word| word.text.starts_with('-') && named(&word.text));
+    let has = |texts: &[&str]| rest.iter().any(|word| texts.iter().any(|text| word.text.contains(text)));
+    let named = || rest.iter().filter(|word| !word.text.starts_with('-'));
+    match (name, understood) {
+        (_, Understood::Install(_)) => {}
+        // What is gone is no other file.
+        ("rm", _) => all.extend(named().filter(|word| word.known).map(begin)),
+        ("cp" | "install" | "ln" | "mv" | "tee" | "truncate", _) => all.extend(named().map(begin)),
+        ("sed", _) => {
+            if option(&|it| it.starts_with("--in-place") || (!it.starts_with("--") && it.contains('i'))) {
+                all.extend(named().map(begin));
+            }
+        }
+        ("find", _) => {
+            if option(&|it| ["-exec", "-ok", "-delete", "-fprint"].iter().any(|action| it.starts_with(action))) {
+                all.extend(named().map(begin));
+            }
+        }
+        ("uv", _) if !has(&["export", "compile"]) => {}
+        ("." | "source", _) if has(&["/activate"]) => {}
+        ("python" | "python3", Understood::Nothing) if has(&["open(", "write"]) => all.push(String::new()),
+        (_, Understood::Nothing) => {}
+        (name, _) if LEAVE_FILES.contains(&name) => {}
+        _ => all.push(String::new()),
+    }
+    all
+}
+
+/// Changes the folder as a command does.
+fn go(command: &Command, folder: &mut Option<String>) {
+    let Some((first, rest)) = inner(&command.words).split_first() else { return };
+    match (first.text.as_str(), rest) {
+        ("cd", [to]) if to.known && !command.grouped && !to.text.starts_with(['-', '~']) => {
+            *folder = image::path(folder.as_deref(), &to.text);
+        }
+        ("." | "source", [script]) if script.text.ends_with("/activate") => {}
+        ("cd" | "pushd" | "popd" | "eval" | "." | "source", _) => *folder = None,
+        _ => {}
     }
 }
 
@@ -608,7 +732,28 @@ const HARMLESS: &[&str] = &[
     "useradd",
     "usermod",
     "which",
-    "xargs",
+];
+
+/// Programs that leave the files of a project as they are, whatever else they do.
+const LEAVE_FILES: &[&str] = &[
+    "add-apt-repository",
+    "apk",
+    "apt",
+    "apt-get",
+    "apt-key",
+    "conda",
+    "dpkg",
+    "gpg",
+    "mamba",
+    "micromamba",
+    "node",
+    "npm",
+    "npx",
+    "nvidia-smi",
+    "pip",
+    "pip3",
+    "update-alternatives",
+    "yarn",
 ];
 
 /// Programs that may do anything to libraries and packages, and that bring no other Python.
@@ -628,6 +773,7 @@ const NO_PYTHON: &[&str] = &[
     "python3",
     "tee",
     "wget",
+    "xargs",
     "yarn",
 ];
 
@@ -663,6 +809,16 @@ fn other_python(text: &str, own: Option<&DeclaredVersion>) -> bool {
             let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
             own.as_deref() != Some(minor.as_str())
         })
+}
+
+/// Whether commands give a variable a value of their own.
+fn assigns(text: &str, name: &str) -> bool {
+    let begins = |before: &str| !before.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    text.match_indices(name).any(|(at, _)| {
+        let after = &text[at + name.len()..];
+        let looped = ["for ", "read "].iter().any(|word| text[..at].ends_with(word));
+        begins(&text[..at]) && (after.starts_with('=') || looped)
+    })
 }
 
 /// The words of a command or copy in JSON form.
@@ -768,7 +924,10 @@ RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
         assert_eq!((image.evidence.line, image.evidence.column), (Some(4), Some(1)));
         assert_eq!(base.python.as_ref().unwrap().value, "==3.10.*");
         assert!(base.complete && !base.python_open);
-        assert_eq!(base.copies, ["requirements.txt"]);
+        assert_eq!(
+            base.files[1],
+            Put::Copy { sources: vec!["requirements.txt".to_owned()], target: "/app".to_owned() }
+        );
         let variables: Vec<String> = base.variables.iter().map(|it| format!("{}={}", it.name, it.value)).collect();
         assert_eq!(variables, ["DEBIAN_FRONTEND=noninteractive", "KERAS_BACKEND=jax", "CUDA_VISIBLE_DEVICES=0"]);
         let install = &base.installs[0];
@@ -791,14 +950,31 @@ RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
     }
 
     #[test]
+    fn documents_follow_options() {
+        let text = "FROM a\nRUN --mount=type=cache,target=/c \\\n  --network=none <<EOF\nset -e\npip install b==1\nEOF\nRUN pip install c\n";
+        let stage = read("D", text).remove(0);
+        let packages = stage.installs.iter().flat_map(|install| &install.read.packages);
+        let seen: Vec<_> = packages.map(|package| (package.name.as_str(), package.evidence.line)).collect();
+        assert_eq!(seen, [("b", Some(5)), ("c", Some(7))]);
+        assert!(stage.complete && stage.files.contains(&Put::Change("/c".to_owned())));
+    }
+
+    #[test]
     fn what_is_not_understood_leaves_things_open() {
         let stage = |run: &str| read("D", &format!("FROM python:3.8-slim\nRUN {run}\n")).remove(0);
-        for run in ["./install.sh", "apt-get install -y libcudnn8", "curl x | sh", "pip install $(cat x)"] {
+        for run in [
+            "./install.sh",
+            "apt-get install -y libcudnn8",
+            "curl x | sh",
+            "pip install $(cat x)",
+            "cat x | xargs pip install",
+        ] {
             let stage = stage(run);
             assert!(!stage.complete || stage.installs.iter().any(|install| !install.certain), "{run}");
         }
         assert!(stage("conda install x").python_open && stage("apt-get install python3.11").python_open);
         assert!(!stage("ls /usr/lib/python3.8").python_open);
+        assert!(!stage("apk add --no-cache build-base hdf5-dev").python_open);
         for run in ["make install", "./install.sh 3.10", "tar xzf p.tgz -C /opt", "apt-get install -y python${PY}"] {
             assert!(stage(run).python_open, "{run}");
         }
@@ -820,6 +996,9 @@ RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
         assert!(!stage("/usr/bin/python3 -m pip install a").installs[0].certain);
         assert!(!stage("/opt/venv/bin/pip install a").installs[0].certain);
         assert!(!stage("pip install --no-deps a").installs[0].dependencies);
+        // Without quotes it is a redirection, and in JSON it is none.
+        assert_eq!(stage("pip install a>=2").installs[0].read.packages[0].specifier, "");
+        assert_eq!(stage("[\"pip\", \"install\", \"a>=2\"]").installs[0].read.packages[0].specifier, ">=2");
         for run in ["pip config set global.index-url x", "PIP_INDEX_URL=x pip install a"] {
             assert_eq!(stage(run).indexes.len(), 1, "{run}");
         }
@@ -829,6 +1008,105 @@ RUN [\"python\", \"-m\", \"pip\", \"install\", \"d==3\"]
         );
         assert_eq!(arguments("ARG A\nARG B=1 C=2\nFROM x\nARG D=${B}\n").len(), 3);
         assert_eq!(stage("pip install a").python.unwrap().value, "==3.8.*");
+    }
+
+    #[test]
+    fn installs_know_their_folder_and_what_came_before() {
+        let text = "FROM python:3.8\nCOPY a b/ c/\nWORKDIR /app\nCOPY --chown=1 . ./\nCOPY --from=x /y /z/\n\
+            RUN --mount=type=bind,source=r.txt,target=/t/r.txt --mount=type=cache,target=/c pip install a && cd b && pip install b\n\
+            RUN (cd x) && pip install c; cd /y; pip install d\nWORKDIR $X\nRUN pip install e; cd /z && cd ../w && pip install f\n\
+            FROM other\nRUN pip install g\n";
+        let stages = read("D", text);
+        let seen: Vec<(usize, Option<&str>)> = stages
+            .iter()
+            .flat_map(|stage| &stage.installs)
+            .map(|install| (install.before, install.folder.as_deref()))
+            .collect();
+        let wanted = [
+            (5, Some("/app")),
+            (5, Some("/app/b")),
+            (7, None),
+            (7, Some("/y")),
+            (7, None),
+            (7, Some("/w")),
+            (0, Some(image::SOMEWHERE)),
+        ];
+        assert_eq!(seen, wanted);
+        let copy = |sources: &[&str], target: &str| Put::Copy {
+            sources: sources.iter().map(|source| (*source).to_owned()).collect(),
+            target: target.to_owned(),
+        };
+        let change = |begin: &str| Put::Change(begin.to_owned());
+        let wanted = [copy(&["a", "b/"], "/c"), copy(&["."], "/app"), change("/z"), copy(&["r.txt"], "/t/r.txt")];
+        assert_eq!(stages[0].files[..4], wanted);
+        assert_eq!(stages[0].files[4..], [change("/c"), change("/t/r.txt"), change("/c")]);
+        for text in [
+            "<<EOF /x\na\nEOF",
+            "$A /x",
+            "https://example.org/a /x",
+            "--exclude=a b /x",
+            "a.tgz /x",
+            "[\"a.tar.gz\", \"/x\"]",
+        ] {
+            assert_eq!(read("D", &format!("FROM a\nADD {text}\n"))[0].files, [change("/x")], "{text}");
+        }
+    }
+
+    #[test]
+    fn commands_that_change_files_are_told() {
+        for (run, wanted) in [
+            ("sed -i '/tensorflow/d' r.txt && pip install -r r.txt", Some("/tensorflow/d /a/r.txt")),
+            ("sed -Ei s/a/b/ /x/*.txt", Some("/a/s/a/b /x")),
+            ("sed s/a/b/ r.txt > /x/r.txt", Some("/x/r.txt")),
+            ("echo a >> r.txt; printf b>$X", Some("/a/r.txt ")),
+            ("cat <<EOF > r.txt\nb\nEOF", Some("/a/r.txt")),
+            ("cd /y && ln -sf old.txt r.txt", Some("/y/old.txt /y/r.txt")),
+            ("rm -f c.txt $X", Some("/a/c.txt")),
+            ("apt-get update && apt-get install -y x && rm -rf /var/lib/apt/lists/*", Some("/var/lib/apt/lists")),
+            ("find /y -name r.txt -exec sed -i s/a/b/ {} +", Some("/y /a/r.txt /a/sed /a/s/a/b /a /a/+")),
+            ("find /y -name r.txt; cat r.txt; chmod +x r.txt; ls 2>/dev/null", Some("/dev/null")),
+            ("echo r.txt | xargs sed -i s/a/b/", Some("")),
+            ("git clone https://example.org/x /y", Some("")),
+            ("wget -O r.txt https://example.org/r.txt", Some("")),
+            ("make r.txt", Some("")),
+            ("uv export -o r.txt", Some("")),
+            ("uv venv && . .venv/bin/activate && conda install a && npm ci", None),
+            ("python -c 'import a'", None),
+            ("python -c 'open(\"r.txt\", \"w\")'", Some("")),
+        ] {
+            let stage = read("D", &format!("FROM a\nWORKDIR /a\nRUN {run}\n")).remove(0);
+            let begins = stage.files.iter().map(|put| match put {
+                Put::Change(begin) => begin.as_str(),
+                Put::Copy { .. } => "copy",
+            });
+            let seen = begins.collect::<Vec<_>>().join(" ");
+            assert_eq!((!stage.files.is_empty()).then_some(seen.as_str()), wanted, "{run}");
+        }
+    }
+
+    #[test]
+    fn a_variable_wins_over_an_argument() {
+        let installs = |lines: &str| {
+            let text =
+                format!("ARG TF=0\nARG PYTHON_VERSION=3.8\nFROM python:3.11 AS a\n{lines}\nRUN pip install b==$TF\n");
+            let stages = read("D", &text);
+            let install = &stages.last().unwrap().installs[0];
+            install.read.packages.first().filter(|_| install.certain).map(|package| package.specifier.clone())
+        };
+        for (lines, wanted) in [
+            ("ARG TF=2\nENV TF=1\nARG TF=2", Some("==1")),
+            ("ENV TF=1\nARG TF", Some("==1")),
+            ("ENV TF=1\nFROM a\nARG TF=2", Some("==1")),
+            ("ARG TF=2\nENV TF=$X\nFROM a\nARG TF=2", None),
+            ("ARG TF=2", Some("==2")),
+            ("ARG TF=2\nRUN echo TF=3", Some("==2")),
+            ("ARG TF=2\nRUN export TF=1 && pip install a==$TF", None),
+            ("ARG TF=2\nRUN export B_TF=1 && pip install a==$TF", Some("==2")),
+            ("ARG TF", Some("==0")),
+            ("ARG PYTHON_VERSION\nENV TF=$PYTHON_VERSION", None),
+        ] {
+            assert_eq!(installs(lines).as_deref(), wanted, "{lines}");
+        }
     }
 
     #[test]
