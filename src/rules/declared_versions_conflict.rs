@@ -390,7 +390,8 @@ impl<'a> Asked<'a> {
         if let Some(python) = self.python_demand() {
             candidates.retain(|candidate| !(python.rules_out)(candidate));
         }
-        let newest = candidates.iter().rev().find_map(|candidate| candidate.row)?;
+        let mut known = candidates.iter().rev().filter_map(|candidate| candidate.row);
+        let newest = known.clone().find(|row| !row.version.any_prerelease()).or_else(|| known.next())?;
         let major = |version: &Option<Dotted>| version.as_ref().map(Dotted::major);
         let wrong = |row: &TensorflowRow| match &cuda {
             Some(cuda) => {
@@ -419,7 +420,12 @@ impl<'a> Asked<'a> {
             .row(Some(newest.row_ref()))
             .so("TensorFlow finds no library that it can open, and sees no GPU in the container");
         // `and-cuda` exists since 2.14.
-        let with = format!("let the wheels bring the libraries: tensorflow[and-cuda]{}", one.specifier);
+        let pythons: Vec<&str> = self.set.python.iter().map(|python| python.value.as_str()).collect();
+        let with = match db.instead_of_and_cuda(&newest.version, &pythons) {
+            None => one.specifier.clone(),
+            Some((row, why)) => format!("=={} (with {} {why})", row.version, newest.version),
+        };
+        let with = format!("let the wheels bring the libraries: tensorflow[and-cuda]{with}");
         let finding = if newest.and_cuda.is_empty() { finding } else { finding.help(with) };
         Some(if needs.is_empty() {
             finding
@@ -831,6 +837,37 @@ mod tests {
             assert_eq!(said(vec![stage(image, lines)]), Vec::<String>::new(), "{image} {lines:?}");
         }
         assert!(said(vec![DeclaredSet { complete: false, ..stage(cudnn8, &["tensorflow==2.18.*"]) }]).is_empty());
+    }
+
+    #[test]
+    fn the_extra_is_proposed_where_it_works() {
+        let help = |image: &str, lines: &[&str]| {
+            let mut facts = bare();
+            facts.declared = Some(Declared { sets: vec![stage(image, lines)], ..Declared::default() });
+            crate::rules::testing::judge(&RULE, &facts).findings.remove(0).help.remove(0).text
+        };
+        let (cuda11, cudnn8) =
+            ("nvidia/cuda:11.8.0-cudnn8-devel-ubuntu22.04", "nvidia/cuda:12.2.2-cudnn8-runtime-ubuntu22.04");
+        for (image, line, wanted) in [
+            (cuda11, "tensorflow~=2.15.0", "tensorflow[and-cuda]~=2.15.0"),
+            (
+                cuda11,
+                "tensorflow==2.15.0",
+                "tensorflow[and-cuda]==2.15.1 (with 2.15.0 tensorrt-libs 8.6.1, which it asks for, is not on PyPI)",
+            ),
+            (
+                cuda11,
+                "tensorflow==2.16.1",
+                "tensorflow[and-cuda]==2.16.2 (with 2.16.1 it finds libcudart there and none of the other libraries)",
+            ),
+            (
+                cudnn8,
+                "tensorflow==2.21.0",
+                "tensorflow[and-cuda]==2.20.0 (with 2.21.0 it does not search the folder nvidia/cusolver/lib)",
+            ),
+        ] {
+            assert_eq!(help(image, &[line]), format!("let the wheels bring the libraries: {wanted}"));
+        }
     }
 
     #[test]
