@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pep440_rs::Version;
+use pep440_rs::{Version, VersionSpecifiers};
 
 use super::{Cx, Family, Rule, layer};
 use crate::db::{Database, TensorflowRow};
@@ -118,6 +118,7 @@ struct Asked<'a> {
 }
 
 /// A release that a package may have, or what is known of releases to come.
+#[derive(Default)]
 struct Candidate<'a> {
     name: String,
     /// The Pythons that it has wheels for, by platform; none where nothing is known.
@@ -597,7 +598,13 @@ fn candidates<'a>(
         if bounds.contains(&None) { Vec::new() } else { bounds.iter().flatten().map(|it| format!(">={it}")).collect() }
     };
     let (python, keras) = (floor(&|candidate| candidate.python.clone()), floor(&|candidate| candidate.keras.clone()));
-    // The newest may be pre-releases that ask for nightly builds of the other.
+    // The newest may be pre-releases that ask for nightly builds of the other. Where one of them is asked for, nothing
+    // is known of what it goes with.
+    let asks_for_one = |text: &&str| {
+        let parsed = text.parse::<VersionSpecifiers>();
+        parsed.is_ok_and(|all| all.iter().any(|one| one.version().any_prerelease()))
+    };
+    let keras = if wanted.iter().any(asks_for_one) { Vec::new() } else { keras };
     for candidate in known.iter_mut().rev().take_while(|candidate| candidate.keras.is_empty()) {
         candidate.keras.clone_from(&keras);
     }
@@ -618,9 +625,12 @@ fn candidates<'a>(
             None => return None,
         }
     }
-    all.extend(to_come);
     // A release that the database lacks is no conflict.
-    (!all.is_empty()).then_some(all)
+    if all.is_empty() {
+        return None;
+    }
+    all.extend(to_come);
+    Some(all)
 }
 
 /// The finding, where demands rule out every candidate.
@@ -630,36 +640,68 @@ fn conflict(
     candidates: &[Candidate<'_>],
     demands: &[Demand<'_>],
 ) -> Option<Finding> {
-    let kills_all = |demand: &&Demand<'_>| candidates.iter().all(|candidate| (demand.rules_out)(candidate));
-    let decisive: Vec<&Demand<'_>> = if let Some(one) = demands.iter().find(kills_all) {
-        vec![one]
-    } else {
-        if !candidates.iter().all(|candidate| demands.iter().any(|demand| (demand.rules_out)(candidate))) {
-            return None;
-        }
-        demands.iter().filter(|demand| candidates.iter().any(|candidate| (demand.rules_out)(candidate))).collect()
+    // As few demands as together leave nothing: each of them rules out what no other one does.
+    let all_killed = |demands: &[&Demand<'_>]| {
+        candidates.iter().all(|candidate| demands.iter().any(|demand| (demand.rules_out)(candidate)))
     };
+    let mut decisive: Vec<&Demand<'_>> = demands.iter().collect();
+    if !all_killed(&decisive) {
+        return None;
+    }
+    if let Some(one) = demands.iter().find(|demand| all_killed(&[demand])) {
+        decisive = vec![one];
+    }
+    for index in (0..decisive.len()).rev() {
+        let mut fewer = decisive.clone();
+        fewer.remove(index);
+        if all_killed(&fewer) {
+            decisive = fewer;
+        }
+    }
     let wanted = format!("{name}{}", specifiers(asked).join(","));
     let what: Vec<&str> = decisive.iter().map(|demand| demand.what.as_str()).collect();
-    // The release that pip would take is the one to speak of.
-    let newest = candidates
-        .iter()
-        .rev()
-        .find(|it| it.row.is_none_or(|row| !row.version.any_prerelease()) && it.source.is_some())
-        .or(candidates.last())?;
+    // The release that pip would take is the one to speak of, of those that a demand alone stands in the way of.
+    let released = |it: &Candidate<'_>| it.row.is_none_or(|row| !row.version.any_prerelease()) && it.source.is_some();
+    let alone = |demand: &Demand<'_>| {
+        let only = |candidate: &&Candidate<'_>| {
+            let others = decisive.iter().filter(|other| !std::ptr::eq(**other, demand));
+            (demand.rules_out)(candidate) && !others.into_iter().any(|other| (other.rules_out)(candidate))
+        };
+        let of: Vec<&Candidate<'_>> = candidates.iter().filter(only).collect();
+        let newest = of.iter().rev().find(|it| released(it)).or(of.last()).copied();
+        (of, newest)
+    };
     let mut finding = Finding::new(Subject::Declared, format!("no {wanted} goes with {}", what.join(" and ")))
         .because_all(asked.iter().map(|package| package.evidence.clone()))
         .because_all(decisive.iter().flat_map(|demand| demand.evidence.iter().cloned()))
-        .row(newest.source.clone());
+        .row(decisive.first().and_then(|demand| alone(demand).1).and_then(|newest| newest.source.clone()));
+    let lines = match finding.evidence.len() {
+        2 => "one of the two lines",
+        3 => "one of the three lines",
+        _ => "one of these lines",
+    };
     for demand in &decisive {
+        let (of, newest) = alone(demand);
+        let Some(newest) = newest else { continue };
         let needs = match demand.needs.as_str() {
-            "Python" => newest.python.first().map(|python| format!("Python {python}")),
+            "Python" => newest.python.first().map(|python| {
+                // An older release may take a Python that the newest one does not.
+                let floor = |it: &Candidate<'_>| it.python.iter().filter_map(|python| lower_bound(python)).min();
+                let older = of.iter().rev().filter(|it| released(it) && floor(it) < floor(newest));
+                let below = floor(newest).is_some_and(|floor| {
+                    let python = vec![format!(">={floor}")];
+                    (demand.rules_out)(&Candidate { python, ..Candidate::default() })
+                });
+                let lowest = older.min_by_key(|it| floor(it)).filter(|_| below);
+                let lowest = lowest.and_then(|it| Some(format!(", and {} Python {}", it.name, it.python.first()?)));
+                format!("Python {python}{}", lowest.unwrap_or_default())
+            }),
             "keras" => newest.keras.first().map(|keras| format!("keras{keras}")),
             "tf-keras" => None,
             other => newest.row.and_then(|row| row.and_cuda.get(other)).map(|needs| format!("{other}{needs}")),
         };
         finding = match needs {
-            Some(needs) => finding.help(format!("{} needs {needs}: change one of the two lines", newest.name)),
+            Some(needs) => finding.help(format!("{} needs {needs}: change {lines}", newest.name)),
             None => {
                 finding.help(format!("{} goes with another {name}: give both the same minor version", demand.needs))
             }
@@ -751,6 +793,38 @@ mod tests {
     }
 
     #[test]
+    fn each_line_is_told_what_it_stands_in_the_way_of() {
+        let help = |lines: &[&str]| {
+            let mut facts = bare();
+            facts.declared = Some(Declared { sets: vec![set(lines)], ..Declared::default() });
+            let finding = crate::rules::testing::judge(&RULE, &facts).findings.remove(0);
+            finding.help.into_iter().map(|help| help.text).collect::<Vec<_>>()
+        };
+        for (lines, wanted) in [
+            // Keras stands in the way of the newer ones, Python in that of the older ones.
+            (
+                &["tensorflow>=2.13", "keras<3", "python >=3.12"][..],
+                &[
+                    "tensorflow 2.21.0 needs keras>=3.12.0: change one of the three lines",
+                    "tensorflow 2.15.1 needs Python >=3.9,<3.12: change one of the three lines",
+                ][..],
+            ),
+            // Some older release is content with less.
+            (
+                &["tensorflow>=2.14", "python ==3.8.*"],
+                &["tensorflow 2.21.0 needs Python >=3.10,<3.14, and tensorflow 2.20.0 Python >=3.9,<3.14: change one of \
+                   the two lines"],
+            ),
+            (
+                &["tensorflow>=2.12,<2.16", "python ==3.12.*"],
+                &["tensorflow 2.15.1 needs Python >=3.9,<3.12: change one of the two lines"],
+            ),
+        ] {
+            assert_eq!(help(lines), wanted, "{lines:?}");
+        }
+    }
+
+    #[test]
     fn what_may_work_is_let_alone() {
         for lines in [
             &["tensorflow==2.15.*", "keras>=2.15"][..],
@@ -760,7 +834,10 @@ mod tests {
             &["tensorflow<2", "keras>=3"],
             &["tensorflow>=2.18", "python >=3.8"],
             &["tensorflow>=2.18", "python >=3.14"],
+            // A pre-release that asks for nightly builds of Keras.
+            &["tensorflow==2.22.0rc0", "keras==3.0.0"],
             // Releases that the database lacks.
+            &["tensorflow==2.23.0", "keras==3.0.0"],
             &["tensorflow==2.15.9", "keras>=3"],
             &["tensorflow==2.99.0", "keras==3.99.0", "python ==3.19.*"],
             &["tensorflow===2.15.0", "keras>=3"],
