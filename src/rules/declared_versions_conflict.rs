@@ -146,10 +146,10 @@ impl<'a> Asked<'a> {
         Self { set, packages }
     }
 
-    /// What is asked of a package; none where it comes from an address.
+    /// What is asked of a package; none where it comes from an address, or is somebody's own build.
     fn of(&self, name: &str) -> Vec<&'a DeclaredPackage> {
         let named: Vec<_> = self.packages.iter().filter(|package| package.name == name).copied().collect();
-        if named.iter().any(|package| package.address) { Vec::new() } else { named }
+        if named.iter().any(|package| elsewhere(package)) { Vec::new() } else { named }
     }
 
     /// Two lines that ask for different versions of one package.
@@ -363,7 +363,7 @@ impl<'a> Asked<'a> {
         }
         let mine = |package: &&DeclaredPackage| TENSORFLOWS.contains(&package.name.as_str());
         let plain = |package: &DeclaredPackage| {
-            !package.address && (WITHOUT_CUDA.binary_search(&package.name.as_str()).is_ok() || mine(&package))
+            !elsewhere(package) && (WITHOUT_CUDA.binary_search(&package.name.as_str()).is_ok() || mine(&package))
         };
         let asked: Vec<&DeclaredPackage> = self.set.packages.iter().filter(mine).collect();
         let [one] = asked.as_slice() else { return None };
@@ -536,6 +536,11 @@ const WITHOUT_CUDA: &[&str] = &[
     "uvicorn",
     "wheel",
 ];
+
+/// Whether it is no release of the package index: it comes from an address, or a local version (`1.15.5+nv22.12`) says so.
+fn elsewhere(package: &DeclaredPackage) -> bool {
+    package.address || package.specifier.contains('+')
+}
 
 fn specifiers<'a>(packages: &[&'a DeclaredPackage]) -> Vec<&'a str> {
     packages.iter().map(|package| package.specifier.as_str()).filter(|text| !text.is_empty()).collect()
@@ -836,6 +841,9 @@ mod tests {
             &["tensorflow>=2.18", "python >=3.14"],
             // A pre-release that asks for nightly builds of Keras.
             &["tensorflow==2.22.0rc0", "keras==3.0.0"],
+            // Builds of NVIDIA's own.
+            &["tensorflow==1.15.5+nv22.12", "python ==3.8.*"],
+            &["tensorflow==2.15.0+nv23.12", "keras>=3"],
             // Releases that the database lacks.
             &["tensorflow==2.23.0", "keras==3.0.0"],
             &["tensorflow==2.15.9", "keras>=3"],
