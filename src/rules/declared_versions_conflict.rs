@@ -152,10 +152,19 @@ impl<'a> Asked<'a> {
         if named.iter().any(|package| elsewhere(package)) { Vec::new() } else { named }
     }
 
+    /// Whether something certainly brings a package: constraints alone install nothing.
+    fn installs(&self, name: &str) -> bool {
+        // Every release of TensorFlow asks for NumPy; some of Keras do not.
+        let brings = |package: &DeclaredPackage| {
+            package.name == name || name == "numpy" && matches!(&*package.name, "tensorflow" | "tensorflow-cpu")
+        };
+        self.packages.iter().any(|package| !package.constraint && brings(package))
+    }
+
     /// Two lines that ask for different versions of one package.
     fn twice(&self) -> Option<Finding> {
         let names: BTreeSet<&str> = self.packages.iter().map(|package| package.name.as_str()).collect();
-        let name = names.into_iter().find(|name| contradictory(&self.of(name)))?;
+        let name = names.into_iter().find(|name| contradictory(&self.of(name)) && self.installs(name))?;
         // The lines that alone contradict each other, where two of them do.
         let all = self.of(name);
         let pair = all.iter().enumerate().find_map(|(index, first)| {
@@ -885,6 +894,12 @@ mod tests {
         let mut other = set(lines);
         other.packages[1].constraint = true;
         assert_eq!(said(vec![other]).len(), 1);
+        // Two of them on a package that nobody wants, and on one that TensorFlow brings.
+        for (first, wanted) in [("flask", 0), ("tensorflow", 1), ("numpy", 1)] {
+            let mut other = set(&[first, "numpy<1.24", "numpy>=1.26"]);
+            other.packages[1..].iter_mut().for_each(|package| package.constraint = true);
+            assert_eq!(said(vec![other]).len(), wanted, "{first}");
+        }
     }
 
     /// A stage on an image with packages.
