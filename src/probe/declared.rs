@@ -53,12 +53,14 @@ pub fn probe(host: &Host, options: &Options) -> Option<Declared> {
         arguments: BTreeMap::new(),
         overridden: Vec::new(),
         wishes: Vec::new(),
+        uses: BTreeMap::new(),
     };
     let found = reader.find(depth);
     for (path, kind) in found {
         reader.read(&path, kind);
     }
     reader.leave_out_arguments();
+    reader.heed_uses();
     reader.grant();
     let mut out = reader.out;
     out.files = reader.files.into_iter().collect();
@@ -117,8 +119,26 @@ fn kind(name: &str, folder: &str) -> Option<File> {
             [".dockerignore", ".j2", ".jinja", ".jinja2", ".tmpl", ".template", ".tpl", ".md", ".in", ".mustache"];
         return (!other.iter().any(|end| lower.ends_with(end))).then_some(File::Dockerfile);
     }
-    let stem = stem?;
+    // What constraints and overrides name, something else asks for.
+    let stem = stem.filter(|stem| !stem.contains("constraint") && !stem.contains("override"))?;
     (stem.contains("requirements") || folder.eq_ignore_ascii_case("requirements")).then_some(File::Requirements)
+}
+
+/// Variables with which pip and uv leave dependencies out, or put others in their place.
+const FORCING: [&str; 3] = ["PIP_NO_DEPENDENCIES", "PIP_NO_DEPS", "UV_OVERRIDE"];
+
+/// Whether an option does so.
+fn forces(word: &str) -> bool {
+    let name = word.split('=').next().unwrap_or_default();
+    matches!(name, "--no-deps" | "--no-dependencies" | "--override" | "--overrides")
+}
+
+/// Whether a text is a template, so that nobody can tell what will stand there.
+fn is_template(path: &Path, text: &str) -> bool {
+    // Tools keep templates of their own in the strings of a pyproject.toml.
+    let strings = path.file_name().is_some_and(|name| name == "pyproject.toml");
+    let begins = |line: &str| line.trim_start_matches([' ', '\t', '#']).starts_with("{%");
+    path.to_string_lossy().contains("{{") || if strings { text.lines().any(begins) } else { text.contains("{%") }
 }
 
 struct Reader<'h> {
@@ -133,6 +153,19 @@ struct Reader<'h> {
     overridden: Vec<(String, BTreeSet<String>)>,
     /// Dockerfiles and stages that a service runs with a GPU, and where it says so.
     wishes: Vec<(String, Option<String>, Evidence)>,
+    /// How files of requirements are used, by their real path.
+    uses: BTreeMap<String, BTreeSet<Use>>,
+}
+
+/// What is made of a file of requirements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Use {
+    /// It only constrains what something else asks for.
+    Constrain,
+    /// It is installed, and versions are found for all of it.
+    Resolve,
+    /// It is installed as it is: without dependencies, or with some of them overridden.
+    Force,
 }
 
 impl Reader<'_> {
@@ -162,6 +195,9 @@ impl Reader<'_> {
             self.out.troubles.push(Trouble { at: text(path), why: "not UTF-8".to_owned() });
             return None;
         };
+        if is_template(path.strip_prefix(&self.root).unwrap_or(path), &content) {
+            return None;
+        }
         self.files.insert(text(path));
         Some(content)
     }
@@ -252,7 +288,9 @@ impl Reader<'_> {
         if self.arguments.is_empty() {
             return;
         }
-        let anywhere = self.sets_arguments();
+        let sets = |text: &str| ["build-arg", "build_arg", "buildArgs"].iter().any(|word| text.contains(word));
+        let bake = self.host.names(&self.root).iter().any(|name| name.starts_with("docker-bake."));
+        let anywhere = bake || self.scripts().any(|(_, text)| sets(&text));
         let host = self.host;
         let overridden = |file: &String, names: &BTreeSet<String>| {
             let real = host.real_text(file);
@@ -268,8 +306,8 @@ impl Reader<'_> {
         self.out.sets.retain(|set| !(of_docker(set) && out.contains(&set.file)));
     }
 
-    /// Whether something of the repository runs builds with arguments of its own.
-    fn sets_arguments(&self) -> bool {
+    /// Files of the repository that hold commands, with their texts.
+    fn scripts(&self) -> impl Iterator<Item = (PathBuf, String)> {
         const FILES: [&str; 10] = [
             ".circleci/config.yml",
             ".gitlab-ci.yml",
@@ -282,10 +320,6 @@ impl Reader<'_> {
             "justfile",
             "makefile",
         ];
-        let bake = |name: &str| name.starts_with("docker-bake.");
-        if self.host.names(&self.root).iter().any(|name| bake(name)) {
-            return true;
-        }
         let workflows = self.root.join(".github/workflows");
         let listed = self.host.names(&workflows).into_iter().map(|name| workflows.join(name));
         let scripts = ["", "scripts", "docker", "ci"].iter().flat_map(|folder| {
@@ -297,13 +331,78 @@ impl Reader<'_> {
                 .filter(|name| name.rsplit_once('.').is_some_and(|(_, end)| end == "sh"));
             names.map(|name| folder.join(name)).collect::<Vec<_>>()
         });
-        let files = FILES.iter().map(|name| self.root.join(name)).chain(listed).chain(scripts);
-        files.take(MOST_FILES).any(|file| {
-            self.host.read(&file, LARGEST).is_ok_and(|bytes| {
-                let text = String::from_utf8_lossy(&bytes);
-                text.contains("build-arg") || text.contains("build_arg") || text.contains("buildArgs")
-            })
+        let files: Vec<_> = FILES.iter().map(|name| self.root.join(name)).chain(listed).chain(scripts).collect();
+        files.into_iter().take(MOST_FILES).filter_map(|file| {
+            let bytes = self.host.read(&file, LARGEST).ok()?;
+            Some((file, String::from_utf8_lossy(&bytes).into_owned()))
         })
+    }
+
+    fn note_use(&mut self, file: &Path, how: Use) {
+        self.uses.entry(self.host.real_text(file)).or_default().insert(how);
+    }
+
+    /// Notes which files the commands of a script name; pip is the only program that is looked for.
+    fn note_commands(&mut self, script: &Path, text: &str) {
+        let quotes = ['"', '\'', '`', ',', '[', ']', '(', ')'];
+        let text = text.replace("\\\r\n", " ").replace("\\\n", " ");
+        let mut found: Vec<(String, Use)> = Vec::new();
+        for name in ["PIP_CONSTRAINT", "UV_CONSTRAINT"] {
+            for (at, _) in text.match_indices(name) {
+                let value = text[at + name.len()..].trim_start_matches([':', '=', ' ', '"', '\'']);
+                let value = value.split(|c: char| c.is_whitespace() || quotes.contains(&c)).next();
+                found.extend(value.map(|value| (value.to_owned(), Use::Constrain)));
+            }
+        }
+        let everywhere = FORCING.iter().any(|name| text.contains(name));
+        for command in text.lines().flat_map(|line| line.split("&&")).flat_map(|line| line.split(';')) {
+            let words: Vec<&str> =
+                command.split(|c: char| c.is_whitespace() || quotes.contains(&c)).filter(|word| !word.is_empty()).collect();
+            let Some(at) = words.iter().position(|word| matches!(*word, "install" | "sync")) else { continue };
+            if !words[..at].iter().any(|word| word.contains("pip")) {
+                continue;
+            }
+            let mut read = Read::default();
+            requirements::options(&words[at + 1..], &mut read, &|_| Evidence::default());
+            let forced = everywhere || words.iter().any(|word| forces(word));
+            let how = if forced { Use::Force } else { Use::Resolve };
+            found.extend(
+                read.includes.into_iter().map(|it| (it.path, if it.constraint { Use::Constrain } else { how })),
+            );
+        }
+        for (path, how) in found {
+            // `$ROOT/requirements.txt`: the variable stands for one of the two folders.
+            let behind = |at: usize| path[at..].split_once('/').map_or("", |(_, rest)| rest);
+            let path = path.rfind(['$', '}']).map_or(path.as_str(), behind);
+            let folders = [script.parent(), Some(&*self.root)];
+            let file = folders.into_iter().flatten().map(|folder| folder.join(path)).find(|it| self.host.is_file(it));
+            if let Some(file) = file {
+                self.note_use(&file, how);
+            }
+        }
+    }
+
+    /// Leaves files out that only constrain what others ask for, and holds nothing together in those that are only ever
+    /// installed as they are.
+    fn heed_uses(&mut self) {
+        let files = |set: &DeclaredSet| set.by == DeclaredBy::Requirements;
+        if !self.out.sets.iter().any(files) {
+            return;
+        }
+        let scripts: Vec<_> = self.scripts().collect();
+        for (script, text) in scripts {
+            self.note_commands(&script, &text);
+        }
+        let host = self.host;
+        let uses = |set: &DeclaredSet| {
+            let uses = self.uses.get(&host.real_text(&set.file)).filter(|_| files(set))?;
+            // Where it is installed in two ways, the stricter one counts.
+            [Use::Resolve, Use::Force, Use::Constrain].into_iter().find(|it| uses.contains(it))
+        };
+        self.out.sets.retain(|set| uses(set) != Some(Use::Constrain));
+        for set in &mut self.out.sets {
+            set.together &= uses(set) != Some(Use::Force);
+        }
     }
 
     /// Marks the stages that a service runs with a GPU.
@@ -368,6 +467,9 @@ impl Reader<'_> {
                 whole = false;
                 continue;
             };
+            if constraint || only {
+                self.note_use(&next, Use::Constrain);
+            }
             let read = requirements::read(&text(&next), &content);
             whole &= self.gather(&next, read, constraint || only, set, seen);
         }
@@ -382,7 +484,19 @@ impl Reader<'_> {
             self.arguments.insert(name.clone(), arguments);
         }
         let mut built: Vec<DeclaredSet> = Vec::new();
+        let mut forcing: Vec<bool> = Vec::new();
         for stage in stages {
+            let sets = |name: &&str| {
+                let value = stage.variables.iter().find(|it| it.name == **name).map(|it| it.value.to_lowercase());
+                value.is_some_and(|value| !matches!(&*value, "" | "0" | "false" | "no" | "off"))
+            };
+            let forced = FORCING.iter().any(sets) || stage.parent.and_then(|at| forcing.get(at)) == Some(&true);
+            forcing.push(forced);
+            for variable in stage.variables.iter().filter(|it| matches!(&*it.name, "PIP_CONSTRAINT" | "UV_CONSTRAINT")) {
+                if let Some(file) = self.copied(path, &stage.copies, &variable.value) {
+                    self.note_use(&file, Use::Constrain);
+                }
+            }
             let part = Some(stage.name.clone());
             let below = stage.parent.and_then(|index| built.get(index));
             let mut set = DeclaredSet {
@@ -404,7 +518,7 @@ impl Reader<'_> {
                     by: DeclaredBy::Install,
                     file: name.clone(),
                     part: part.clone(),
-                    together: install.dependencies,
+                    together: install.dependencies && !forced,
                     ..DeclaredSet::default()
                 };
                 let mut read = install.read;
@@ -423,6 +537,8 @@ impl Reader<'_> {
                     let read = requirements::read(&text(&file), &content);
                     let mut seen = BTreeSet::from([text(&file)]);
                     whole &= self.gather(&file, read, include.constraint, &mut one, &mut seen);
+                    let how = if one.together { Use::Resolve } else { Use::Force };
+                    self.note_use(&file, if include.constraint { Use::Constrain } else { how });
                 }
                 set.complete &= whole;
                 if install.certain {
@@ -554,12 +670,78 @@ mod tests {
     }
 
     #[test]
+    fn what_only_constrains_is_no_set() {
+        let tree = Tree::new();
+        let own = |tree: &Tree| {
+            let sets = read(tree, "/r").sets;
+            let own = sets.into_iter().filter(|set| set.by == DeclaredBy::Requirements);
+            own.map(|set| (set.file.replace("/r/", ""), set.together)).collect::<Vec<_>>()
+        };
+        tree.folder("/r/.git")
+            .write("/r/requirements/constraints.txt", "tensorflow<2.16\n")
+            .write("/r/requirements-override.txt", "keras>=3\n")
+            .write("/r/requirements/pins.txt", "keras>=3\n")
+            .write("/r/requirements/all.txt", "tensorflow<2.16\nkeras>=3\n")
+            .write("/r/requirements.txt", "-c requirements/pins.txt\ntensorflow\n");
+        let both = || vec![("requirements/all.txt".to_owned(), true), ("requirements.txt".to_owned(), true)];
+        assert_eq!(own(&tree), both());
+        tree.write("/r/run.sh", "export PIP_CONSTRAINT=\"$PWD/requirements/all.txt\"\n");
+        assert_eq!(own(&tree), both()[1..]);
+        // Somebody installs it too.
+        tree.write("/r/Makefile", "x:\n\tpip install -r requirements/all.txt\n");
+        assert_eq!(own(&tree), both());
+    }
+
+    #[test]
+    fn what_is_installed_as_it_is_is_not_resolved() {
+        let together = |files: &[(&str, &str)]| {
+            let tree = Tree::new();
+            tree.folder("/r/.git").write("/r/requirements.txt", "tensorflow<2.16\nkeras>=3\n");
+            for (path, text) in files {
+                tree.write(&format!("/r/{path}"), text);
+            }
+            let sets = read(&tree, "/r").sets;
+            sets.iter().filter(|set| set.by != DeclaredBy::Stage).all(|set| set.together)
+        };
+        let docker = |run: &str| format!("FROM python:3.11\nCOPY requirements.txt .\n{run}\n");
+        for (path, text, wanted) in [
+            ("Dockerfile", docker("RUN pip install -r requirements.txt"), true),
+            ("Dockerfile", docker("RUN pip install --no-deps -r requirements.txt"), false),
+            ("Dockerfile", docker("ENV PIP_NO_DEPENDENCIES=1\nRUN pip install -r requirements.txt"), false),
+            ("Dockerfile", docker("ENV PIP_NO_DEPS=0\nRUN pip install -r requirements.txt"), true),
+            ("Makefile", "x:\n\tpip install --no-deps -r requirements.txt".to_owned(), false),
+            ("Makefile", "x:\n\tuv pip install \\\n\t -r requirements.txt --override o.txt".to_owned(), false),
+            ("ci/x.sh", "pip install --no-deps a && pip install -r $ROOT/requirements.txt".to_owned(), true),
+            (".github/workflows/x.yml", "run: python -m pip install -rrequirements.txt --no-deps".to_owned(), false),
+            (".github/workflows/x.yml", "env: {PIP_NO_DEPS: 1}\nrun: pip install -r requirements.txt".to_owned(), false),
+        ] {
+            assert_eq!(together(&[(path, &text)]), wanted, "{text}");
+        }
+        let forced = "pip install --no-deps -r requirements.txt";
+        assert!(together(&[("a.sh", forced), ("b.sh", "pip install -r requirements.txt")]));
+    }
+
+    #[test]
+    fn templates_are_no_sets() {
+        let tree = Tree::new();
+        tree.folder("/r/.git")
+            .write("/r/requirements.txt", "{% if new %}\ntensorflow==2.15.0\n{% endif %}\nkeras>=3\n")
+            .write("/r/{{cookiecutter.name}}/requirements.txt", "keras\n")
+            .write("/r/a/pyproject.toml", "[project]\n# {% if new %}\ndependencies = [\"keras\"]\n")
+            .write("/r/b/pyproject.toml", "[project]\ndependencies = [\"keras\"]\n[tool.x]\ny = \"{% z %}\"\n");
+        let files: Vec<String> = read(&tree, "/r").sets.into_iter().map(|set| set.file).collect();
+        assert_eq!(files, ["/r/b/pyproject.toml"]);
+    }
+
+    #[test]
     fn names_of_files() {
         for (name, folder, wanted) in [
             ("requirements-gpu.txt", "r", Some(File::Requirements)),
             ("dev-requirements.in", "r", Some(File::Requirements)),
             ("base.txt", "requirements", Some(File::Requirements)),
             ("notes.txt", "r", None),
+            ("constraints.txt", "requirements", None),
+            ("requirements-overrides.txt", "r", None),
             ("Dockerfile.gpu", "r", Some(File::Dockerfile)),
             ("gpu.Dockerfile", "r", Some(File::Dockerfile)),
             ("Containerfile", "r", Some(File::Dockerfile)),
