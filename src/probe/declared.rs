@@ -220,7 +220,7 @@ impl Reader<'_> {
                     self.out.sets.push(set);
                 }
             }
-            File::Pyproject => match pyproject::read(&name, &content) {
+            File::Pyproject => match pyproject::read(&name, &content, &self.above(path)) {
                 Ok(sets) => self.out.sets.extend(sets),
                 Err(why) => self.out.troubles.push(Trouble { at: name, why }),
             },
@@ -246,6 +246,15 @@ impl Reader<'_> {
                 Err(why) => self.out.troubles.push(Trouble { at: name, why }),
             },
         }
+    }
+
+    /// The settings of uv beside a pyproject.toml and in the folders above, the root of a workspace among them.
+    fn above(&mut self, path: &Path) -> Vec<(String, String)> {
+        let root = self.root.clone();
+        let folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(&root));
+        let files = folders.flat_map(|folder| ["uv.toml", "pyproject.toml"].map(|name| folder.join(name)));
+        let files: Vec<_> = files.filter(|file| file != path && self.host.is_file(file)).collect();
+        files.into_iter().filter_map(|file| Some((text(&file), self.load(&file)?))).collect()
     }
 
     /// What pip puts on top of conda's packages is a set of its own, with conda's Python.
@@ -719,6 +728,20 @@ mod tests {
         }
         let forced = "pip install --no-deps -r requirements.txt";
         assert!(together(&[("a.sh", forced), ("b.sh", "pip install -r requirements.txt")]));
+    }
+
+    #[test]
+    fn a_workspace_and_uv_toml_count_for_its_members() {
+        let tree = Tree::new();
+        let project = "[project]\ndependencies = [\"tensorflow\"]\n";
+        tree.folder("/r/.git")
+            .write("/r/pyproject.toml", "[tool.uv]\noverride-dependencies = [\"keras\"]\n")
+            .write("/r/a/b/pyproject.toml", project)
+            .write("/uv.toml", "[[index]]\nurl = \"https://example.org/\"\n");
+        let sets = read(&tree, "/r").sets;
+        assert!(sets.len() == 1 && !sets[0].together && sets[0].indexes.is_empty());
+        tree.write("/r/a/b/uv.toml", "[[index]]\nurl = \"https://example.org/\"\n");
+        assert_eq!(read(&tree, "/r").sets[0].indexes.len(), 1);
     }
 
     #[test]
