@@ -220,10 +220,13 @@ impl Reader<'_> {
                     self.out.sets.push(set);
                 }
             }
-            File::Pyproject => match pyproject::read(&name, &content, &self.above(path)) {
-                Ok(sets) => self.out.sets.extend(sets),
-                Err(why) => self.out.troubles.push(Trouble { at: name, why }),
-            },
+            File::Pyproject => {
+                let locked = ["uv.lock", "poetry.lock"].iter().any(|lock| self.host.is_file(path.with_file_name(lock)));
+                match pyproject::read(&name, &content, &self.above(path), locked) {
+                    Ok(sets) => self.out.sets.extend(sets),
+                    Err(why) => self.out.troubles.push(Trouble { at: name, why }),
+                }
+            }
             File::Dockerfile => self.dockerfile(path, &content),
             File::Lock => match locks::tables(&name, &content) {
                 Ok(set) if set.packages.is_empty() && set.python.is_empty() => {}

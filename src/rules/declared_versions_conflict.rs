@@ -316,11 +316,23 @@ impl<'a> Asked<'a> {
         if pythons.is_empty() || common(specifiers.iter().copied()) != Some(true) {
             return None;
         }
+        let every = self.set.every_python;
+        // Whether the set allows a Python that is too old. Before 3.8 wheels and Requires-Python differ.
+        let oldest = Dotted::new(&[3, 8]);
+        let too_old = move |needs: &String, specifiers: &[&str]| {
+            let below = lower_bound(needs).filter(|floor| *floor >= oldest).map(|floor| format!("<{floor}"));
+            below.is_some_and(|below| common(specifiers.iter().copied().chain([&*below])) == Some(true))
+        };
+        let all = if every { "all of " } else { "" };
         Some(Demand {
-            what: format!("Python {}", specifiers.join(",").trim_start_matches("==").trim_end_matches(".*")),
+            what: format!("{all}Python {}", specifiers.join(",").trim_start_matches("==").trim_end_matches(".*")),
             needs: "Python".to_owned(),
             evidence: pythons.iter().map(|python| python.evidence.clone()).collect(),
-            rules_out: Box::new(move |candidate| none_meets(&candidate.python, &specifiers)),
+            rules_out: Box::new(move |candidate| {
+                let mut needs = candidate.python.iter();
+                none_meets(&candidate.python, &specifiers)
+                    || every && needs.len() > 0 && needs.all(|needs| too_old(needs, &specifiers))
+            }),
         })
     }
 
@@ -835,6 +847,22 @@ mod tests {
             ),
         ] {
             assert_eq!(help(lines), wanted, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_lock_file_needs_releases_for_every_python() {
+        let locked = |lines: &[&str]| said(vec![DeclaredSet { every_python: true, ..set(lines) }]);
+        for (lines, wanted) in [
+            (&["tensorflow>=2.18,<3", "python >=3.8,<4"][..], &["no tensorflow>=2.18,<3 goes with all of Python >=3.8,<4"][..]),
+            (&["keras>=3.13", "python >=3.9"], &["no keras>=3.13 goes with all of Python >=3.9"]),
+            (&["tensorflow>=2.18,<3", "python >=3.9,<4"], &[]),
+            (&["tensorflow>=2.12", "python >=3.8"], &[]),
+            // Its wheels are for 3.7 on, and it says that 3.6 will do.
+            (&["tensorflow==2.7.0", "python >=3.6"], &[]),
+        ] {
+            assert_eq!(locked(lines), wanted, "{lines:?}");
+            assert!(said(vec![set(lines)]).is_empty(), "{lines:?}");
         }
     }
 

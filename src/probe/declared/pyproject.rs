@@ -22,7 +22,13 @@ type Value<'v> = Spanned<DeValue<'v>>;
 /// The sets of a pyproject.toml, or why it could not be read.
 ///
 /// `above` are the files that tell uv more, by path and text: `uv.toml` beside it, and both files of the folders above.
-pub(super) fn read(path: &str, text: &str, above: &[(String, String)]) -> Result<Vec<DeclaredSet>, String> {
+/// `locked` is whether a lock file of uv's or Poetry's is there, which holds for every Python that is declared.
+pub(super) fn read(
+    path: &str,
+    text: &str,
+    above: &[(String, String)],
+    locked: bool,
+) -> Result<Vec<DeclaredSet>, String> {
     let text = Text::new(path, text);
     let root = DeTable::parse(text.all).map_err(|error| error.message().to_owned())?;
     let root = root.get_ref();
@@ -37,7 +43,8 @@ pub(super) fn read(path: &str, text: &str, above: &[(String, String)]) -> Result
     };
     let uv = tool("uv");
     out.constraints = out.list(uv.and_then(|uv| uv.get("constraint-dependencies")), true);
-    let mut common = DeclaredSet { file: path.to_owned(), together: true, ..DeclaredSet::default() };
+    let every_python = locked;
+    let mut common = DeclaredSet { file: path.to_owned(), together: true, every_python, ..DeclaredSet::default() };
     // Of several settings uv heeds one; what any of them may change is left open.
     for (path, above) in above {
         // What is wrong with such a file is told of where it is read for itself.
@@ -111,6 +118,8 @@ impl Reader<'_> {
     /// What the settings of uv change: overrides, sources and indexes.
     fn settings(&mut self, uv: Option<&DeTable<'_>>, text: &Text<'_>, set: &mut DeclaredSet) {
         let Some(uv) = uv else { return };
+        // It locks for these alone.
+        set.every_python &= !uv.contains_key("environments");
         // What is overridden on purpose is no conflict.
         set.together &= !["override-dependencies", "exclude-dependencies", "dependency-metadata"]
             .iter()
@@ -207,9 +216,11 @@ impl Reader<'_> {
                 DeclaredPackage { name: named, holds: Some(true), evidence, ..DeclaredPackage::default() };
             let wanted = match value.get_ref() {
                 DeValue::Table(fields) => {
-                    let depends = ["markers", "platform", "python"].iter().any(|key| fields.contains_key(*key));
+                    let depends = ["platform", "python"].iter().any(|key| fields.contains_key(*key));
                     package.address = comes_from_elsewhere(fields);
-                    package.holds = (!depends).then_some(true);
+                    let markers = string(fields.get("markers")).unwrap_or("os_name == 'posix'");
+                    let marked = requirements::package(&format!("x ; {markers}"), &package.evidence);
+                    package.holds = marked.and_then(|marked| marked.holds).filter(|_| !depends);
                     let extras = fields.get("extras").and_then(|extras| extras.get_ref().as_array());
                     let extras = extras.into_iter().flatten().filter_map(|extra| extra.get_ref().as_str());
                     package.extras = extras.map(normalise).collect();
@@ -226,7 +237,7 @@ impl Reader<'_> {
                 set.packages.push(DeclaredPackage { specifier, ..package });
             }
         }
-        set.by = DeclaredBy::Project;
+        (set.by, set.every_python) = (DeclaredBy::Project, true);
         if !set.packages.is_empty() || !set.python.is_empty() {
             self.sets.push(set);
         }
@@ -334,7 +345,7 @@ url = \"https://example.org/simple\"
 
     #[test]
     fn extras_and_groups_are_sets_of_their_own() {
-        let sets = read("/p/pyproject.toml", UV, &[]).unwrap();
+        let sets = read("/p/pyproject.toml", UV, &[], false).unwrap();
         let seen: Vec<(Option<&str>, Vec<String>)> = sets.iter().map(|set| (set.part.as_deref(), names(set))).collect();
         let base = ["numpy<2", "tensorflow~=2.15.0"];
         let with = |more: &[&str]| base.iter().chain(more).map(|&it| it.to_owned()).collect::<Vec<_>>();
@@ -359,33 +370,46 @@ tensorflow = {version = \"~2.15\", extras = [\"and-cuda\"]}
 keras = \"^3.0\"
 torch = {url = \"https://example.org/x.whl\"}
 colorama = {version = \"*\", markers = \"sys_platform == 'win32'\"}
+absl-py = {version = \"*\", markers = \"sys_platform != 'darwin' or platform_machine != 'arm64'\"}
+h5py = {version = \"*\", markers = \"python_version > '3.9'\"}
 numpy = [{version = \"^1\", python = \"<3.9\"}, {version = \"^2\", python = \">=3.9\"}]
 
 [tool.poetry.group.dev.dependencies]
 pytest = \"8.1\"
 ";
-        let sets = read("pyproject.toml", text, &[]).unwrap();
+        let sets = read("pyproject.toml", text, &[], false).unwrap();
         assert_eq!(sets.len(), 1);
-        let wanted = ["tensorflow>=2.15,<2.16", "keras>=3.0,<4", "torch", "colorama", "pytest==8.1"];
+        let wanted = ["tensorflow>=2.15,<2.16", "keras>=3.0,<4", "torch", "colorama", "pytest==8.1", "absl-py", "h5py"];
         let mut seen = names(&sets[0]);
         seen.sort();
         let mut wanted = wanted.map(str::to_owned);
         wanted.sort();
         assert_eq!(seen, wanted);
         assert_eq!(sets[0].python[0].value, ">=3.8,<4");
+        let holds = |name: &str| sets[0].packages.iter().find(|package| package.name == name).unwrap().holds;
+        assert_eq!(["colorama", "absl-py", "h5py"].map(holds), [Some(false), Some(true), None]);
+    }
+
+    #[test]
+    fn a_lock_file_is_for_every_python() {
+        let project = "[project]\nrequires-python = \">=3.8\"\n";
+        let every = |text: &str, locked| read("p", text, &[], locked).unwrap()[0].every_python;
+        assert!(every(project, true) && !every(project, false));
+        assert!(!every(&format!("{project}[tool.uv]\nenvironments = [\"python_version > '3.9'\"]\n"), true));
+        assert!(every("[tool.poetry.dependencies]\npython = \"^3.8\"\n", false));
     }
 
     #[test]
     fn an_override_is_no_conflict() {
         let text = "[project]\ndependencies = [\"keras>=3\", \"numpy\"]\n[tool.poetry.dependencies]\nkeras = {source = \"own\"}\n[[tool.poetry.source]]\nname = \"own\"\nurl = \"https://example.org/simple\"\n";
-        let sets = read("p", text, &[]).unwrap();
+        let sets = read("p", text, &[], false).unwrap();
         assert_eq!(sets[0].indexes[0].value, "https://example.org/simple");
         let own: Vec<bool> = sets[0].packages.iter().map(|package| package.address).collect();
         assert_eq!(own, [true, false]);
         let text = "[project]\ndependencies = [\"keras>=3\"]\n[tool.uv]\noverride-dependencies = [\"keras>=3\"]\n[tool.uv.sources]\nKeras = {git = \"x\"}\n";
-        let sets = read("pyproject.toml", text, &[]).unwrap();
+        let sets = read("pyproject.toml", text, &[], false).unwrap();
         assert!(!sets[0].together && sets[0].packages[0].address);
-        assert!(read("pyproject.toml", "[project\n", &[]).is_err());
+        assert!(read("pyproject.toml", "[project\n", &[], false).is_err());
     }
 
     #[test]
@@ -393,7 +417,7 @@ pytest = \"8.1\"
         let project = "[project]\ndependencies = [\"tensorflow==2.15.1\", \"keras>=3\"]\n";
         let told = |more: &str, above: &[(&str, &str)]| {
             let above: Vec<_> = above.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
-            let set = read("/r/a/pyproject.toml", &format!("{project}{more}"), &above).unwrap().remove(0);
+            let set = read("/r/a/pyproject.toml", &format!("{project}{more}"), &above, false).unwrap().remove(0);
             (set.together, set.packages[0].address, set.indexes.into_iter().map(|it| it.evidence.at).collect::<Vec<_>>())
         };
         let (root, uv) = ("/r/pyproject.toml", "/r/a/uv.toml");
@@ -438,8 +462,8 @@ pytest = \"8.1\"
     proptest! {
         #[test]
         fn no_text_makes_it_panic(text in "(\\PC|\n){0,120}", cut in 0..600usize) {
-            let _ = read("p", &text, &[]);
-            let _ = read("p", UV.get(..cut).unwrap_or(UV), &[]);
+            let _ = read("p", &text, &[], false);
+            let _ = read("p", UV.get(..cut).unwrap_or(UV), &[], false);
             let _ = poetry_specifier(&text);
         }
     }
