@@ -88,12 +88,14 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         if set.together {
             findings.extend(asked.twice());
         }
+        let removed = asked.removed(cx.db, &declared.sets);
+        open.extend(asked.untold(cx.db).into_iter().filter(|it| removed.is_none() || !it.contains("tensorflow-gpu")));
+        findings.extend(removed);
         findings.extend(TENSORFLOWS.iter().filter_map(|name| asked.tensorflow(cx.db, name)));
         if cx.gpu != GpuWish::None {
             findings.extend(asked.image(cx.db));
         }
         findings.extend(["keras", "tf-keras"].iter().filter_map(|name| asked.keras(cx.db, name)));
-        open.extend(asked.untold(cx.db));
         for finding in findings {
             // One line may stand in several sets: in a requirements file and in the Dockerfile that installs it.
             if told.insert(finding.evidence.clone()) {
@@ -199,6 +201,42 @@ impl<'a> Asked<'a> {
         }
         demands.extend(self.python_demand());
         conflict(name, &asked, &candidates, &demands)
+    }
+
+    /// A `tensorflow-gpu` that pip takes from where that package ends: a source archive that only says so.
+    fn removed(&self, db: &Database, sets: &[DeclaredSet]) -> Option<Finding> {
+        const NAME: &str = "tensorflow-gpu";
+        let asked = self.of(NAME);
+        if !asked.iter().any(|package| !package.constraint) {
+            return None;
+        }
+        let last = db.tensorflow_rows().iter().rfind(|row| row.package == NAME && row.python.is_none())?;
+        let end = format!("=={}", last.version);
+        let fits = |package: &[&str], more: &str| common(package.iter().copied().chain([more]));
+        let wanted = specifiers(&asked);
+        // An older one may be there already, or be what is really installed.
+        let older = |set: &DeclaredSet| {
+            let held = |package: &DeclaredPackage| {
+                package.name == NAME
+                    && (set.by == DeclaredBy::Conda || fits(&[&package.specifier], &end) != Some(true))
+            };
+            set.image.as_ref().is_some_and(|image| image.name.contains("tensorflow"))
+                || set.packages.iter().any(held)
+        };
+        let none_before = fits(&wanted, &format!("<{}", last.version)) == Some(false);
+        let taken = match fits(&wanted, &end)? {
+            true => none_before || !sets.iter().any(older),
+            // Of what comes behind the end there is nothing.
+            false => none_before && common(wanted.iter().copied()) == Some(true),
+        };
+        let title = format!("{NAME}{} cannot be installed: the package ends with {}", wanted.join(","), last.version);
+        taken.then(|| {
+            Finding::new(Subject::Declared, title)
+                .because_all(asked.iter().map(|package| package.evidence.clone()))
+                .row(Some(last.row_ref()))
+                .so("what is left on the index is an archive that pip and uv fail to build")
+                .help("ask for tensorflow instead, which is built with CUDA too")
+        })
     }
 
     /// TensorFlow and Keras of which the database knows no release that is asked for: what they go with is open.
@@ -851,6 +889,23 @@ mod tests {
     }
 
     #[test]
+    fn a_package_that_was_removed() {
+        for version in ["", ">=2.4", "==2.12.0", ">=2.12", "==2.15.0"] {
+            let line = format!("tensorflow-gpu{version}");
+            let wanted = format!("{line} cannot be installed: the package ends with 2.12.0");
+            assert_eq!(said(vec![set(&[&line])]), [wanted]);
+        }
+        // Something else in the repository says which one is really there.
+        let range = || set(&["tensorflow-gpu>=2.4"]);
+        assert!(said(vec![range(), DeclaredSet { by: DeclaredBy::Lock, ..set(&["tensorflow-gpu==2.11.0"]) }]).is_empty());
+        assert!(said(vec![range(), DeclaredSet { by: DeclaredBy::Conda, ..set(&["tensorflow-gpu"]) }]).is_empty());
+        assert!(said(vec![range(), stage("tensorflow/tensorflow:2.4.0-gpu", &[])]).is_empty());
+        let mut other = set(&["tensorflow-gpu"]);
+        other.packages[0].constraint = true;
+        assert!(said(vec![other]).is_empty());
+    }
+
+    #[test]
     fn a_lock_file_needs_releases_for_every_python() {
         let locked = |lines: &[&str]| said(vec![DeclaredSet { every_python: true, ..set(lines) }]);
         for (lines, wanted) in [
@@ -878,6 +933,9 @@ mod tests {
             &["tensorflow>=2.18", "python >=3.14"],
             // A pre-release that asks for nightly builds of Keras.
             &["tensorflow==2.22.0rc0", "keras==3.0.0"],
+            &["tensorflow-gpu<2.12"],
+            &["tensorflow-gpu==2.10.*"],
+            &["tensorflow-gpu==2.15.0+nv24"],
             // Builds of NVIDIA's own.
             &["tensorflow==1.15.5+nv22.12", "python ==3.8.*"],
             &["tensorflow==2.15.0+nv23.12", "keras>=3"],
