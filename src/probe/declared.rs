@@ -83,6 +83,9 @@ enum File {
     Pipfile,
     #[cfg(feature = "cli")]
     Conda,
+    /// Whatever has such a name; one of conda's where it says from which channels it comes.
+    #[cfg(feature = "cli")]
+    MaybeConda,
     #[cfg(feature = "cli")]
     Compose,
 }
@@ -102,8 +105,11 @@ fn kind(name: &str, folder: &str) -> Option<File> {
         let named = |word: &str| {
             stem.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-', '_']))
         };
+        let ends = |word: &str| stem.strip_suffix(word).is_some_and(|rest| rest.ends_with(['.', '-', '_']));
         return if named("environment") || named("conda") {
             Some(File::Conda)
+        } else if named("env") || ends("environment") || ends("env") {
+            Some(File::MaybeConda)
         } else if named("compose") || named("docker-compose") {
             Some(File::Compose)
         } else {
@@ -243,6 +249,14 @@ impl Reader<'_> {
                 Ok(None) => {}
                 Err(why) => self.out.troubles.push(Trouble { at: name, why }),
             },
+            #[cfg(feature = "cli")]
+            File::MaybeConda => {
+                if let Ok(Some(environment)) = conda::read(&name, &content)
+                    && environment.channels
+                {
+                    self.conda(path, environment);
+                }
+            }
             #[cfg(feature = "cli")]
             File::Compose => match compose::read(&name, &content) {
                 Ok(services) => self.services(path, services),
@@ -748,6 +762,17 @@ mod tests {
     }
 
     #[test]
+    fn an_environment_by_another_name_names_its_channels() {
+        let tree = Tree::new();
+        tree.folder("/r/.git")
+            .write("/r/env.yml", "channels: [conda-forge]\ndependencies: [python=3.8, {pip: [tensorflow]}]\n")
+            .write("/r/x-env.yml", "dependencies: [python=3.8, {pip: [tensorflow]}]\n")
+            .write("/r/test.env.yml", "a: [");
+        let declared = read(&tree, "/r");
+        assert_eq!((declared.sets.len(), declared.troubles.len()), (2, 0));
+    }
+
+    #[test]
     fn templates_are_no_sets() {
         let tree = Tree::new();
         tree.folder("/r/.git")
@@ -776,6 +801,9 @@ mod tests {
             ("dockerfiles", "r", None),
             ("docker-compose.gpu.yml", "r", Some(File::Compose)),
             ("environment-gpu.yaml", "r", Some(File::Conda)),
+            ("gpu-environment.yml", "r", Some(File::MaybeConda)),
+            ("env.yml", "r", Some(File::MaybeConda)),
+            ("environments.yml", "r", None),
             ("composer.yml", "r", None),
             ("uv.lock", "r", Some(File::Lock)),
         ] {

@@ -88,6 +88,15 @@ pub(super) fn read(
         out.group(groups, &name, DEPTH, &mut packages);
         out.push(&common, DeclaredBy::Group, Some(name), packages);
     }
+    // What uv and PDM had before there were dependency groups.
+    if let Some(list) = uv.and_then(|uv| uv.get("dev-dependencies")) {
+        let packages = out.list(Some(list), false);
+        out.push(&common, DeclaredBy::Group, Some("dev".to_owned()), packages);
+    }
+    for (name, list) in pdm.and_then(|pdm| table(pdm.get("dev-dependencies"))).into_iter().flatten() {
+        let packages = out.list(Some(list), false);
+        out.push(&common, DeclaredBy::Group, Some(normalise(name.get_ref())), packages);
+    }
     if let Some(poetry) = poetry
         && project.is_none_or(|project| !project.contains_key("dependencies"))
     {
@@ -410,6 +419,15 @@ pytest = \"8.1\"
         let sets = read("pyproject.toml", text, &[], false).unwrap();
         assert!(!sets[0].together && sets[0].packages[0].address);
         assert!(read("pyproject.toml", "[project\n", &[], false).is_err());
+    }
+
+    #[test]
+    fn older_groups_of_uv_and_pdm_are_read() {
+        let text = "[tool.uv]\ndev-dependencies = [\"keras\"]\n[tool.pdm.dev-dependencies]\nTest_it = [\"numpy\"]\n";
+        let sets = read("p", text, &[], false).unwrap();
+        let seen: Vec<_> = sets.iter().map(|set| (set.by, set.part.as_deref().unwrap(), names(set))).collect();
+        let group = |name, package: &str| (DeclaredBy::Group, name, vec![package.to_owned()]);
+        assert_eq!(seen, [group("dev", "keras"), group("test-it", "numpy")]);
     }
 
     #[test]
