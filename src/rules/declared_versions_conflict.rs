@@ -95,6 +95,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         if cx.gpu != GpuWish::None {
             findings.extend(asked.image(cx.db));
         }
+        findings.extend(asked.without_extra(cx.db));
         findings.extend(["keras", "tf-keras"].iter().filter_map(|name| asked.keras(cx.db, name)));
         for finding in findings {
             // One line may stand in several sets: in a requirements file and in the Dockerfile that installs it.
@@ -196,6 +197,7 @@ impl<'a> Asked<'a> {
             demands.extend(self.keras_demand());
             if name == "tensorflow" {
                 demands.extend(self.legacy_demand(db));
+                demands.extend(TENSORFLOWS[1..].iter().filter_map(|other| self.other_demand(db, other)));
                 demands.extend(self.cuda_demands(&asked));
             }
         }
@@ -279,6 +281,25 @@ impl<'a> Asked<'a> {
             needs: "keras".to_owned(),
             evidence,
             rules_out: Box::new(move |candidate| none_meets(&candidate.keras, &specifiers)),
+        })
+    }
+
+    /// Another distribution of TensorFlow asks for a Keras too.
+    fn other_demand(&self, db: &'a Database, name: &str) -> Option<Demand<'a>> {
+        let asked = self.of(name);
+        if !asked.iter().any(|package| !package.constraint) || contradictory(&asked) {
+            return None;
+        }
+        let rows: Vec<&TensorflowRow> = db.tensorflow_rows().iter().filter(|row| row.package == name).collect();
+        let others = tensorflow_candidates(&asked, &rows)?;
+        let apart = |mine: &[String], theirs: &[String]| {
+            !theirs.is_empty() && theirs.iter().all(|keras| none_meets(mine, &[keras.as_str()]))
+        };
+        Some(Demand {
+            what: format!("{name}{}", specifiers(&asked).join(",")),
+            needs: "keras".to_owned(),
+            evidence: asked.iter().map(|package| package.evidence.clone()).collect(),
+            rules_out: Box::new(move |candidate| others.iter().all(|other| apart(&candidate.keras, &other.keras))),
         })
     }
 
@@ -495,6 +516,26 @@ impl<'a> Asked<'a> {
                 needs.join(" and "),
                 newest.version
             ))
+        })
+    }
+
+    /// The extra `and-cuda` of releases that do not have it: pip says so in passing and installs without.
+    fn without_extra(&self, db: &'a Database) -> Option<Finding> {
+        let asked = self.of("tensorflow");
+        let one = asked.iter().find(|package| package.extras.iter().any(|extra| extra == "and-cuda"))?;
+        let here = |row: &&TensorflowRow| row.package == "tensorflow";
+        let rows: Vec<&TensorflowRow> = db.tensorflow_rows().iter().filter(here).collect();
+        let first = rows.iter().find(|row| !row.and_cuda.is_empty())?;
+        let candidates = tensorflow_candidates(&asked, &rows)?;
+        let before = |it: &Candidate<'_>| it.row.is_some_and(|row| row.version < first.version);
+        candidates.iter().all(before).then(|| {
+            let wanted = specifiers(&asked).join(",");
+            Finding::new(Subject::Declared, format!("no tensorflow{wanted} has an extra and-cuda"))
+                .at(Level::Note)
+                .because(one.evidence.clone())
+                .row(candidates.last().and_then(|it| it.source.clone()))
+                .so("it is installed without CUDA's libraries: those of the system have to serve")
+                .help(format!("the extra exists since tensorflow {}", first.version))
         })
     }
 
@@ -846,6 +887,10 @@ mod tests {
                 "no version of tensorflow is both tensorflow==2.15.0 and tensorflow==2.16.1",
             ),
             (&["keras==3.13.0", "python ==3.10.*"], "no keras==3.13.0 goes with Python 3.10"),
+            (
+                &["tensorflow==2.16.1", "tensorflow-cpu==2.15.1"],
+                "no tensorflow==2.16.1 goes with tensorflow-cpu==2.15.1",
+            ),
             // Each alone would leave a release, both together leave none.
             (
                 &["tensorflow>=2.13", "keras<3", "python >=3.12"],
@@ -885,6 +930,15 @@ mod tests {
             ),
         ] {
             assert_eq!(help(lines), wanted, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn an_extra_that_does_not_exist() {
+        let wanted = "no tensorflow==2.12.0 has an extra and-cuda";
+        assert_eq!(said(vec![set(&["tensorflow[and-cuda]==2.12.0"])]), [wanted]);
+        for line in ["tensorflow[and-cuda]>=2.12", "tensorflow[and-cuda]==2.14.0", "tensorflow==2.12.0"] {
+            assert!(said(vec![set(&[line])]).is_empty(), "{line}");
         }
     }
 
@@ -931,6 +985,8 @@ mod tests {
             &["tensorflow<2", "keras>=3"],
             &["tensorflow>=2.18", "python >=3.8"],
             &["tensorflow>=2.18", "python >=3.14"],
+            &["tensorflow==2.15.1", "tensorflow-cpu==2.15.0"],
+            &["tensorflow==2.16.1", "tensorflow-cpu>=2.15"],
             // A pre-release that asks for nightly builds of Keras.
             &["tensorflow==2.22.0rc0", "keras==3.0.0"],
             &["tensorflow-gpu<2.12"],
