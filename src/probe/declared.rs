@@ -382,8 +382,10 @@ impl Reader<'_> {
         }
         let everywhere = FORCING.iter().any(|name| text.contains(name));
         for command in text.lines().flat_map(|line| line.split("&&")).flat_map(|line| line.split(';')) {
-            let words: Vec<&str> =
-                command.split(|c: char| c.is_whitespace() || quotes.contains(&c)).filter(|word| !word.is_empty()).collect();
+            let words: Vec<&str> = command
+                .split(|c: char| c.is_whitespace() || quotes.contains(&c))
+                .filter(|word| !word.is_empty())
+                .collect();
             let Some(at) = words.iter().position(|word| matches!(*word, "install" | "sync")) else { continue };
             if !words[..at].iter().any(|word| word.contains("pip")) {
                 continue;
@@ -518,7 +520,8 @@ impl Reader<'_> {
             };
             let forced = FORCING.iter().any(sets) || stage.parent.and_then(|at| forcing.get(at)) == Some(&true);
             forcing.push(forced);
-            for variable in stage.variables.iter().filter(|it| matches!(&*it.name, "PIP_CONSTRAINT" | "UV_CONSTRAINT")) {
+            for variable in stage.variables.iter().filter(|it| matches!(&*it.name, "PIP_CONSTRAINT" | "UV_CONSTRAINT"))
+            {
                 if let Some(file) = self.copied(path, &stage.copies, &variable.value) {
                     self.note_use(&file, Use::Constrain);
                 }
@@ -739,7 +742,11 @@ mod tests {
             ("Makefile", "x:\n\tuv pip install \\\n\t -r requirements.txt --override o.txt".to_owned(), false),
             ("ci/x.sh", "pip install --no-deps a && pip install -r $ROOT/requirements.txt".to_owned(), true),
             (".github/workflows/x.yml", "run: python -m pip install -rrequirements.txt --no-deps".to_owned(), false),
-            (".github/workflows/x.yml", "env: {PIP_NO_DEPS: 1}\nrun: pip install -r requirements.txt".to_owned(), false),
+            (
+                ".github/workflows/x.yml",
+                "env: {PIP_NO_DEPS: 1}\nrun: pip install -r requirements.txt".to_owned(),
+                false,
+            ),
         ] {
             assert_eq!(together(&[(path, &text)]), wanted, "{text}");
         }

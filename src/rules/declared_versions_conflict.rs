@@ -219,17 +219,16 @@ impl<'a> Asked<'a> {
         // An older one may be there already, or be what is really installed.
         let older = |set: &DeclaredSet| {
             let held = |package: &DeclaredPackage| {
-                package.name == NAME
-                    && (set.by == DeclaredBy::Conda || fits(&[&package.specifier], &end) != Some(true))
+                package.name == NAME && (set.by == DeclaredBy::Conda || fits(&[&package.specifier], &end) != Some(true))
             };
-            set.image.as_ref().is_some_and(|image| image.name.contains("tensorflow"))
-                || set.packages.iter().any(held)
+            set.image.as_ref().is_some_and(|image| image.name.contains("tensorflow")) || set.packages.iter().any(held)
         };
         let none_before = fits(&wanted, &format!("<{}", last.version)) == Some(false);
-        let taken = match fits(&wanted, &end)? {
-            true => none_before || !sets.iter().any(older),
+        let taken = if fits(&wanted, &end)? {
+            none_before || !sets.iter().any(older)
+        } else {
             // Of what comes behind the end there is nothing.
-            false => none_before && common(wanted.iter().copied()) == Some(true),
+            none_before && common(wanted.iter().copied()) == Some(true)
         };
         let title = format!("{NAME}{} cannot be installed: the package ends with {}", wanted.join(","), last.version);
         taken.then(|| {
@@ -921,8 +920,10 @@ mod tests {
             // Some older release is content with less.
             (
                 &["tensorflow>=2.14", "python ==3.8.*"],
-                &["tensorflow 2.21.0 needs Python >=3.10,<3.14, and tensorflow 2.20.0 Python >=3.9,<3.14: change one of \
-                   the two lines"],
+                &[
+                    "tensorflow 2.21.0 needs Python >=3.10,<3.14, and tensorflow 2.20.0 Python >=3.9,<3.14: change one of \
+                   the two lines",
+                ],
             ),
             (
                 &["tensorflow>=2.12,<2.16", "python ==3.12.*"],
@@ -951,7 +952,9 @@ mod tests {
         }
         // Something else in the repository says which one is really there.
         let range = || set(&["tensorflow-gpu>=2.4"]);
-        assert!(said(vec![range(), DeclaredSet { by: DeclaredBy::Lock, ..set(&["tensorflow-gpu==2.11.0"]) }]).is_empty());
+        assert!(
+            said(vec![range(), DeclaredSet { by: DeclaredBy::Lock, ..set(&["tensorflow-gpu==2.11.0"]) }]).is_empty()
+        );
         assert!(said(vec![range(), DeclaredSet { by: DeclaredBy::Conda, ..set(&["tensorflow-gpu"]) }]).is_empty());
         assert!(said(vec![range(), stage("tensorflow/tensorflow:2.4.0-gpu", &[])]).is_empty());
         let mut other = set(&["tensorflow-gpu"]);
@@ -963,7 +966,10 @@ mod tests {
     fn a_lock_file_needs_releases_for_every_python() {
         let locked = |lines: &[&str]| said(vec![DeclaredSet { every_python: true, ..set(lines) }]);
         for (lines, wanted) in [
-            (&["tensorflow>=2.18,<3", "python >=3.8,<4"][..], &["no tensorflow>=2.18,<3 goes with all of Python >=3.8,<4"][..]),
+            (
+                &["tensorflow>=2.18,<3", "python >=3.8,<4"][..],
+                &["no tensorflow>=2.18,<3 goes with all of Python >=3.8,<4"][..],
+            ),
             (&["keras>=3.13", "python >=3.9"], &["no keras>=3.13 goes with all of Python >=3.9"]),
             (&["tensorflow>=2.18,<3", "python >=3.9,<4"], &[]),
             (&["tensorflow>=2.12", "python >=3.8"], &[]),

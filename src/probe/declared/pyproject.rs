@@ -150,13 +150,7 @@ impl Reader<'_> {
         requirements::package(says, &self.text.at(entry.span().start + 1, says))
     }
 
-    fn push(
-        &mut self,
-        common: &DeclaredSet,
-        by: DeclaredBy,
-        part: Option<String>,
-        mut packages: Vec<DeclaredPackage>,
-    ) {
+    fn push(&mut self, common: &DeclaredSet, by: DeclaredBy, part: Option<String>, mut packages: Vec<DeclaredPackage>) {
         if packages.is_empty() && common.python.is_empty() || self.sets.len() >= MOST {
             return;
         }
@@ -436,7 +430,11 @@ pytest = \"8.1\"
         let told = |more: &str, above: &[(&str, &str)]| {
             let above: Vec<_> = above.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
             let set = read("/r/a/pyproject.toml", &format!("{project}{more}"), &above, false).unwrap().remove(0);
-            (set.together, set.packages[0].address, set.indexes.into_iter().map(|it| it.evidence.at).collect::<Vec<_>>())
+            (
+                set.together,
+                set.packages[0].address,
+                set.indexes.into_iter().map(|it| it.evidence.at).collect::<Vec<_>>(),
+            )
         };
         let (root, uv) = ("/r/pyproject.toml", "/r/a/uv.toml");
         let private = "[[index]]\nurl = \"https://example.org/simple\"\n";
