@@ -227,7 +227,7 @@ impl Reader<'_> {
                 }
             }
             File::Pyproject => {
-                let locked = ["uv.lock", "poetry.lock"].iter().any(|lock| self.host.is_file(path.with_file_name(lock)));
+                let locked = self.host.is_file(path.with_file_name("uv.lock"));
                 match pyproject::read(&name, &content, &self.above(path), locked) {
                     Ok(sets) => self.out.sets.extend(sets),
                     Err(why) => self.out.troubles.push(Trouble { at: name, why }),

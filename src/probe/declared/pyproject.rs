@@ -22,7 +22,7 @@ type Value<'v> = Spanned<DeValue<'v>>;
 /// The sets of a pyproject.toml, or why it could not be read.
 ///
 /// `above` are the files that tell uv more, by path and text: `uv.toml` beside it, and both files of the folders above.
-/// `locked` is whether a lock file of uv's or Poetry's is there, which holds for every Python that is declared.
+/// `locked` is whether a lock file of uv's is there, which holds for every Python that is declared.
 pub(super) fn read(
     path: &str,
     text: &str,
@@ -127,8 +127,8 @@ impl Reader<'_> {
     /// What the settings of uv change: overrides, sources and indexes.
     fn settings(&mut self, uv: Option<&DeTable<'_>>, text: &Text<'_>, set: &mut DeclaredSet) {
         let Some(uv) = uv else { return };
-        // It locks for these alone.
-        set.every_python &= !uv.contains_key("environments");
+        // Each of them may leave some of the Pythons out.
+        set.every_python &= !["environments", "workspace", "dependency-groups"].iter().any(|key| uv.contains_key(*key));
         // What is overridden on purpose is no conflict.
         set.together &= !["override-dependencies", "exclude-dependencies", "dependency-metadata"]
             .iter()
@@ -399,6 +399,7 @@ pytest = \"8.1\"
         let every = |text: &str, locked| read("p", text, &[], locked).unwrap()[0].every_python;
         assert!(every(project, true) && !every(project, false));
         assert!(!every(&format!("{project}[tool.uv]\nenvironments = [\"python_version > '3.9'\"]\n"), true));
+        assert!(!every(&format!("{project}[tool.uv.workspace]\nmembers = [\"a\"]\n"), true));
         assert!(every("[tool.poetry.dependencies]\npython = \"^3.8\"\n", false));
     }
 
