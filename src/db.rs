@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::finding::RowRef;
+use crate::ranges::common;
 use crate::version::Dotted;
 
 // Whole databases are read, written and linted by the commands alone.
@@ -285,6 +286,27 @@ impl Database {
         self.tensorflow.rows()
     }
 
+    /// The release of TensorFlow to take in the place of `version`, whose extra `and-cuda` gives it no GPU, and why not
+    /// that one; `None` where its extra does, or nothing is known of it.
+    ///
+    /// The last one of the same minor, else of the next lower one, else of the next higher one that the Python allows.
+    pub(crate) fn instead_of_and_cuda(&self, version: &Version, python: &[&str]) -> Option<(&TensorflowRow, &str)> {
+        let here = |row: &&TensorflowRow| row.package == "tensorflow" && row.platform == "linux-x86_64";
+        let rows = || self.tensorflow_rows().iter().filter(here);
+        let why = rows().find(|row| row.version == *version)?.and_cuda_fails_on(python)?;
+        let good = |row: &&TensorflowRow| {
+            let takes = row.python.as_deref().map(|wanted| common(python.iter().copied().chain([wanted])));
+            !row.and_cuda.is_empty()
+                && !row.version.any_prerelease()
+                && row.and_cuda_fails_on(python).is_none()
+                && takes != Some(Some(false))
+        };
+        let good: Vec<&TensorflowRow> = rows().filter(good).collect();
+        let minor = |version: &Version| version.release().get(..2).map(<[u64]>::to_vec);
+        let last = |wanted| good.iter().rev().find(|row| minor(&row.version) <= wanted).copied();
+        Some((last(minor(version)).or_else(|| last(minor(&good.first()?.version)))?, why))
+    }
+
     /// The row of `keras` or `tf-keras`; a local version falls back on its public part.
     pub fn keras(&self, package: &str, version: &str) -> Option<&KerasRow> {
         let wanted: Version = version.trim().parse().ok()?;
@@ -518,6 +540,12 @@ fn reference(table: &str, key: String, source: &str) -> RowRef {
 }
 
 impl TensorflowRow {
+    /// Why the extra `and-cuda` of this release alone gives it no GPU; `python` are requirements on the Python.
+    pub(crate) fn and_cuda_fails_on(&self, python: &[&str]) -> Option<&str> {
+        let meets = |wanted: &str| common(python.iter().copied().chain([wanted])) != Some(false);
+        self.and_cuda_fails.iter().find(|(wanted, _)| meets(wanted)).map(|(_, why)| why.as_str())
+    }
+
     /// A reference to it; the package is part of the key where it is not `tensorflow`.
     pub fn row_ref(&self) -> RowRef {
         let key = match self.package.as_str() {
@@ -594,6 +622,27 @@ mod tests {
 
     fn v(text: &str) -> Dotted {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_extra_is_offered_where_it_works() {
+        let db = Database::embedded();
+        let instead = |version: &str, python: &[&str]| {
+            db.instead_of_and_cuda(&version.parse().unwrap(), python).map(|(row, _)| row.version.to_string())
+        };
+        for (version, python, wanted) in [
+            ("2.15.0", &[][..], Some("2.15.1")),
+            ("2.16.1", &["==3.12.*"], Some("2.16.2")),
+            ("2.21.0", &["==3.13.*"], Some("2.20.0")),
+            // TensorRT stands in the way on one Python only.
+            ("2.14.1", &["==3.11.*"], Some("2.15.1")),
+            ("2.14.1", &["==3.10.*"], None),
+            ("2.17.0", &[], None),
+            ("2.13.1", &[], None),
+            ("2.99.0", &[], None),
+        ] {
+            assert_eq!(instead(version, python).as_deref(), wanted, "{version} {python:?}");
+        }
     }
 
     #[test]

@@ -225,7 +225,8 @@ fn query(args: &DbQueryArgs, db: &Database, paint: Paint) -> Result<String, Fail
 fn block(text: &mut String, table: &str, row: &Map<String, Value>, width: Option<usize>) {
     const INDENT: usize = 17;
     // The figures, then the long ones, then where they come from.
-    const LAST: [&str; 8] = ["libraries", "and_cuda", "env", "source", "also", "checked", "derived", "note"];
+    const LAST: [&str; 9] =
+        ["libraries", "and_cuda", "and_cuda_fails", "env", "source", "also", "checked", "derived", "note"];
     let bold = anstyle::Style::new().bold();
     let named = keys(table);
     let title: Vec<String> = named.iter().filter_map(|key| row.get(*key).map(plain)).collect();

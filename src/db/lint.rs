@@ -307,6 +307,12 @@ impl Pen<'_> {
             for text in row.and_cuda.values() {
                 self.requirement(at.at("and_cuda"), text);
             }
+            for (python, why) in &row.and_cuda_fails {
+                self.requirement(at.at("and_cuda_fails"), python);
+                if why.trim().is_empty() || row.and_cuda.is_empty() {
+                    self.fault(at.at("and_cuda_fails"), "`and_cuda_fails` says why, and stands beside `and_cuda`");
+                }
+            }
             for name in &row.compute {
                 let number = name.strip_prefix("sm_").or_else(|| name.strip_prefix("compute_"));
                 if !number.is_some_and(compute_number) {

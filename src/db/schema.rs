@@ -60,6 +60,9 @@ pub struct TensorflowRow {
     /// What its `and-cuda` extra asks for: package to requirement.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub and_cuda: BTreeMap<String, String>,
+    /// The Pythons on which that extra alone gives it no GPU, as PEP 440 requirements, and why: what is lacking.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub and_cuda_fails: BTreeMap<String, String>,
     /// Where the main figures come from.
     pub source: String,
     /// Further sources.

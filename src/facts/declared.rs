@@ -50,6 +50,9 @@ pub struct DeclaredSet {
     /// Whether one resolver must find versions for all packages at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub together: bool,
+    /// Whether the resolver looks for versions for each of these Pythons, as Poetry and uv do for their lock files.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub every_python: bool,
     /// Whether nothing else gets into the environment, as far as the file tells.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub complete: bool,

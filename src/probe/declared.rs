@@ -59,12 +59,14 @@ pub fn probe(host: &Host, options: &Options) -> Option<Declared> {
         arguments: BTreeMap::new(),
         overridden: Vec::new(),
         wishes: Vec::new(),
+        uses: BTreeMap::new(),
     };
     let found = reader.find();
     for (path, kind) in found {
         reader.read(&path, kind);
     }
     reader.leave_out_arguments();
+    reader.heed_uses();
     reader.grant();
     let mut out = reader.out;
     out.files = reader.files.into_iter().collect();
@@ -87,6 +89,9 @@ enum File {
     Pipfile,
     #[cfg(feature = "cli")]
     Conda,
+    /// Whatever has such a name; one of conda's where it says from which channels it comes.
+    #[cfg(feature = "cli")]
+    MaybeConda,
     #[cfg(feature = "cli")]
     Compose,
 }
@@ -106,8 +111,11 @@ fn kind(name: &str, folder: &str) -> Option<File> {
         let named = |word: &str| {
             stem.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-', '_']))
         };
+        let ends = |word: &str| stem.strip_suffix(word).is_some_and(|rest| rest.ends_with(['.', '-', '_']));
         return if named("environment") || named("conda") {
             Some(File::Conda)
+        } else if named("env") || ends("environment") || ends("env") {
+            Some(File::MaybeConda)
         } else if named("compose") || named("docker-compose") {
             Some(File::Compose)
         } else {
@@ -123,7 +131,8 @@ fn kind(name: &str, folder: &str) -> Option<File> {
             [".dockerignore", ".j2", ".jinja", ".jinja2", ".tmpl", ".template", ".tpl", ".md", ".in", ".mustache"];
         return (!other.iter().any(|end| lower.ends_with(end))).then_some(File::Dockerfile);
     }
-    let stem = stem?;
+    // What constraints and overrides name, something else asks for.
+    let stem = stem.filter(|stem| !stem.contains("constraint") && !stem.contains("override"))?;
     (stem.contains("requirements") || folder.eq_ignore_ascii_case("requirements")).then_some(File::Requirements)
 }
 
@@ -148,6 +157,23 @@ fn runs_builds(name: &str) -> bool {
         || BEGINS.iter().any(|begin| lower.starts_with(begin))
 }
 
+/// Variables with which pip and uv leave dependencies out, or put others in their place.
+const FORCING: [&str; 3] = ["PIP_NO_DEPENDENCIES", "PIP_NO_DEPS", "UV_OVERRIDE"];
+
+/// Whether an option does so.
+fn forces(word: &str) -> bool {
+    let name = word.split('=').next().unwrap_or_default();
+    matches!(name, "--no-deps" | "--no-dependencies" | "--override" | "--overrides")
+}
+
+/// Whether a text is a template, so that nobody can tell what will stand there.
+fn is_template(path: &Path, text: &str) -> bool {
+    // Tools keep templates of their own in the strings of a pyproject.toml.
+    let strings = path.file_name().is_some_and(|name| name == "pyproject.toml");
+    let begins = |line: &str| line.trim_start_matches([' ', '\t', '#']).starts_with("{%");
+    path.to_string_lossy().contains("{{") || if strings { text.lines().any(begins) } else { text.contains("{%") }
+}
+
 struct Reader<'h> {
     host: &'h Host,
     root: PathBuf,
@@ -162,6 +188,19 @@ struct Reader<'h> {
     overridden: Vec<(String, BTreeSet<String>)>,
     /// Dockerfiles and stages that a service runs with a GPU, and where it says so.
     wishes: Vec<(String, Option<String>, Evidence)>,
+    /// How files of requirements are used, by their real path.
+    uses: BTreeMap<String, BTreeSet<Use>>,
+}
+
+/// What is made of a file of requirements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Use {
+    /// It only constrains what something else asks for.
+    Constrain,
+    /// It is installed, and versions are found for all of it.
+    Resolve,
+    /// It is installed as it is: without dependencies, or with some of them overridden.
+    Force,
 }
 
 impl Reader<'_> {
@@ -191,6 +230,9 @@ impl Reader<'_> {
             self.out.troubles.push(Trouble { at: text(path), why: "not UTF-8".to_owned() });
             return None;
         };
+        if is_template(path.strip_prefix(&self.root).unwrap_or(path), &content) {
+            return None;
+        }
         self.files.insert(text(path));
         Some(content)
     }
@@ -213,10 +255,13 @@ impl Reader<'_> {
                     self.out.sets.push(set);
                 }
             }
-            File::Pyproject => match pyproject::read(&name, &content) {
-                Ok(sets) => self.out.sets.extend(sets),
-                Err(why) => self.out.troubles.push(Trouble { at: name, why }),
-            },
+            File::Pyproject => {
+                let locked = self.host.is_file(path.with_file_name("uv.lock"));
+                match pyproject::read(&name, &content, &self.above(path), locked) {
+                    Ok(sets) => self.out.sets.extend(sets),
+                    Err(why) => self.out.troubles.push(Trouble { at: name, why }),
+                }
+            }
             File::Dockerfile => self.dockerfile(path, &content),
             File::Lock => match locks::tables(&name, &content) {
                 Ok(set) if set.packages.is_empty() && set.python.is_empty() => {}
@@ -234,11 +279,28 @@ impl Reader<'_> {
                 Err(why) => self.out.troubles.push(Trouble { at: name, why }),
             },
             #[cfg(feature = "cli")]
+            File::MaybeConda => {
+                if let Ok(Some(environment)) = conda::read(&name, &content)
+                    && environment.channels
+                {
+                    self.conda(path, environment);
+                }
+            }
+            #[cfg(feature = "cli")]
             File::Compose => match compose::read(&name, &content) {
                 Ok(services) => self.services(path, services),
                 Err(why) => self.out.troubles.push(Trouble { at: name, why }),
             },
         }
+    }
+
+    /// The settings of uv beside a pyproject.toml and in the folders above, the root of a workspace among them.
+    fn above(&mut self, path: &Path) -> Vec<(String, String)> {
+        let root = self.root.clone();
+        let folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(&root));
+        let files = folders.flat_map(|folder| ["uv.toml", "pyproject.toml"].map(|name| folder.join(name)));
+        let files: Vec<_> = files.filter(|file| file != path && self.host.is_file(file)).collect();
+        files.into_iter().filter_map(|file| Some((text(&file), self.load(&file)?))).collect()
     }
 
     /// What pip puts on top of conda's packages is a set of its own, with conda's Python.
@@ -340,6 +402,107 @@ impl Reader<'_> {
         Some(advice)
     }
 
+    /// Files of the repository that hold commands, with their texts.
+    fn scripts(&self) -> impl Iterator<Item = (PathBuf, String)> {
+        const FILES: [&str; 10] = [
+            ".circleci/config.yml",
+            ".gitlab-ci.yml",
+            "Jenkinsfile",
+            "Justfile",
+            "Makefile",
+            "Taskfile.yml",
+            "azure-pipelines.yml",
+            "cloudbuild.yaml",
+            "justfile",
+            "makefile",
+        ];
+        let workflows = self.root.join(".github/workflows");
+        let listed = self.host.names(&workflows).into_iter().map(|name| workflows.join(name));
+        let scripts = ["", "scripts", "docker", "ci"].iter().flat_map(|folder| {
+            let folder = self.root.join(folder);
+            let names = self
+                .host
+                .names(&folder)
+                .into_iter()
+                .filter(|name| name.rsplit_once('.').is_some_and(|(_, end)| end == "sh"));
+            names.map(|name| folder.join(name)).collect::<Vec<_>>()
+        });
+        let files: Vec<_> = FILES.iter().map(|name| self.root.join(name)).chain(listed).chain(scripts).collect();
+        files.into_iter().take(MOST_FILES).filter_map(|file| {
+            let bytes = self.host.read(&file, LARGEST).ok()?;
+            Some((file, String::from_utf8_lossy(&bytes).into_owned()))
+        })
+    }
+
+    fn note_use(&mut self, file: &Path, how: Use) {
+        self.uses.entry(self.host.real_text(file)).or_default().insert(how);
+    }
+
+    /// Notes which files the commands of a script name; pip is the only program that is looked for.
+    fn note_commands(&mut self, script: &Path, text: &str) {
+        let quotes = ['"', '\'', '`', ',', '[', ']', '(', ')'];
+        let text = text.replace("\\\r\n", " ").replace("\\\n", " ");
+        let mut found: Vec<(String, Use)> = Vec::new();
+        for name in ["PIP_CONSTRAINT", "UV_CONSTRAINT"] {
+            for (at, _) in text.match_indices(name) {
+                let value = text[at + name.len()..].trim_start_matches([':', '=', ' ', '"', '\'']);
+                let value = value.split(|c: char| c.is_whitespace() || quotes.contains(&c)).next();
+                found.extend(value.map(|value| (value.to_owned(), Use::Constrain)));
+            }
+        }
+        let everywhere = FORCING.iter().any(|name| text.contains(name));
+        for command in text.lines().flat_map(|line| line.split("&&")).flat_map(|line| line.split(';')) {
+            let words: Vec<&str> = command
+                .split(|c: char| c.is_whitespace() || quotes.contains(&c))
+                .filter(|word| !word.is_empty())
+                .collect();
+            let Some(at) = words.iter().position(|word| matches!(*word, "install" | "sync")) else { continue };
+            if !words[..at].iter().any(|word| word.contains("pip")) {
+                continue;
+            }
+            let mut read = Read::default();
+            requirements::options(&words[at + 1..], &mut read, &|_| Evidence::default());
+            let forced = everywhere || words.iter().any(|word| forces(word));
+            let how = if forced { Use::Force } else { Use::Resolve };
+            found.extend(
+                read.includes.into_iter().map(|it| (it.path, if it.constraint { Use::Constrain } else { how })),
+            );
+        }
+        for (path, how) in found {
+            // `$ROOT/requirements.txt`: the variable stands for one of the two folders.
+            let behind = |at: usize| path[at..].split_once('/').map_or("", |(_, rest)| rest);
+            let path = path.rfind(['$', '}']).map_or(path.as_str(), behind);
+            let folders = [script.parent(), Some(&*self.root)];
+            let file = folders.into_iter().flatten().map(|folder| folder.join(path)).find(|it| self.host.is_file(it));
+            if let Some(file) = file {
+                self.note_use(&file, how);
+            }
+        }
+    }
+
+    /// Leaves files out that only constrain what others ask for, and holds nothing together in those that are only ever
+    /// installed as they are.
+    fn heed_uses(&mut self) {
+        let files = |set: &DeclaredSet| set.by == DeclaredBy::Requirements;
+        if !self.out.sets.iter().any(files) {
+            return;
+        }
+        let scripts: Vec<_> = self.scripts().collect();
+        for (script, text) in scripts {
+            self.note_commands(&script, &text);
+        }
+        let host = self.host;
+        let uses = |set: &DeclaredSet| {
+            let uses = self.uses.get(&host.real_text(&set.file)).filter(|_| files(set))?;
+            // Where it is installed in two ways, the stricter one counts.
+            [Use::Resolve, Use::Force, Use::Constrain].into_iter().find(|it| uses.contains(it))
+        };
+        self.out.sets.retain(|set| uses(set) != Some(Use::Constrain));
+        for set in &mut self.out.sets {
+            set.together &= uses(set) != Some(Use::Force);
+        }
+    }
+
     /// Marks the stages that a service runs with a GPU.
     fn grant(&mut self) {
         for (file, target, gpu) in std::mem::take(&mut self.wishes) {
@@ -402,6 +565,9 @@ impl Reader<'_> {
                 whole = false;
                 continue;
             };
+            if constraint || only {
+                self.note_use(&next, Use::Constrain);
+            }
             let read = requirements::read(&text(&next), &content);
             whole &= self.gather(&next, read, constraint || only, set, seen);
         }
@@ -416,7 +582,21 @@ impl Reader<'_> {
             self.arguments.insert(name.clone(), arguments);
         }
         let mut built: Vec<DeclaredSet> = Vec::new();
+        let mut forcing: Vec<bool> = Vec::new();
         for stage in stages {
+            let sets = |name: &&str| {
+                let value = stage.variables.iter().find(|it| it.name == **name).map(|it| it.value.to_lowercase());
+                value.is_some_and(|value| !matches!(&*value, "" | "0" | "false" | "no" | "off"))
+            };
+            let forced = FORCING.iter().any(sets) || stage.parent.and_then(|at| forcing.get(at)) == Some(&true);
+            forcing.push(forced);
+            for variable in stage.variables.iter().filter(|it| matches!(&*it.name, "PIP_CONSTRAINT" | "UV_CONSTRAINT"))
+            {
+                let at = image::path(None, &variable.value);
+                if let Some(file) = at.and_then(|at| self.origin(path, &stage.files, &at)) {
+                    self.note_use(&file, Use::Constrain);
+                }
+            }
             let part = Some(stage.name.clone());
             let below = stage.parent.and_then(|index| built.get(index));
             let mut set = DeclaredSet {
@@ -438,7 +618,7 @@ impl Reader<'_> {
                     by: DeclaredBy::Install,
                     file: name.clone(),
                     part: part.clone(),
-                    together: install.dependencies,
+                    together: install.dependencies && !forced,
                     ..DeclaredSet::default()
                 };
                 let mut read = install.read;
@@ -448,6 +628,10 @@ impl Reader<'_> {
                 let puts = stage.files.get(..install.before).unwrap_or(&stage.files);
                 for include in includes {
                     let at = image::path(install.folder.as_deref(), &include.path);
+                    if let Some(file) = at.as_ref().and_then(|at| self.origin(path, puts, at)) {
+                        let how = if one.together { Use::Resolve } else { Use::Force };
+                        self.note_use(&file, if include.constraint { Use::Constrain } else { how });
+                    }
                     let part = at.and_then(|at| self.stands_at(path, puts, &at, include.constraint));
                     let Some((part, all)) = part else {
                         whole = false;
@@ -656,12 +840,107 @@ mod tests {
     }
 
     #[test]
+    fn what_only_constrains_is_no_set() {
+        let tree = Tree::new();
+        let own = |tree: &Tree| {
+            let sets = read(tree, "/r").sets;
+            let own = sets.into_iter().filter(|set| set.by == DeclaredBy::Requirements);
+            own.map(|set| (set.file.replace("/r/", ""), set.together)).collect::<Vec<_>>()
+        };
+        tree.folder("/r/.git")
+            .write("/r/requirements/constraints.txt", "tensorflow<2.16\n")
+            .write("/r/requirements-override.txt", "keras>=3\n")
+            .write("/r/requirements/pins.txt", "keras>=3\n")
+            .write("/r/requirements/all.txt", "tensorflow<2.16\nkeras>=3\n")
+            .write("/r/requirements.txt", "-c requirements/pins.txt\ntensorflow\n");
+        let both = || vec![("requirements/all.txt".to_owned(), true), ("requirements.txt".to_owned(), true)];
+        assert_eq!(own(&tree), both());
+        tree.write("/r/run.sh", "export PIP_CONSTRAINT=\"$PWD/requirements/all.txt\"\n");
+        assert_eq!(own(&tree), both()[1..]);
+        // Somebody installs it too.
+        tree.write("/r/Makefile", "x:\n\tpip install -r requirements/all.txt\n");
+        assert_eq!(own(&tree), both());
+    }
+
+    #[test]
+    fn what_is_installed_as_it_is_is_not_resolved() {
+        let together = |files: &[(&str, &str)]| {
+            let tree = Tree::new();
+            tree.folder("/r/.git").write("/r/requirements.txt", "tensorflow<2.16\nkeras>=3\n");
+            for (path, text) in files {
+                tree.write(&format!("/r/{path}"), text);
+            }
+            let sets = read(&tree, "/r").sets;
+            sets.iter().filter(|set| set.by != DeclaredBy::Stage).all(|set| set.together)
+        };
+        let docker = |run: &str| format!("FROM python:3.11\nCOPY requirements.txt .\n{run}\n");
+        for (path, text, wanted) in [
+            ("Dockerfile", docker("RUN pip install -r requirements.txt"), true),
+            ("Dockerfile", docker("RUN pip install --no-deps -r requirements.txt"), false),
+            ("Dockerfile", docker("ENV PIP_NO_DEPENDENCIES=1\nRUN pip install -r requirements.txt"), false),
+            ("Dockerfile", docker("ENV PIP_NO_DEPS=0\nRUN pip install -r requirements.txt"), true),
+            ("Makefile", "x:\n\tpip install --no-deps -r requirements.txt".to_owned(), false),
+            ("Makefile", "x:\n\tuv pip install \\\n\t -r requirements.txt --override o.txt".to_owned(), false),
+            ("ci/x.sh", "pip install --no-deps a && pip install -r $ROOT/requirements.txt".to_owned(), true),
+            (".github/workflows/x.yml", "run: python -m pip install -rrequirements.txt --no-deps".to_owned(), false),
+            (
+                ".github/workflows/x.yml",
+                "env: {PIP_NO_DEPS: 1}\nrun: pip install -r requirements.txt".to_owned(),
+                false,
+            ),
+        ] {
+            assert_eq!(together(&[(path, &text)]), wanted, "{text}");
+        }
+        let forced = "pip install --no-deps -r requirements.txt";
+        assert!(together(&[("a.sh", forced), ("b.sh", "pip install -r requirements.txt")]));
+    }
+
+    #[test]
+    fn a_workspace_and_uv_toml_count_for_its_members() {
+        let tree = Tree::new();
+        let project = "[project]\ndependencies = [\"tensorflow\"]\n";
+        tree.folder("/r/.git")
+            .write("/r/pyproject.toml", "[tool.uv]\noverride-dependencies = [\"keras\"]\n")
+            .write("/r/a/b/pyproject.toml", project)
+            .write("/uv.toml", "[[index]]\nurl = \"https://example.org/\"\n");
+        let sets = read(&tree, "/r").sets;
+        assert!(sets.len() == 1 && !sets[0].together && sets[0].indexes.is_empty());
+        tree.write("/r/a/b/uv.toml", "[[index]]\nurl = \"https://example.org/\"\n");
+        assert_eq!(read(&tree, "/r").sets[0].indexes.len(), 1);
+    }
+
+    #[test]
+    fn an_environment_by_another_name_names_its_channels() {
+        let tree = Tree::new();
+        tree.folder("/r/.git")
+            .write("/r/env.yml", "channels: [conda-forge]\ndependencies: [python=3.8, {pip: [tensorflow]}]\n")
+            .write("/r/x-env.yml", "dependencies: [python=3.8, {pip: [tensorflow]}]\n")
+            .write("/r/test.env.yml", "a: [");
+        let declared = read(&tree, "/r");
+        assert_eq!((declared.sets.len(), declared.troubles.len()), (2, 0));
+    }
+
+    #[test]
+    fn templates_are_no_sets() {
+        let tree = Tree::new();
+        tree.folder("/r/.git")
+            .write("/r/requirements.txt", "{% if new %}\ntensorflow==2.15.0\n{% endif %}\nkeras>=3\n")
+            .write("/r/{{cookiecutter.name}}/requirements.txt", "keras\n")
+            .write("/r/a/pyproject.toml", "[project]\n# {% if new %}\ndependencies = [\"keras\"]\n")
+            .write("/r/b/pyproject.toml", "[project]\ndependencies = [\"keras\"]\n[tool.x]\ny = \"{% z %}\"\n");
+        let files: Vec<String> = read(&tree, "/r").sets.into_iter().map(|set| set.file).collect();
+        assert_eq!(files, ["/r/b/pyproject.toml"]);
+    }
+
+    #[test]
     fn names_of_files() {
         for (name, folder, wanted) in [
             ("requirements-gpu.txt", "r", Some(File::Requirements)),
             ("dev-requirements.in", "r", Some(File::Requirements)),
             ("base.txt", "requirements", Some(File::Requirements)),
             ("notes.txt", "r", None),
+            ("constraints.txt", "requirements", None),
+            ("requirements-overrides.txt", "r", None),
             ("Dockerfile.gpu", "r", Some(File::Dockerfile)),
             ("gpu.Dockerfile", "r", Some(File::Dockerfile)),
             ("Containerfile", "r", Some(File::Dockerfile)),
@@ -670,6 +949,9 @@ mod tests {
             ("dockerfiles", "r", None),
             ("docker-compose.gpu.yml", "r", Some(File::Compose)),
             ("environment-gpu.yaml", "r", Some(File::Conda)),
+            ("gpu-environment.yml", "r", Some(File::MaybeConda)),
+            ("env.yml", "r", Some(File::MaybeConda)),
+            ("environments.yml", "r", None),
             ("composer.yml", "r", None),
             ("uv.lock", "r", Some(File::Lock)),
         ] {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pep440_rs::Version;
+use pep440_rs::{Version, VersionSpecifiers};
 
 use super::{Cx, Family, Rule, layer};
 use crate::db::{Database, TensorflowRow};
@@ -88,16 +88,19 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         if set.together {
             findings.extend(asked.twice());
         }
+        let removed = asked.removed(cx.db, &declared.sets);
+        open.extend(asked.untold(cx.db).into_iter().filter(|it| removed.is_none() || !it.contains("tensorflow-gpu")));
+        findings.extend(removed);
         let musl: Vec<Finding> = TENSORFLOWS.iter().filter_map(|name| asked.musl(cx.db, name)).collect();
         if musl.is_empty() {
             findings.extend(TENSORFLOWS.iter().filter_map(|name| asked.tensorflow(cx.db, name)));
             if cx.gpu != GpuWish::None {
                 findings.extend(asked.image(cx.db));
             }
+            findings.extend(asked.without_extra(cx.db));
         }
         findings.extend(musl);
         findings.extend(["keras", "tf-keras"].iter().filter_map(|name| asked.keras(cx.db, name)));
-        open.extend(asked.untold(cx.db));
         for finding in findings {
             // One line may stand in several sets: in a requirements file and in the Dockerfile that installs it.
             if told.insert(finding.evidence.clone()) {
@@ -122,6 +125,7 @@ struct Asked<'a> {
 }
 
 /// A release that a package may have, or what is known of releases to come.
+#[derive(Default)]
 struct Candidate<'a> {
     name: String,
     /// The Pythons that it has wheels for, by platform; none where nothing is known.
@@ -149,16 +153,25 @@ impl<'a> Asked<'a> {
         Self { set, packages }
     }
 
-    /// What is asked of a package; none where it comes from an address.
+    /// What is asked of a package; none where it comes from an address, or is somebody's own build.
     fn of(&self, name: &str) -> Vec<&'a DeclaredPackage> {
         let named: Vec<_> = self.packages.iter().filter(|package| package.name == name).copied().collect();
-        if named.iter().any(|package| package.address) { Vec::new() } else { named }
+        if named.iter().any(|package| elsewhere(package)) { Vec::new() } else { named }
+    }
+
+    /// Whether something certainly brings a package: constraints alone install nothing.
+    fn installs(&self, name: &str) -> bool {
+        // Every release of TensorFlow asks for NumPy; some of Keras do not.
+        let brings = |package: &DeclaredPackage| {
+            package.name == name || name == "numpy" && matches!(&*package.name, "tensorflow" | "tensorflow-cpu")
+        };
+        self.packages.iter().any(|package| !package.constraint && brings(package))
     }
 
     /// Two lines that ask for different versions of one package.
     fn twice(&self) -> Option<Finding> {
         let names: BTreeSet<&str> = self.packages.iter().map(|package| package.name.as_str()).collect();
-        let name = names.into_iter().find(|name| contradictory(&self.of(name)))?;
+        let name = names.into_iter().find(|name| contradictory(&self.of(name)) && self.installs(name))?;
         // The lines that alone contradict each other, where two of them do.
         let all = self.of(name);
         let pair = all.iter().enumerate().find_map(|(index, first)| {
@@ -188,6 +201,7 @@ impl<'a> Asked<'a> {
             demands.extend(self.keras_demand());
             if name == "tensorflow" {
                 demands.extend(self.legacy_demand(db));
+                demands.extend(TENSORFLOWS[1..].iter().filter_map(|other| self.other_demand(db, other)));
                 demands.extend(self.cuda_demands(&asked));
             }
         }
@@ -224,6 +238,41 @@ impl<'a> Asked<'a> {
                 ))
                 .so("pip finds no distribution, and the build fails"),
         )
+    }
+
+    /// A `tensorflow-gpu` that pip takes from where that package ends: a source archive that only says so.
+    fn removed(&self, db: &Database, sets: &[DeclaredSet]) -> Option<Finding> {
+        const NAME: &str = "tensorflow-gpu";
+        let asked = self.of(NAME);
+        if !asked.iter().any(|package| !package.constraint) {
+            return None;
+        }
+        let last = db.tensorflow_rows().iter().rfind(|row| row.package == NAME && row.python.is_none())?;
+        let end = format!("=={}", last.version);
+        let fits = |package: &[&str], more: &str| common(package.iter().copied().chain([more]));
+        let wanted = specifiers(&asked);
+        // An older one may be there already, or be what is really installed.
+        let older = |set: &DeclaredSet| {
+            let held = |package: &DeclaredPackage| {
+                package.name == NAME && (set.by == DeclaredBy::Conda || fits(&[&package.specifier], &end) != Some(true))
+            };
+            set.image.as_ref().is_some_and(|image| image.name.contains("tensorflow")) || set.packages.iter().any(held)
+        };
+        let none_before = fits(&wanted, &format!("<{}", last.version)) == Some(false);
+        let taken = if fits(&wanted, &end)? {
+            none_before || !sets.iter().any(older)
+        } else {
+            // Of what comes behind the end there is nothing.
+            none_before && common(wanted.iter().copied()) == Some(true)
+        };
+        let title = format!("{NAME}{} cannot be installed: the package ends with {}", wanted.join(","), last.version);
+        taken.then(|| {
+            Finding::new(Subject::Declared, title)
+                .because_all(asked.iter().map(|package| package.evidence.clone()))
+                .row(Some(last.row_ref()))
+                .so("what is left on the index is an archive that pip and uv fail to build")
+                .help("ask for tensorflow instead, which is built with CUDA too")
+        })
     }
 
     /// TensorFlow and Keras of which the database knows no release that is asked for: what they go with is open.
@@ -266,6 +315,25 @@ impl<'a> Asked<'a> {
             needs: "keras".to_owned(),
             evidence,
             rules_out: Box::new(move |candidate| none_meets(&candidate.keras, &specifiers)),
+        })
+    }
+
+    /// Another distribution of TensorFlow asks for a Keras too.
+    fn other_demand(&self, db: &'a Database, name: &str) -> Option<Demand<'a>> {
+        let asked = self.of(name);
+        if !asked.iter().any(|package| !package.constraint) || contradictory(&asked) {
+            return None;
+        }
+        let rows: Vec<&TensorflowRow> = db.tensorflow_rows().iter().filter(|row| row.package == name).collect();
+        let others = tensorflow_candidates(&asked, &rows)?;
+        let apart = |mine: &[String], theirs: &[String]| {
+            !theirs.is_empty() && theirs.iter().all(|keras| none_meets(mine, &[keras.as_str()]))
+        };
+        Some(Demand {
+            what: format!("{name}{}", specifiers(&asked).join(",")),
+            needs: "keras".to_owned(),
+            evidence: asked.iter().map(|package| package.evidence.clone()).collect(),
+            rules_out: Box::new(move |candidate| others.iter().all(|other| apart(&candidate.keras, &other.keras))),
         })
     }
 
@@ -341,11 +409,23 @@ impl<'a> Asked<'a> {
         if pythons.is_empty() || common(specifiers.iter().copied()) != Some(true) {
             return None;
         }
+        let every = self.set.every_python;
+        // Whether the set allows a Python that is too old. Before 3.8 wheels and Requires-Python differ.
+        let oldest = Dotted::new(&[3, 8]);
+        let too_old = move |needs: &String, specifiers: &[&str]| {
+            let below = lower_bound(needs).filter(|floor| *floor >= oldest).map(|floor| format!("<{floor}"));
+            below.is_some_and(|below| common(specifiers.iter().copied().chain([&*below])) == Some(true))
+        };
+        let all = if every { "all of " } else { "" };
         Some(Demand {
-            what: format!("Python {}", specifiers.join(",").trim_start_matches("==").trim_end_matches(".*")),
+            what: format!("{all}Python {}", specifiers.join(",").trim_start_matches("==").trim_end_matches(".*")),
             needs: "Python".to_owned(),
             evidence: pythons.iter().map(|python| python.evidence.clone()).collect(),
-            rules_out: Box::new(move |candidate| none_meets(&candidate.python, &specifiers)),
+            rules_out: Box::new(move |candidate| {
+                let mut needs = candidate.python.iter();
+                none_meets(&candidate.python, &specifiers)
+                    || every && needs.len() > 0 && needs.all(|needs| too_old(needs, &specifiers))
+            }),
         })
     }
 
@@ -397,7 +477,7 @@ impl<'a> Asked<'a> {
         }
         let mine = |package: &&DeclaredPackage| TENSORFLOWS.contains(&package.name.as_str());
         let plain = |package: &DeclaredPackage| {
-            !package.address && (WITHOUT_CUDA.binary_search(&package.name.as_str()).is_ok() || mine(&package))
+            !elsewhere(package) && (WITHOUT_CUDA.binary_search(&package.name.as_str()).is_ok() || mine(&package))
         };
         let asked: Vec<&DeclaredPackage> = self.set.packages.iter().filter(mine).collect();
         let [one] = asked.as_slice() else { return None };
@@ -431,7 +511,8 @@ impl<'a> Asked<'a> {
         if let Some(python) = self.python_demand() {
             candidates.retain(|candidate| !(python.rules_out)(candidate));
         }
-        let newest = candidates.iter().rev().find_map(|candidate| candidate.row)?;
+        let mut known = candidates.iter().rev().filter_map(|candidate| candidate.row);
+        let newest = known.clone().find(|row| !row.version.any_prerelease()).or_else(|| known.next())?;
         let major = |version: &Option<Dotted>| version.as_ref().map(Dotted::major);
         let wrong = |row: &TensorflowRow| match &cuda {
             Some(cuda) => {
@@ -463,7 +544,12 @@ impl<'a> Asked<'a> {
             .row(Some(newest.row_ref()))
             .so("TensorFlow finds no library that it can open, and sees no GPU in the container");
         // `and-cuda` exists since 2.14.
-        let with = format!("let the wheels bring the libraries: tensorflow[and-cuda]{}", one.specifier);
+        let pythons: Vec<&str> = self.set.python.iter().map(|python| python.value.as_str()).collect();
+        let with = match db.instead_of_and_cuda(&newest.version, &pythons) {
+            None => one.specifier.clone(),
+            Some((row, why)) => format!("=={} (with {} {why})", row.version, newest.version),
+        };
+        let with = format!("let the wheels bring the libraries: tensorflow[and-cuda]{with}");
         let finding = if newest.and_cuda.is_empty() { finding } else { finding.help(with) };
         Some(if needs.is_empty() {
             finding
@@ -474,6 +560,26 @@ impl<'a> Asked<'a> {
                 newest.package,
                 newest.version
             ))
+        })
+    }
+
+    /// The extra `and-cuda` of releases that do not have it: pip says so in passing and installs without.
+    fn without_extra(&self, db: &'a Database) -> Option<Finding> {
+        let asked = self.of("tensorflow");
+        let one = asked.iter().find(|package| package.extras.iter().any(|extra| extra == "and-cuda"))?;
+        let here = |row: &&TensorflowRow| row.package == "tensorflow";
+        let rows: Vec<&TensorflowRow> = db.tensorflow_rows().iter().filter(here).collect();
+        let first = rows.iter().find(|row| !row.and_cuda.is_empty())?;
+        let candidates = tensorflow_candidates(&asked, &rows)?;
+        let before = |it: &Candidate<'_>| it.row.is_some_and(|row| row.version < first.version);
+        candidates.iter().all(before).then(|| {
+            let wanted = specifiers(&asked).join(",");
+            Finding::new(Subject::Declared, format!("no tensorflow{wanted} has an extra and-cuda"))
+                .at(Level::Note)
+                .because(one.evidence.clone())
+                .row(candidates.last().and_then(|it| it.source.clone()))
+                .so("it is installed without CUDA's libraries: those of the system have to serve")
+                .help(format!("the extra exists since tensorflow {}", first.version))
         })
     }
 
@@ -577,6 +683,11 @@ const WITHOUT_CUDA: &[&str] = &[
     "wheel",
 ];
 
+/// Whether it is no release of the package index: it comes from an address, or a local version (`1.15.5+nv22.12`) says so.
+fn elsewhere(package: &DeclaredPackage) -> bool {
+    package.address || package.specifier.contains('+')
+}
+
 fn specifiers<'a>(packages: &[&'a DeclaredPackage]) -> Vec<&'a str> {
     packages.iter().map(|package| package.specifier.as_str()).filter(|text| !text.is_empty()).collect()
 }
@@ -638,7 +749,13 @@ fn candidates<'a>(
         if bounds.contains(&None) { Vec::new() } else { bounds.iter().flatten().map(|it| format!(">={it}")).collect() }
     };
     let (python, keras) = (floor(&|candidate| candidate.python.clone()), floor(&|candidate| candidate.keras.clone()));
-    // The newest may be pre-releases that ask for nightly builds of the other.
+    // The newest may be pre-releases that ask for nightly builds of the other. Where one of them is asked for, nothing
+    // is known of what it goes with.
+    let asks_for_one = |text: &&str| {
+        let parsed = text.parse::<VersionSpecifiers>();
+        parsed.is_ok_and(|all| all.iter().any(|one| one.version().any_prerelease()))
+    };
+    let keras = if wanted.iter().any(asks_for_one) { Vec::new() } else { keras };
     for candidate in known.iter_mut().rev().take_while(|candidate| candidate.keras.is_empty()) {
         candidate.keras.clone_from(&keras);
     }
@@ -659,9 +776,12 @@ fn candidates<'a>(
             None => return None,
         }
     }
-    all.extend(to_come);
     // A release that the database lacks is no conflict.
-    (!all.is_empty()).then_some(all)
+    if all.is_empty() {
+        return None;
+    }
+    all.extend(to_come);
+    Some(all)
 }
 
 /// The finding, where demands rule out every candidate.
@@ -671,36 +791,68 @@ fn conflict(
     candidates: &[Candidate<'_>],
     demands: &[Demand<'_>],
 ) -> Option<Finding> {
-    let kills_all = |demand: &&Demand<'_>| candidates.iter().all(|candidate| (demand.rules_out)(candidate));
-    let decisive: Vec<&Demand<'_>> = if let Some(one) = demands.iter().find(kills_all) {
-        vec![one]
-    } else {
-        if !candidates.iter().all(|candidate| demands.iter().any(|demand| (demand.rules_out)(candidate))) {
-            return None;
-        }
-        demands.iter().filter(|demand| candidates.iter().any(|candidate| (demand.rules_out)(candidate))).collect()
+    // As few demands as together leave nothing: each of them rules out what no other one does.
+    let all_killed = |demands: &[&Demand<'_>]| {
+        candidates.iter().all(|candidate| demands.iter().any(|demand| (demand.rules_out)(candidate)))
     };
+    let mut decisive: Vec<&Demand<'_>> = demands.iter().collect();
+    if !all_killed(&decisive) {
+        return None;
+    }
+    if let Some(one) = demands.iter().find(|demand| all_killed(&[demand])) {
+        decisive = vec![one];
+    }
+    for index in (0..decisive.len()).rev() {
+        let mut fewer = decisive.clone();
+        fewer.remove(index);
+        if all_killed(&fewer) {
+            decisive = fewer;
+        }
+    }
     let wanted = format!("{name}{}", specifiers(asked).join(","));
     let what: Vec<&str> = decisive.iter().map(|demand| demand.what.as_str()).collect();
-    // The release that pip would take is the one to speak of.
-    let newest = candidates
-        .iter()
-        .rev()
-        .find(|it| it.row.is_none_or(|row| !row.version.any_prerelease()) && it.source.is_some())
-        .or(candidates.last())?;
+    // The release that pip would take is the one to speak of, of those that a demand alone stands in the way of.
+    let released = |it: &Candidate<'_>| it.row.is_none_or(|row| !row.version.any_prerelease()) && it.source.is_some();
+    let alone = |demand: &Demand<'_>| {
+        let only = |candidate: &&Candidate<'_>| {
+            let others = decisive.iter().filter(|other| !std::ptr::eq(**other, demand));
+            (demand.rules_out)(candidate) && !others.into_iter().any(|other| (other.rules_out)(candidate))
+        };
+        let of: Vec<&Candidate<'_>> = candidates.iter().filter(only).collect();
+        let newest = of.iter().rev().find(|it| released(it)).or(of.last()).copied();
+        (of, newest)
+    };
     let mut finding = Finding::new(Subject::Declared, format!("no {wanted} goes with {}", what.join(" and ")))
         .because_all(asked.iter().map(|package| package.evidence.clone()))
         .because_all(decisive.iter().flat_map(|demand| demand.evidence.iter().cloned()))
-        .row(newest.source.clone());
+        .row(decisive.first().and_then(|demand| alone(demand).1).and_then(|newest| newest.source.clone()));
+    let lines = match finding.evidence.len() {
+        2 => "one of the two lines",
+        3 => "one of the three lines",
+        _ => "one of these lines",
+    };
     for demand in &decisive {
+        let (of, newest) = alone(demand);
+        let Some(newest) = newest else { continue };
         let needs = match demand.needs.as_str() {
-            "Python" => newest.python.first().map(|python| format!("Python {python}")),
+            "Python" => newest.python.first().map(|python| {
+                // An older release may take a Python that the newest one does not.
+                let floor = |it: &Candidate<'_>| it.python.iter().filter_map(|python| lower_bound(python)).min();
+                let older = of.iter().rev().filter(|it| released(it) && floor(it) < floor(newest));
+                let below = floor(newest).is_some_and(|floor| {
+                    let python = vec![format!(">={floor}")];
+                    (demand.rules_out)(&Candidate { python, ..Candidate::default() })
+                });
+                let lowest = older.min_by_key(|it| floor(it)).filter(|_| below);
+                let lowest = lowest.and_then(|it| Some(format!(", and {} Python {}", it.name, it.python.first()?)));
+                format!("Python {python}{}", lowest.unwrap_or_default())
+            }),
             "keras" => newest.keras.first().map(|keras| format!("keras{keras}")),
             "tf-keras" => None,
             other => newest.row.and_then(|row| row.and_cuda.get(other)).map(|needs| format!("{other}{needs}")),
         };
         finding = match needs {
-            Some(needs) => finding.help(format!("{} needs {needs}: change one of the two lines", newest.name)),
+            Some(needs) => finding.help(format!("{} needs {needs}: change {lines}", newest.name)),
             None => {
                 finding.help(format!("{} goes with another {name}: give both the same minor version", demand.needs))
             }
@@ -781,6 +933,10 @@ mod tests {
                 "no version of tensorflow is both tensorflow==2.15.0 and tensorflow==2.16.1",
             ),
             (&["keras==3.13.0", "python ==3.10.*"], "no keras==3.13.0 goes with Python 3.10"),
+            (
+                &["tensorflow==2.16.1", "tensorflow-cpu==2.15.1"],
+                "no tensorflow==2.16.1 goes with tensorflow-cpu==2.15.1",
+            ),
             // Each alone would leave a release, both together leave none.
             (
                 &["tensorflow>=2.13", "keras<3", "python >=3.12"],
@@ -788,6 +944,87 @@ mod tests {
             ),
         ] {
             assert_eq!(said(vec![set(lines)]), [wanted], "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn each_line_is_told_what_it_stands_in_the_way_of() {
+        let help = |lines: &[&str]| {
+            let mut facts = bare();
+            facts.declared = Some(Declared { sets: vec![set(lines)], ..Declared::default() });
+            let finding = crate::rules::testing::judge(&RULE, &facts).findings.remove(0);
+            finding.help.into_iter().map(|help| help.text).collect::<Vec<_>>()
+        };
+        for (lines, wanted) in [
+            // Keras stands in the way of the newer ones, Python in that of the older ones.
+            (
+                &["tensorflow>=2.13", "keras<3", "python >=3.12"][..],
+                &[
+                    "tensorflow 2.21.0 needs keras>=3.12.0: change one of the three lines",
+                    "tensorflow 2.15.1 needs Python >=3.9,<3.12: change one of the three lines",
+                ][..],
+            ),
+            // Some older release is content with less.
+            (
+                &["tensorflow>=2.14", "python ==3.8.*"],
+                &[
+                    "tensorflow 2.21.0 needs Python >=3.10,<3.14, and tensorflow 2.20.0 Python >=3.9,<3.14: change one of \
+                   the two lines",
+                ],
+            ),
+            (
+                &["tensorflow>=2.12,<2.16", "python ==3.12.*"],
+                &["tensorflow 2.15.1 needs Python >=3.9,<3.12: change one of the two lines"],
+            ),
+        ] {
+            assert_eq!(help(lines), wanted, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn an_extra_that_does_not_exist() {
+        let wanted = "no tensorflow==2.12.0 has an extra and-cuda";
+        assert_eq!(said(vec![set(&["tensorflow[and-cuda]==2.12.0"])]), [wanted]);
+        for line in ["tensorflow[and-cuda]>=2.12", "tensorflow[and-cuda]==2.14.0", "tensorflow==2.12.0"] {
+            assert!(said(vec![set(&[line])]).is_empty(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_package_that_was_removed() {
+        for version in ["", ">=2.4", "==2.12.0", ">=2.12", "==2.15.0"] {
+            let line = format!("tensorflow-gpu{version}");
+            let wanted = format!("{line} cannot be installed: the package ends with 2.12.0");
+            assert_eq!(said(vec![set(&[&line])]), [wanted]);
+        }
+        // Something else in the repository says which one is really there.
+        let range = || set(&["tensorflow-gpu>=2.4"]);
+        assert!(
+            said(vec![range(), DeclaredSet { by: DeclaredBy::Lock, ..set(&["tensorflow-gpu==2.11.0"]) }]).is_empty()
+        );
+        assert!(said(vec![range(), DeclaredSet { by: DeclaredBy::Conda, ..set(&["tensorflow-gpu"]) }]).is_empty());
+        assert!(said(vec![range(), stage("tensorflow/tensorflow:2.4.0-gpu", &[])]).is_empty());
+        let mut other = set(&["tensorflow-gpu"]);
+        other.packages[0].constraint = true;
+        assert!(said(vec![other]).is_empty());
+    }
+
+    #[test]
+    fn a_lock_file_needs_releases_for_every_python() {
+        let locked = |lines: &[&str]| said(vec![DeclaredSet { every_python: true, ..set(lines) }]);
+        for (lines, wanted) in [
+            (
+                &["tensorflow>=2.18,<3", "python >=3.8,<4"][..],
+                &["no tensorflow>=2.18,<3 goes with all of Python >=3.8,<4"][..],
+            ),
+            (&["keras>=3.13", "python >=3.9"], &["no keras>=3.13 goes with all of Python >=3.9"]),
+            (&["tensorflow>=2.18,<3", "python >=3.9,<4"], &[]),
+            (&["tensorflow>=2.12", "python >=3.8"], &[]),
+            // Its wheels are for 3.7 on, and it says that 3.6 will do.
+            (&["tensorflow==2.7.0", "python >=3.6"], &[]),
+        ] {
+            assert_eq!(locked(lines), wanted, "{lines:?}");
+            assert!(said(vec![set(lines)]).is_empty(), "{lines:?}");
         }
     }
 
@@ -801,7 +1038,18 @@ mod tests {
             &["tensorflow<2", "keras>=3"],
             &["tensorflow>=2.18", "python >=3.8"],
             &["tensorflow>=2.18", "python >=3.14"],
+            &["tensorflow==2.15.1", "tensorflow-cpu==2.15.0"],
+            &["tensorflow==2.16.1", "tensorflow-cpu>=2.15"],
+            // A pre-release that asks for nightly builds of Keras.
+            &["tensorflow==2.22.0rc0", "keras==3.0.0"],
+            &["tensorflow-gpu<2.12"],
+            &["tensorflow-gpu==2.10.*"],
+            &["tensorflow-gpu==2.15.0+nv24"],
+            // Builds of NVIDIA's own.
+            &["tensorflow==1.15.5+nv22.12", "python ==3.8.*"],
+            &["tensorflow==2.15.0+nv23.12", "keras>=3"],
             // Releases that the database lacks.
+            &["tensorflow==2.23.0", "keras==3.0.0"],
             &["tensorflow==2.15.9", "keras>=3"],
             &["tensorflow==2.99.0", "keras==3.99.0", "python ==3.19.*"],
             &["tensorflow===2.15.0", "keras>=3"],
@@ -841,6 +1089,12 @@ mod tests {
         let mut other = set(lines);
         other.packages[1].constraint = true;
         assert_eq!(said(vec![other]).len(), 1);
+        // Two of them on a package that nobody wants, and on one that TensorFlow brings.
+        for (first, wanted) in [("flask", 0), ("tensorflow", 1), ("numpy", 1)] {
+            let mut other = set(&[first, "numpy<1.24", "numpy>=1.26"]);
+            other.packages[1..].iter_mut().for_each(|package| package.constraint = true);
+            assert_eq!(said(vec![other]).len(), wanted, "{first}");
+        }
     }
 
     /// A stage on an image with packages.
@@ -871,7 +1125,6 @@ mod tests {
         );
         for (image, lines) in [
             (old, &["tensorflow-gpu==2.6.0", "python ==3.6.*"][..]),
-            (old, &["tensorflow-gpu"]),
             (cudnn8, &["tensorflow==2.15.1"]),
             ("nvidia/cuda:12.3.2-cudnn-runtime-ubuntu22.04", &["tensorflow==2.15.1"]),
             (cudnn8, &["tensorflow[and-cuda]==2.18.*"]),
@@ -920,6 +1173,37 @@ mod tests {
             ("example/python:3.11-alpine", &["tensorflow==2.15.1", "python ==3.11.*"]),
         ] {
             assert_eq!(on(image, lines), Vec::<String>::new(), "{image} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn the_extra_is_proposed_where_it_works() {
+        let help = |image: &str, lines: &[&str]| {
+            let mut facts = bare();
+            facts.declared = Some(Declared { sets: vec![stage(image, lines)], ..Declared::default() });
+            crate::rules::testing::judge(&RULE, &facts).findings.remove(0).help.remove(0).text
+        };
+        let (cuda11, cudnn8) =
+            ("nvidia/cuda:11.8.0-cudnn8-devel-ubuntu22.04", "nvidia/cuda:12.2.2-cudnn8-runtime-ubuntu22.04");
+        for (image, line, wanted) in [
+            (cuda11, "tensorflow~=2.15.0", "tensorflow[and-cuda]~=2.15.0"),
+            (
+                cuda11,
+                "tensorflow==2.15.0",
+                "tensorflow[and-cuda]==2.15.1 (with 2.15.0 tensorrt-libs 8.6.1, which it asks for, is not on PyPI)",
+            ),
+            (
+                cuda11,
+                "tensorflow==2.16.1",
+                "tensorflow[and-cuda]==2.16.2 (with 2.16.1 it finds libcudart there and none of the other libraries)",
+            ),
+            (
+                cudnn8,
+                "tensorflow==2.21.0",
+                "tensorflow[and-cuda]==2.20.0 (with 2.21.0 it does not search the folder nvidia/cusolver/lib)",
+            ),
+        ] {
+            assert_eq!(help(image, &[line]), format!("let the wheels bring the libraries: {wanted}"));
         }
     }
 

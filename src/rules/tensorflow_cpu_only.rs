@@ -58,7 +58,14 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                     out.find(finding.at(Level::Note).so(format!("Keras computes with {backend} and does not ask for it")));
                     continue;
                 }
-                let install = cx.view.install(env.env, &format!("'tensorflow[and-cuda]=={version}'"));
+                let python = env.python().map(|(major, minor)| format!("=={major}.{minor}.*"));
+                let python: Vec<&str> = python.as_deref().into_iter().collect();
+                let instead = env.tf_version().and_then(|version| cx.db.instead_of_and_cuda(&version, &python));
+                let wanted = instead.map_or_else(|| version.to_owned(), |(row, _)| row.version.to_string());
+                if let Some((_, why)) = instead {
+                    finding = finding.so(format!("`tensorflow[and-cuda]=={version}` alone gives no GPU: {why}"));
+                }
+                let install = cx.view.install(env.env, &format!("'tensorflow[and-cuda]=={wanted}'"));
                 finding = if name == "tensorflow" {
                     finding.run("install the build with CUDA", install)
                 } else {
@@ -66,6 +73,26 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 };
                 out.find(finding);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::testing::{found, judge, machine, tensorflow};
+
+    #[test]
+    fn a_release_whose_extra_works_is_proposed() {
+        for (version, wanted) in [("2.20.0", "2.20.0"), ("2.21.0", "2.20.0"), ("2.16.1", "2.16.2")] {
+            let mut facts = machine();
+            let mut env = tensorflow(version, "12", &[]);
+            env.tensorflow.as_mut().unwrap().build = found(crate::facts::BuildInfo::default());
+            env.dists[0].name = "tensorflow-cpu".to_owned();
+            facts.pythons = vec![env];
+            let finding = judge(&RULE, &facts).findings.remove(0);
+            let command = finding.help[0].command.clone().unwrap();
+            assert!(command.ends_with(&format!("'tensorflow[and-cuda]=={wanted}'")), "{command}");
         }
     }
 }

@@ -410,6 +410,8 @@ pub fn tensorflow_row(
         keras: metadata.keras.clone(),
         libraries: alike.map(|older| older.libraries.clone()).unwrap_or_default(),
         and_cuda,
+        // That it fails was measured; no package states it.
+        and_cuda_fails: BTreeMap::new(),
         source: source(file),
         also: if file == "METADATA" { Vec::new() } else { vec![source("METADATA")] },
         checked: today.clone(),

@@ -11,13 +11,15 @@ use super::yaml;
 pub(super) struct Environment {
     pub(super) conda: DeclaredSet,
     pub(super) pip: Option<Read>,
+    /// Whether it says from which channels it comes.
+    pub(super) channels: bool,
 }
 
 /// Reads an environment file; `None` where it is none.
 pub(super) fn read(path: &str, text: &str) -> Result<Option<Environment>, String> {
     let root = yaml::parse(text)?;
     let Some(dependencies) = root.get("dependencies") else { return Ok(None) };
-    let mut out = Environment::default();
+    let mut out = Environment { channels: root.get("channels").is_some(), ..Environment::default() };
     out.conda.by = DeclaredBy::Conda;
     path.clone_into(&mut out.conda.file);
     for entry in dependencies.list() {
