@@ -132,6 +132,8 @@ pub enum Cause {
     HostCompilerMissing,
     /// A part of the toolkit is not there: `cicc`, `ptxas`, NVRTC's built-ins …
     PartMissing,
+    /// Its parts are of different releases.
+    PartsMixed,
     /// A header is not there.
     HeaderMissing,
     /// libdevice is not there.

@@ -85,6 +85,13 @@ pub(super) fn cause(text: &str, ccbin: Option<&str>) -> Cause {
     ]) {
         return Cause::ArchitectureUnknown;
     }
+    // An older ptxas than the compiler that wrote the PTX.
+    if has(&["unsupported .version"]) {
+        return Cause::PartsMixed;
+    }
+    if has(&["segmentation fault", "died due to signal", "core dumped"]) {
+        return Cause::Crashed;
+    }
     if has(&["libdevice"]) {
         return Cause::LibdeviceMissing;
     }
@@ -128,6 +135,16 @@ mod tests {
     #[test]
     fn what_compilers_print_comes_down_to_one_cause() {
         let cases: &[(&str, Cause, &str)] = &[
+            (
+                "ptxas /tmp/a.ptx, line 9; fatal   : Unsupported .version 9.5; current version is '9.0'",
+                Cause::PartsMixed,
+                "ptxas /tmp/a.ptx, line 9; fatal   : Unsupported .version 9.5; current version is '9.0'",
+            ),
+            (
+                "nvcc error   : 'ptxas' died due to signal 11 (Invalid memory reference)",
+                Cause::Crashed,
+                "nvcc error   : 'ptxas' died due to signal 11 (Invalid memory reference)",
+            ),
             (
                 "nvcc fatal   : Unsupported gpu architecture 'compute_20'",
                 Cause::ArchitectureUnknown,

@@ -59,7 +59,10 @@ fn judge(cx: &Cx<'_>, compiling: &[(&LockedCrate, &CrateRow)], out: &mut Judgmen
         told.push((compile, failed));
         let compiler = compile.compiler.as_deref().unwrap_or(&compile.route);
         let arch = compile.arch.as_ref().map_or(String::new(), |arch| format!(" for {arch}"));
-        let title = format!("{compiler} does not compile the test kernel{arch}: {}", failed.cause.replace('-', " "));
+        let mut title = format!("{compiler} does not compile the test kernel{arch}");
+        if failed.cause != "other" {
+            title = format!("{title}: {}", failed.cause.replace('-', " "));
+        }
         let mut finding =
             Finding::new(Subject::Machine, title).because(Evidence::new(Source::Run, compiler, &failed.says));
         if let Some(host) = &compile.host_compiler {
@@ -70,6 +73,9 @@ fn judge(cx: &Cx<'_>, compiling: &[(&LockedCrate, &CrateRow)], out: &mut Judgmen
                 finding.run("tell nvcc to use a host compiler that it takes", "export NVCC_CCBIN=g++-12")
             }
             "host-compiler-missing" => finding.run("install a host compiler", "sudo apt install g++"),
+            "parts-mixed" | "crashed" => {
+                finding.help("install that toolkit again as a whole: its parts are of different releases, or broken")
+            }
             "part-missing" | "header-missing" | "libdevice-missing" => {
                 finding.help("install that toolkit as a whole, or remove it")
             }
@@ -80,6 +86,16 @@ fn judge(cx: &Cx<'_>, compiling: &[(&LockedCrate, &CrateRow)], out: &mut Judgmen
             "timed-out" => finding.help("give it more time, or look what holds it up"),
             _ => finding,
         };
+        // What they ask for may be what it stumbles over.
+        let flags = ["NVCC_PREPEND_FLAGS", "NVCC_APPEND_FLAGS"].into_iter().filter(|_| compile.route == "nvcc");
+        for name in flags {
+            if let Some(value) = cx.facts.env.get(name).filter(|value| !value.trim().is_empty()) {
+                finding = finding.because(Evidence::env(name, value));
+                if failed.cause == "other" {
+                    finding = finding.run("try it without these options", format!("unset {name}"));
+                }
+            }
+        }
         let used = compile.route == "nvcc"
             && !compiling.is_empty()
             && selected(cx).is_some_and(|toolkit| toolkit.nvcc == compile.compiler);
@@ -122,6 +138,16 @@ mod tests {
             failure: Some(CompileFailed { cause: cause.to_owned(), ..CompileFailed::default() }),
             ..KernelCompile::default()
         }
+    }
+
+    #[test]
+    fn options_of_the_environment_are_named() {
+        let mut facts = machine();
+        facts.env.insert("NVCC_APPEND_FLAGS".to_owned(), "--nonsense".to_owned());
+        facts.observed = Some(Observed { compiles: vec![fails("/opt/cuda/bin/nvcc", "other")], ..Observed::default() });
+        let found = judge(&RULE, &facts).findings.remove(0);
+        assert_eq!(found.title, "/opt/cuda/bin/nvcc does not compile the test kernel");
+        assert!(found.help.iter().any(|help| help.command.as_deref() == Some("unset NVCC_APPEND_FLAGS")));
     }
 
     #[test]
