@@ -150,10 +150,8 @@ fn holders(observed: &Observed, case: &Case<'_>, driver: Option<&DriverApi>) -> 
             _ => format!("GPU {}", gpu.index),
         };
         for process in gpu.processes.iter().take(4) {
-            says += &format!("; process {}", process.pid);
-            if let Some(bytes) = process.memory {
-                says += &format!(" holds {} MiB", mib(bytes));
-            }
+            let held = process.memory.map_or_else(String::new, |bytes| format!(" holds {} MiB", mib(bytes)));
+            says = format!("{says}; process {}{held}", process.pid);
         }
         Evidence::new(Source::Run, &nvml.library, says)
     })
