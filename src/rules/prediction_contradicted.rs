@@ -123,10 +123,10 @@ fn other_driver(cx: &Cx<'_>, out: &mut Judgment) {
     let Some(api) = cx.view.driver_told().filter(|_| !cx.view.driver_is_assumed()) else { return };
     out.applies();
     let told = |says: String| Evidence::new(Source::Run, &api.library, says);
-    let mut differ = |title: String, by_files: Option<Evidence>, told: Evidence| {
+    let mut differ = |level: Level, title: String, by_files: Option<Evidence>, told: Evidence| {
         out.find(
             Finding::new(Subject::Machine, title)
-                .at(Level::Warn)
+                .at(level)
                 .because(told)
                 .because_all(by_files)
                 .run("report it with these facts", "cargo gpu-doctor facts --output facts.json"),
@@ -138,11 +138,15 @@ fn other_driver(cx: &Cx<'_>, out: &mut Judgment) {
         && foretold != *cuda
     {
         let title = format!("the driver was foretold to run CUDA up to {foretold}, and it reports {cuda}");
-        differ(title, cx.view.driver().map(|(_, evidence)| evidence.clone()), told(format!("CUDA {cuda}")));
+        differ(
+            Level::Warn,
+            title,
+            cx.view.driver().map(|(_, evidence)| evidence.clone()),
+            told(format!("CUDA {cuda}")),
+        );
     }
-    // MIG instances are devices of their own, a variable chooses among them, and a container is given some.
+    // MIG instances are devices of their own, and a variable chooses among them.
     let all = !cx.facts.env.contains_key("CUDA_VISIBLE_DEVICES")
-        && cx.facts.machine.container.is_none()
         && cx.facts.driver.mig.is_empty()
         // Of a lost one another rule tells.
         && !cx.facts.observed.iter().filter_map(|it| it.nvml.value()).flat_map(|it| &it.gpus).any(NvmlGpu::is_lost);
@@ -156,12 +160,15 @@ fn other_driver(cx: &Cx<'_>, out: &mut Judgment) {
                 {
                     let title =
                         format!("the GPU at {address} was foretold as {foretold}, and the driver says {compute}");
-                    differ(title, Some(gpu.evidence.clone()), told(format!("GPU {}, {}", device.gpu, device.name)));
+                    let says = format!("GPU {}, {}", device.gpu, device.name);
+                    differ(Level::Warn, title, Some(gpu.evidence.clone()), told(says));
                 }
             }
             None if all => {
                 let title = format!("the driver does not show {} at {address} to programs", gpu.name);
-                differ(title, Some(gpu.evidence.clone()), told(format!("{} devices", api.devices.len())));
+                // A container may have been given nodes that it may not use.
+                let level = if cx.facts.machine.container.is_some() { Level::Note } else { Level::Warn };
+                differ(level, title, Some(gpu.evidence.clone()), told(format!("it shows {}", api.devices.len())));
             }
             None => {}
         }
