@@ -423,7 +423,10 @@ impl Host {
 
     /// An absolute path, lexically: joined to the working folder, `.` and empty parts removed, `..` kept.
     pub fn absolute(&self, path: impl AsRef<Path>) -> PathBuf {
-        let path = path.as_ref();
+        self.absolute_at(path.as_ref())
+    }
+
+    fn absolute_at(&self, path: &Path) -> PathBuf {
         if path.is_absolute() && is_plain(path) {
             return path.to_path_buf();
         }
@@ -500,7 +503,10 @@ impl Host {
 
     /// The path behind all links; it must exist.
     pub fn real(&self, path: impl AsRef<Path>) -> Result<PathBuf, HostError> {
-        let path = path.as_ref();
+        self.real_at(path.as_ref())
+    }
+
+    fn real_at(&self, path: &Path) -> Result<PathBuf, HostError> {
         if self.root.is_none() {
             let path = self.absolute(path);
             match self.over(&path) {
@@ -522,13 +528,19 @@ impl Host {
 
     /// [`Self::real`] as text, or the path itself where it does not resolve.
     pub fn real_text(&self, path: impl AsRef<Path>) -> String {
-        let path = path.as_ref();
+        self.real_text_at(path.as_ref())
+    }
+
+    fn real_text_at(&self, path: &Path) -> String {
         self.real(path).unwrap_or_else(|_| self.absolute(path)).to_string_lossy().into_owned()
     }
 
     /// `stat`, links followed.
     pub fn stat(&self, path: impl AsRef<Path>) -> Result<Stat, HostError> {
-        let path = path.as_ref();
+        self.stat_at(path.as_ref())
+    }
+
+    fn stat_at(&self, path: &Path) -> Result<Stat, HostError> {
         let outside = self.outside(path, Follow::Yes)?;
         // In a root the last component is already resolved; a link there now is one that was swapped in.
         let meta = if self.root.is_some() { fs::symlink_metadata(outside) } else { fs::metadata(outside) };
@@ -537,7 +549,10 @@ impl Host {
 
     /// `lstat`: the last link is not followed.
     pub fn lstat(&self, path: impl AsRef<Path>) -> Result<Stat, HostError> {
-        let path = path.as_ref();
+        self.lstat_at(path.as_ref())
+    }
+
+    fn lstat_at(&self, path: &Path) -> Result<Stat, HostError> {
         let outside = self.outside(path, Follow::No)?;
         fs::symlink_metadata(outside).as_ref().map(Stat::from).map_err(|error| HostError::new(path, error))
     }
@@ -564,15 +579,21 @@ impl Host {
 
     /// The target of a link, as written.
     pub fn read_link(&self, path: impl AsRef<Path>) -> Result<PathBuf, HostError> {
-        let path = path.as_ref();
+        self.read_link_at(path.as_ref())
+    }
+
+    fn read_link_at(&self, path: &Path) -> Result<PathBuf, HostError> {
         fs::read_link(self.outside(path, Follow::No)?).map_err(|error| HostError::new(path, &error))
     }
 
     /// Opens a folder whose files are looked at one after the other.
     pub fn open_folder(&self, path: impl AsRef<Path>) -> Result<OpenFolder<'_>, HostError> {
+        self.open_folder_at(path.as_ref())
+    }
+
+    fn open_folder_at(&self, path: &Path) -> Result<OpenFolder<'_>, HostError> {
         use rustix::fs::{Mode, OFlags};
 
-        let path = path.as_ref();
         let mut flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         if self.root.is_some() {
             flags |= OFlags::NOFOLLOW;
@@ -584,9 +605,12 @@ impl Host {
 
     /// The entries of a folder, sorted by name, at most [`LIST_LIMIT`].
     pub fn list(&self, path: impl AsRef<Path>) -> Result<Vec<Entry>, HostError> {
+        self.list_at(path.as_ref())
+    }
+
+    fn list_at(&self, path: &Path) -> Result<Vec<Entry>, HostError> {
         use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, statat};
 
-        let path = path.as_ref();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(&*self.outside(path, Follow::Yes)?, flags, Mode::empty())
             .map_err(|errno| HostError::new(path, &errno.into()))?;
@@ -635,12 +659,18 @@ impl Host {
     /// Folders of libraries hold thousands of others, and several parts ask for their own: each is read once, and what
     /// comes into it later is not seen.
     pub fn names_where(&self, path: impl AsRef<Path>, keep: impl Fn(&str) -> bool) -> Vec<String> {
-        let path = path.as_ref();
+        let all = self.all_names(path.as_ref());
+        let all = all.get().map_or("", String::as_str);
+        all.split_terminator('/').filter(|name| keep(name)).map(str::to_owned).collect()
+    }
+
+    /// The names in a folder, each with a `/` behind it.
+    fn all_names(&self, path: &Path) -> Arc<OnceLock<String>> {
         let all = {
             let mut known = self.names.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(known.entry(path.to_path_buf()).or_default())
         };
-        let all = all.get_or_init(|| {
+        all.get_or_init(|| {
             let mut names = String::new();
             for entry in self.list(path).unwrap_or_default() {
                 names.push_str(&entry.name);
@@ -648,12 +678,15 @@ impl Host {
             }
             names
         });
-        all.split_terminator('/').filter(|name| keep(name)).map(str::to_owned).collect()
+        all
     }
 
     /// Opens a regular file for reads at offsets; never blocks on pipes or devices.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<OpenFile, HostError> {
-        let path = path.as_ref();
+        self.open_at(path.as_ref())
+    }
+
+    fn open_at(&self, path: &Path) -> Result<OpenFile, HostError> {
         let outside = self.outside(path, Follow::Yes)?;
         let mut flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
         if self.root.is_some() {
@@ -678,7 +711,10 @@ impl Host {
 
     /// The kernel's ring buffer as text, its last `limit` bytes; in a root it is a plain file, if anything.
     pub fn kernel_log(&self, path: impl AsRef<Path>, limit: u64) -> Result<String, HostError> {
-        let path = path.as_ref();
+        self.kernel_log_at(path.as_ref(), limit)
+    }
+
+    fn kernel_log_at(&self, path: &Path, limit: u64) -> Result<String, HostError> {
         if self.root.is_some() {
             return self.read(path, limit).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         }
@@ -721,7 +757,10 @@ impl Host {
 
     /// A whole file; larger than `limit` bytes is an error.
     pub fn read(&self, path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>, HostError> {
-        let path = path.as_ref();
+        self.read_at(path.as_ref(), limit)
+    }
+
+    fn read_at(&self, path: &Path, limit: u64) -> Result<Vec<u8>, HostError> {
         let bytes = self.read_head(path, limit + 1)?;
         if bytes.len() as u64 > limit {
             return Err(HostError::because(path, Why::TooLarge(limit)));
@@ -731,7 +770,10 @@ impl Host {
 
     /// The first `limit` bytes of a file.
     pub fn read_head(&self, path: impl AsRef<Path>, limit: u64) -> Result<Vec<u8>, HostError> {
-        let path = path.as_ref();
+        self.read_head_at(path.as_ref(), limit)
+    }
+
+    fn read_head_at(&self, path: &Path, limit: u64) -> Result<Vec<u8>, HostError> {
         let open = self.open(path)?;
         // Files of /proc and /sys say size 0; others say what to reserve.
         let mut bytes = Vec::with_capacity(usize::try_from(open.stat.size.min(limit)).unwrap_or(0));
@@ -741,7 +783,10 @@ impl Host {
 
     /// A text file of at most [`TEXT_LIMIT`] bytes; it must be UTF-8.
     pub fn read_text(&self, path: impl AsRef<Path>) -> Result<String, HostError> {
-        let path = path.as_ref();
+        self.read_text_at(path.as_ref())
+    }
+
+    fn read_text_at(&self, path: &Path) -> Result<String, HostError> {
         String::from_utf8(self.read(path, TEXT_LIMIT)?).map_err(|_| HostError::because(path, Why::NotText))
     }
 
@@ -756,7 +801,10 @@ impl Host {
     /// user; a plain file that stands for a node (a recorded tree can hold nothing else) counts as
     /// open to those who may read it.
     pub fn may_use_node(&self, path: impl AsRef<Path>) -> Option<bool> {
-        let path = path.as_ref();
+        self.may_use_node_at(path.as_ref())
+    }
+
+    fn may_use_node_at(&self, path: &Path) -> Option<bool> {
         if self.root.is_none() {
             use rustix::fs::{Access, access};
             return Some(access(self.absolute(path), Access::READ_OK | Access::WRITE_OK).is_ok());

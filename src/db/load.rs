@@ -142,7 +142,20 @@ impl<'t> Reader<'t> {
         span: Range<usize>,
         mut entries: DeTable<'t>,
     ) -> Option<Located<Row>> {
-        let known = fields_of::<Row>();
+        let values = self.places(fields_of::<Row>(), &mut entries);
+        let mut aside: Vec<String> = Vec::new();
+        // Each turn takes one entry out, so this ends.
+        loop {
+            let value = Spanned::new(span.clone(), DeValue::Table(entries.clone()));
+            match Row::deserialize(value.into_deserializer()) {
+                Ok(row) => return aside.is_empty().then_some(Located { row, span, values }),
+                Err(error) => self.put_aside(&error, &span, &values, &mut entries, &mut aside)?,
+            }
+        }
+    }
+
+    /// Where the values of a row stand; keys that nobody asks for become faults and are taken out.
+    fn places(&mut self, known: &[&str], entries: &mut DeTable<'t>) -> BTreeMap<String, Range<usize>> {
         let unknown: Vec<_> = entries
             .iter()
             .filter(|(key, _)| !known.contains(&key.get_ref().as_ref()))
@@ -152,35 +165,33 @@ impl<'t> Reader<'t> {
             self.fault(key.span(), format!("unknown key `{}`", key.get_ref()));
             entries.remove(key.get_ref().as_ref());
         }
-        let values: BTreeMap<_, _> =
-            entries.iter().map(|(key, value)| (key.get_ref().to_string(), value.span())).collect();
-        let mut aside: Vec<String> = Vec::new();
-        // Each turn takes one entry out, so this ends.
-        loop {
-            let value = Spanned::new(span.clone(), DeValue::Table(entries.clone()));
-            let error = match Row::deserialize(value.into_deserializer()) {
-                Ok(row) => return aside.is_empty().then_some(Located { row, span, values }),
-                Err(error) => error,
-            };
-            let at = error.span().unwrap_or_else(|| span.clone());
-            let culprit = values
-                .iter()
-                .find(|(key, place)| {
-                    !aside.contains(key) && **place != span && place.start <= at.start && at.end <= place.end
-                })
-                .map(|(key, _)| key.clone());
-            if let Some(key) = culprit {
-                self.fault(at, format!("`{key}`: {}", error.message()));
-                entries.remove(key.as_str());
-                aside.push(key);
-            } else {
-                // A key that is missing because it was put aside has had its fault.
-                if !aside.iter().any(|key| error.message() == format!("missing field `{key}`")) {
-                    self.fault(at, error.message().replace("missing field", "missing key"));
-                }
-                return None;
-            }
+        entries.iter().map(|(key, value)| (key.get_ref().to_string(), value.span())).collect()
+    }
+
+    /// Puts the entry aside at which a row could not be read; `None` where it is none of them.
+    fn put_aside(
+        &mut self,
+        error: &toml::de::Error,
+        span: &Range<usize>,
+        values: &BTreeMap<String, Range<usize>>,
+        entries: &mut DeTable<'t>,
+        aside: &mut Vec<String>,
+    ) -> Option<()> {
+        let at = error.span().unwrap_or_else(|| span.clone());
+        let culprit = values.iter().find(|(key, place)| {
+            !aside.contains(key) && *place != span && place.start <= at.start && at.end <= place.end
+        });
+        if let Some((key, _)) = culprit {
+            self.fault(at, format!("`{key}`: {}", error.message()));
+            entries.remove(key.as_str());
+            aside.push(key.clone());
+            return Some(());
         }
+        // A key that is missing because it was put aside has had its fault.
+        if !aside.iter().any(|key| error.message() == format!("missing field `{key}`")) {
+            self.fault(at, error.message().replace("missing field", "missing key"));
+        }
+        None
     }
 }
 
