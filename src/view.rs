@@ -1126,6 +1126,44 @@ impl<'a> EnvView<'_, 'a> {
         self.conda_tf().is_some()
     }
 
+    /// The requirement that brings a TensorFlow with the libraries of CUDA, as near as can be to a distribution that is
+    /// here, and why it is another release where it is one; `None` where none that is known runs on this Python.
+    pub fn with_cuda(&self, name: &str, version: Option<&str>) -> Option<(String, Option<String>)> {
+        if name.starts_with("tf-nightly") {
+            return Some(("'tf-nightly[and-cuda]'".to_owned(), None));
+        }
+        let db = self.view.db;
+        let python = self.python().map(|(major, minor)| format!("=={major}.{minor}.*"));
+        let python: Vec<&str> = python.as_deref().into_iter().collect();
+        // Builds for other GPUs add a fourth number.
+        let release = |version: Version| match version.release() {
+            [first, second, third, _, ..] => Version::new([*first, *second, *third]),
+            _ => version,
+        };
+        let version = version.and_then(|text| Version::from_str(text).ok()).map(release);
+        let row = version.as_ref().and_then(|version| db.wheel_row(version));
+        let fails = row.and_then(|row| row.and_cuda_fails_on(&python));
+        let has = match row {
+            Some(row) => !row.and_cuda.is_empty(),
+            None => {
+                let newest = db.nearest_and_cuda(None, &[]).map(|row| &row.version);
+                let own = name == "tensorflow"
+                    && self.requirements().any(|requirement| requirement.extra.as_deref() == Some("and-cuda"));
+                own || version.as_ref().is_some_and(|version| newest.is_none_or(|newest| version > newest))
+            }
+        };
+        let spec = |version: &Version| format!("'tensorflow[and-cuda]=={version}'");
+        if let Some(version) = version.as_ref().filter(|_| has && fails.is_none()) {
+            return Some((spec(version), None));
+        }
+        let near = db.nearest_and_cuda(version.as_ref(), &python)?;
+        let why = version.map(|version| match fails {
+            Some(why) => format!("`tensorflow[and-cuda]=={version}` alone gives no GPU: {why}"),
+            None => format!("TensorFlow {version} has no extra `and-cuda`, which brings the libraries of CUDA"),
+        });
+        Some((spec(&near.version), why))
+    }
+
     /// Whether this TensorFlow is made for AMD's GPUs.
     pub fn is_rocm(&self) -> bool {
         self.tf().and_then(|tf| tf.build.value()).is_some_and(|build| build.rocm_build)

@@ -144,9 +144,25 @@ pub(super) fn with_libraries(cx: &Cx<'_>, env: &EnvView<'_, '_>, finding: Findin
              the package index are for others"
         ));
     }
-    let version = env.tf_version_text().unwrap_or_default();
-    let install = cx.view.install(env.env, &format!("'tensorflow[and-cuda]=={version}'"));
-    finding.run("install the CUDA libraries that this release asks for", install)
+    let name = env.tf_dist().map_or("tensorflow", |dist| dist.name.as_str());
+    match env.with_cuda(name, env.tf_version_text()) {
+        Some((wanted, None)) if name.starts_with("tf-nightly") || name == "tensorflow" => {
+            finding.run("install the CUDA libraries that this release asks for", cx.view.install(env.env, &wanted))
+        }
+        Some((wanted, Some(why))) if name == "tensorflow" && has_extra(env) => {
+            finding.so(why).run("install a release whose extra brings them all", cx.view.install(env.env, &wanted))
+        }
+        _ => {
+            let cuda = env.cuda_text().unwrap_or_default();
+            let cudnn = env.cudnn_built().map_or_else(String::new, |cudnn| format!(" and cuDNN {cudnn}"));
+            finding.help(format!("install CUDA {cuda}{cudnn}, or a TensorFlow from 2.14 on with its `and-cuda` extra"))
+        }
+    }
+}
+
+/// Whether the TensorFlow that is here has an extra that is to bring the libraries.
+fn has_extra(env: &EnvView<'_, '_>) -> bool {
+    env.tf_row().is_some_and(|row| !row.and_cuda.is_empty())
 }
 
 /// Names whose search ends at a file that is no library: the loader looks no further, wherever else they lie.

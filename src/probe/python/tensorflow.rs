@@ -397,7 +397,9 @@ mod tests {
         assert_eq!(of(&text[..57]), Some((GeneratedStyle::Builder, Some(1), None)));
         let old = "\n_X = _descriptor.Descriptor(\n  fields=[\n    _descriptor.FieldDescriptor(\n";
         assert_eq!(of(old), Some((GeneratedStyle::Descriptors, Some(4), None)));
-        for text in ["", "DESCRIPTOR = 1", "ValidateProtobufRuntimeVersion(", "ValidateProtobufRuntimeVersion(a, b, c, d"] {
+        for text in
+            ["", "DESCRIPTOR = 1", "ValidateProtobufRuntimeVersion(", "ValidateProtobufRuntimeVersion(a, b, c, d"]
+        {
             assert_eq!(of(text), None, "{text}");
         }
     }
