@@ -317,6 +317,9 @@ pub struct CompilerParts {
     pub looked: Vec<String>,
     /// `--xla_gpu_cuda_data_dir` of `XLA_FLAGS`, where set.
     pub data_dir: Option<Evidence>,
+    /// Where there is no `ptxas`: the first file of that name that may not be run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inert: Option<Evidence>,
 }
 
 /// What a TensorFlow wheel says of its build.

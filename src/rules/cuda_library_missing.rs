@@ -1,7 +1,7 @@
 //! Rule `cuda-library-missing`: a CUDA library that TensorFlow opens by name is not found by the loader.
 
 use super::{Cx, Family, Rule, layer};
-use crate::facts::{Evidence, Library, Probed, Resolution};
+use crate::facts::{Dist, Evidence, Library, Probed, Resolution};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::shell;
 use crate::view::{EnvView, folders};
@@ -189,11 +189,37 @@ fn given_up(cx: &Cx<'_>, env: &EnvView<'_, '_>, ended: &[(String, Option<&Resolu
             format!("export LD_LIBRARY_PATH={}", shell::quoted(&cx.facts.loader.without(entry))),
         );
     }
-    if !files.is_empty() {
+    let mut owners: Vec<String> = files
+        .iter()
+        .filter_map(|file| owner(env, file))
+        .map(|dist| format!("{}=={}", dist.name, dist.version))
+        .collect();
+    owners.dedup();
+    let whole = files.iter().all(|file| owner(env, file).is_some());
+    let elsewhere = ended.iter().all(|(_, resolution)| resolution.is_some_and(|it| !it.others.is_empty()));
+    let or = if finding.help.is_empty() { "" } else { "or " };
+    if !owners.is_empty() {
+        let what = format!("--force-reinstall --no-deps {}", owners.join(" "));
+        finding =
+            finding.run(format!("{or}install it again, as its package brought it"), cx.view.install(env.env, &what));
+    }
+    // What is gone then must be somewhere else.
+    if !whole && elsewhere && owners.is_empty() {
         let words: Vec<_> = files.iter().map(|file| shell::word(file)).collect();
-        finding = finding.run("or remove what is no library", format!("rm {}", words.join(" ")));
+        finding = finding.run(format!("{or}remove what is no library"), format!("rm {}", words.join(" ")));
+    } else if !whole {
+        finding = finding.help(format!("{or}put the library in the place of {}", files.join(", ")));
     }
     out.find(finding);
+}
+
+/// The package that brought a file which is no longer what its RECORD says.
+fn owner<'a>(env: &EnvView<'_, 'a>, file: &str) -> Option<&'a Dist> {
+    let is = |example: &String| {
+        let path = example.rsplit_once(" (").map_or(example.as_str(), |(path, _)| path);
+        file.strip_suffix(path).is_some_and(|rest| rest.ends_with('/'))
+    };
+    env.env.dists.iter().find(|dist| dist.record.as_ref().is_some_and(|record| record.changed_examples.iter().any(is)))
 }
 
 /// Libraries that are found, but need others in turn that are not, and of which no other copy is there.

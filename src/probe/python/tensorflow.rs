@@ -362,12 +362,12 @@ fn compiler(host: &Host, package: &str, cuda: Option<&Dotted>) -> CompilerParts 
     let on_path =
         host.env_nonempty("PATH").unwrap_or_default().split(':').map(|folder| join(&absolute(folder), "ptxas"));
     let rest = roots.iter().skip(1).map(|root| join(root, "bin/ptxas"));
-    parts.ptxas = first
-        .into_iter()
-        .chain(on_path)
-        .chain(rest)
-        .find(|path| host.is_executable(path))
-        .map(|path| Evidence::file(path, "ptxas"));
+    let all: Vec<String> = first.into_iter().chain(on_path).chain(rest).collect();
+    parts.ptxas = all.iter().find(|path| host.is_executable(path)).map(|path| Evidence::file(path, "ptxas"));
+    if parts.ptxas.is_none() {
+        let inert = all.iter().find(|path| host.is_file(path));
+        parts.inert = inert.map(|path| Evidence::file(path, "ptxas, which nobody may run"));
+    }
     parts.looked.push("PATH".to_owned());
     parts
 }
