@@ -454,21 +454,34 @@ impl<'a> View<'a> {
         format!("{}-{arch}", self.facts.machine.os)
     }
 
-    /// Text for "pip install", by what made the environment.
+    /// Text for "pip install", by what made the environment, and by where its TensorFlow lies: what is installed elsewhere
+    /// loses against what is there, and TensorFlow looks for NVIDIA's wheels beside itself.
     pub fn install(&self, env: &PythonEnv, what: &str) -> String {
-        let uv = env.dists.iter().any(|dist| dist.installer.as_deref() == Some("uv"));
         let python = if env.interpreter.is_empty() { "python".into() } else { shell::word(&env.interpreter) };
-        if uv { format!("uv pip install --python {python} {what}") } else { format!("{python} -m pip install {what}") }
+        match place(env) {
+            // With `--target` pip replaces whole folders: all of `nvidia` for one wheel of it. uv replaces files.
+            Place::Folder(folder) if is_uv(env) || !what.contains("[and-cuda]") => {
+                format!("uv pip install --python {python} --target {} {what}", shell::word(folder))
+            }
+            Place::Folder(folder) => {
+                format!("{python} -m pip install --upgrade --target {} {what}", shell::word(folder))
+            }
+            // uv knows no such place.
+            Place::User => format!("{python} -m pip install --user {what}"),
+            Place::Prefix if is_uv(env) => format!("uv pip install --python {python} {what}"),
+            Place::Prefix => format!("{python} -m pip install {what}"),
+        }
     }
 
-    /// Text for "pip uninstall", by what made the environment.
+    /// Text for "pip uninstall", by what made the environment, and by where its TensorFlow lies.
     pub fn uninstall(&self, env: &PythonEnv, what: &str) -> String {
-        let uv = env.dists.iter().any(|dist| dist.installer.as_deref() == Some("uv"));
         let python = if env.interpreter.is_empty() { "python".into() } else { shell::word(&env.interpreter) };
-        if uv {
-            format!("uv pip uninstall --python {python} {what}")
-        } else {
-            format!("{python} -m pip uninstall -y {what}")
+        match place(env) {
+            Place::Folder(folder) => {
+                format!("uv pip uninstall --python {python} --target {} {what}", shell::word(folder))
+            }
+            Place::Prefix if is_uv(env) => format!("uv pip uninstall --python {python} {what}"),
+            _ => format!("{python} -m pip uninstall -y {what}"),
         }
     }
 
@@ -596,6 +609,34 @@ impl<'a> View<'a> {
         let (version, _) = self.driver_for(env)?;
         self.db.driver_reports_cuda(&version).map(|(cuda, row)| (cuda, Some(row)))
     }
+}
+
+/// Where an environment keeps its TensorFlow.
+enum Place<'a> {
+    /// Among its own packages.
+    Prefix,
+    /// Among those of the user.
+    User,
+    /// In a folder of `PYTHONPATH` or of a `.pth` file, into which it was installed.
+    Folder(&'a str),
+}
+
+fn place(env: &PythonEnv) -> Place<'_> {
+    let module = env.tensorflow.as_ref().and_then(|tf| tf.module.as_ref());
+    let dist = module.and_then(|module| env.dists.get(module.dist?));
+    match module.zip(dist).filter(|(module, dist)| module.entry == dist.location && dist.editable.is_none()) {
+        Some((module, _)) => match &module.origin {
+            Some(PathOrigin::UserSite) => Place::User,
+            Some(PathOrigin::PythonPath | PathOrigin::Pth { .. }) => Place::Folder(&module.entry),
+            _ => Place::Prefix,
+        },
+        None => Place::Prefix,
+    }
+}
+
+/// Whether uv installed any of it.
+fn is_uv(env: &PythonEnv) -> bool {
+    env.dists.iter().any(|dist| dist.installer.as_deref() == Some("uv"))
 }
 
 /// The driver version in the name of a library of the driver's: `libcuda.so.535.54.03`, but not `libcuda.so.1`.
@@ -1557,6 +1598,34 @@ mod tests {
         }
         assert_eq!(by("cpu", "gpu"), Some("JAX_PLATFORMS"));
         assert_eq!(jax_kept_off(None, None), None);
+    }
+
+    #[test]
+    fn packages_are_installed_where_tensorflow_lies() {
+        let (facts, db) = (Facts::default(), Database::embedded());
+        let view = View::new(&facts, db);
+        let module = Module { dist: Some(0), ..Module::default() };
+        let mut env = PythonEnv {
+            interpreter: "/venv/bin/python".to_owned(),
+            dists: vec![Dist { name: "tensorflow".to_owned(), ..Dist::default() }],
+            tensorflow: Some(TensorFlow { module: Some(module), ..TensorFlow::default() }),
+            ..PythonEnv::default()
+        };
+        let mut at = |origin, location: &str, what: &str| {
+            let module = env.tensorflow.as_mut().unwrap().module.as_mut().unwrap();
+            module.origin = Some(origin);
+            "/t".clone_into(&mut module.entry);
+            location.clone_into(&mut env.dists[0].location);
+            view.install(&env, what).replace("/venv/bin/", "")
+        };
+        let all = "'tensorflow[and-cuda]==2.20.0'";
+        assert_eq!(at(PathOrigin::Site, "/t", "x"), "python -m pip install x");
+        assert_eq!(at(PathOrigin::UserSite, "/t", "x"), "python -m pip install --user x");
+        let upgrade = format!("python -m pip install --upgrade --target /t {all}");
+        assert_eq!(at(PathOrigin::PythonPath, "/t", all), upgrade);
+        assert_eq!(at(PathOrigin::PythonPath, "/t", "x"), "uv pip install --python python --target /t x");
+        // Its own sources on PYTHONPATH: nothing is installed among them.
+        assert_eq!(at(PathOrigin::PythonPath, "/site", "x"), "python -m pip install x");
     }
 
     #[test]
