@@ -55,6 +55,7 @@ pub const VARIABLES: &[Variable] = &[
     var("KERAS_BACKEND", "the backend of Keras 3"),
     var("KERAS_HOME", "the folder of `keras.json`"),
     var("KERAS_NNX_ENABLED", "switches NNX of Keras 3 on, which needs `flax`"),
+    var("KERAS_TORCH_DEVICE", "the device on which Keras computes with PyTorch"),
     var("KUBERNETES_SERVICE_HOST", "set: the process runs in a Kubernetes pod"),
     var("LD_LIBRARY_PATH", "folders that the dynamic loader searches before RUNPATH"),
     var("LD_PRELOAD", "libraries that the dynamic loader opens first"),

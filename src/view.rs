@@ -1265,6 +1265,19 @@ impl Lack {
     }
 }
 
+impl Accelerated {
+    /// The same where a variable keeps it off the GPU besides.
+    fn kept_off(self, variable: &'static str, value: &str) -> Self {
+        let mut lack = match self {
+            Self::No(lack) => lack,
+            _ => Lack::new(Lacks::Nothing, Vec::new()),
+        };
+        lack.evidence.insert(0, Evidence::env(variable, value));
+        lack.variable = Some(variable);
+        Self::No(lack)
+    }
+}
+
 impl EnvView<'_, '_> {
     /// Whether the backend that Keras is set to has CUDA here; only for backends other than TensorFlow.
     pub fn backend_acceleration(&self) -> Accelerated {
@@ -1294,14 +1307,7 @@ impl EnvView<'_, '_> {
         let variable = |name: &str| self.view.facts.env.get(name).map(String::as_str);
         let (list, single) = (variable("JAX_PLATFORMS"), variable("JAX_PLATFORM_NAME"));
         let Some(variable) = jax_kept_off(list, single) else { return here };
-        let evidence = Evidence::env(variable, if variable == "JAX_PLATFORMS" { list } else { single }.unwrap_or(""));
-        let mut lack = match here {
-            Accelerated::No(lack) => lack,
-            _ => Lack::new(Lacks::Nothing, Vec::new()),
-        };
-        lack.evidence.insert(0, evidence);
-        lack.variable = Some(variable);
-        Accelerated::No(lack)
+        here.kept_off(variable, if variable == "JAX_PLATFORMS" { list } else { single }.unwrap_or(""))
     }
 
     /// Whether JAX has CUDA here, variables left aside. Of two CUDA majors one is enough.
@@ -1434,6 +1440,17 @@ impl EnvView<'_, '_> {
     }
 
     fn torch_acceleration(&self) -> Accelerated {
+        let here = self.torch_here();
+        // Keras takes any text for the device; it asks for CUDA itself only where there is none.
+        let device = self.view.facts.env.get(TORCH_DEVICE).map(String::as_str);
+        match device.filter(|device| !device.is_empty() && !device.starts_with("cuda")) {
+            Some(device) => here.kept_off(TORCH_DEVICE, device),
+            None => here,
+        }
+    }
+
+    /// Whether `PyTorch` has CUDA here, variables left aside.
+    fn torch_here(&self) -> Accelerated {
         let Some(torch) = &self.env.torch else { return Accelerated::Unknown("what PyTorch is installed".to_owned()) };
         let no = |of: Lacks, evidence: Vec<Evidence>| Accelerated::No(Lack::new(of, evidence));
         match (torch.cuda.value(), torch.cuda.is_absent()) {
@@ -1511,6 +1528,9 @@ impl EnvView<'_, '_> {
         }
     }
 }
+
+/// The variable that names the device on which Keras computes with `PyTorch`.
+const TORCH_DEVICE: &str = "KERAS_TORCH_DEVICE";
 
 /// The variable with which JAX passes over what it would find missing of CUDA.
 pub const JAX_SKIPS_CHECKS: &str = "JAX_SKIP_CUDA_CONSTRAINTS_CHECK";

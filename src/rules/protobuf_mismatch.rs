@@ -2,7 +2,7 @@
 
 use super::numpy_abi_mismatch::lacks_package;
 use super::{Cx, Family, Rule, layer};
-use crate::facts::{Dist, GeneratedCode, GeneratedStyle};
+use crate::facts::{Dist, Evidence, GeneratedCode, GeneratedStyle};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::version::Dotted;
 use crate::view::{EnvView, lower_bound, within};
@@ -16,7 +16,7 @@ pub(super) static RULE: Rule = Rule {
     summary: "protobuf lies outside the range that TensorFlow requires",
     docs: r"### What it means
 
-TensorFlow holds code that protobuf's compiler generated, and that code needs a runtime which fits it: newer code asks for the version of the runtime at least, code from before imports a module of protobuf 3.20, and that of old releases makes descriptors itself, which protobuf refuses from 4.0 on. Or the installed protobuf lies outside the range that TensorFlow's metadata names.
+TensorFlow holds code that protobuf's compiler generated, and that code needs a runtime which fits it: newer code asks for the version of the runtime at least, code from before imports a module of protobuf 3.20, and that of old releases makes descriptors itself, which protobuf refuses from 4.0 on. Or the installed protobuf lies outside the range that TensorFlow's metadata names. Or `PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION` names a runtime that it does not have: from 4.0 on there is no `cpp`.
 
 ### Why it matters
 
@@ -39,6 +39,10 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             }
             continue;
         };
+        if let Some(finding) = no_runtime(cx, &env, protobuf) {
+            out.find(finding);
+            continue;
+        }
         let inside = within(&protobuf.version, &requirement.specifier);
         let code = env.tf().and_then(|tf| tf.generated.as_ref());
         let fault = code.and_then(|code| Some((code, fault(cx, code, protobuf)?)));
@@ -81,6 +85,23 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     }
 }
 
+/// The variable that chooses protobuf's runtime names one that the installed protobuf does not have.
+///
+/// Source: `google/protobuf/internal/api_implementation.py` from 4 on. `upb` falls back on `python` where it is missing,
+/// `cpp` does not; set and empty counts.
+fn no_runtime(cx: &Cx<'_>, env: &EnvView<'_, '_>, protobuf: &Dist) -> Option<Finding> {
+    let value = cx.facts.env.get(RUNTIME).filter(|value| !matches!(value.as_str(), "python" | "upb"))?;
+    protobuf.version.parse::<Dotted>().ok().filter(|version| version.major() >= 4)?;
+    let title = format!("{RUNTIME} names a runtime that protobuf {} does not have", protobuf.version);
+    let finding = Finding::new(Subject::Env(env.index), title)
+        .because(Evidence::env(RUNTIME, value))
+        .because(EnvView::dist_evidence(protobuf))
+        .run("let protobuf choose it", format!("unset {RUNTIME}"));
+    Some(finding.so("`import tensorflow` fails").breaks(Break::TfSees))
+}
+
+const RUNTIME: &str = "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION";
+
 /// Why generated code does not load with a runtime, and whether that is certain.
 fn fault(cx: &Cx<'_>, code: &GeneratedCode, protobuf: &Dist) -> Option<(String, bool)> {
     let version = protobuf.version.parse::<Dotted>().ok()?;
@@ -94,7 +115,7 @@ fn fault(cx: &Cx<'_>, code: &GeneratedCode, protobuf: &Dist) -> Option<(String, 
             .then(|| ("whose generated code needs 3.20 or newer".to_owned(), true)),
         (GeneratedStyle::Descriptors, _) => {
             // The runtime in plain Python still takes it.
-            let plain = set("PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION", "python")
+            let plain = cx.facts.env.get(RUNTIME).is_some_and(|runtime| runtime == "python")
                 || protobuf.tags.iter().any(|tag| tag.ends_with("-any"));
             (version.major() >= 4).then(|| ("whose generated code needs one older than 4".to_owned(), !plain))
         }
@@ -105,7 +126,7 @@ fn fault(cx: &Cx<'_>, code: &GeneratedCode, protobuf: &Dist) -> Option<(String, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Evidence, Facts, Requirement};
+    use crate::facts::{Facts, Requirement};
     use crate::rules::testing::{judge, machine, tensorflow, v};
 
     fn with(style: Option<(GeneratedStyle, Option<&str>)>, asks: &str, protobuf: &str) -> Facts {
@@ -167,5 +188,18 @@ mod tests {
         let mut facts = with(Some((GeneratedStyle::Checks, Some("5.28.3"))), ">=5.28.0", "5.28.0");
         facts.env.insert("TEMPORARILY_DISABLE_PROTOBUF_VERSION_CHECK".to_owned(), "true".to_owned());
         assert_eq!(said(&facts).0, Some(Level::Warn));
+    }
+
+    #[test]
+    fn a_runtime_that_is_not_there_ends_the_import() {
+        for (runtime, protobuf, fails) in
+            [("cpp", "7.36.2", true), ("", "4.25.3", true), ("UPB", "5.29.3", true), ("upb", "7.36.2", false)]
+                .into_iter()
+                .chain([("python", "7.36.2", false), ("cpp", "3.20.3", false)])
+        {
+            let mut facts = with(None, ">=3.9", protobuf);
+            facts.env.insert(RUNTIME.to_owned(), runtime.to_owned());
+            assert_eq!(said(&facts).0.is_some(), fails, "{runtime} {protobuf}");
+        }
     }
 }
