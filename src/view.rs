@@ -1184,15 +1184,15 @@ impl<'a> EnvView<'_, 'a> {
         let version = version.and_then(|text| Version::from_str(text).ok()).map(release);
         let row = version.as_ref().and_then(|version| db.wheel_row(version));
         let fails = row.and_then(|row| row.and_cuda_fails_on(&python));
-        let has = match row {
-            Some(row) => !row.and_cuda.is_empty(),
-            None => {
+        let has = row.map_or_else(
+            || {
                 let newest = db.nearest_and_cuda(None, &[]).map(|row| &row.version);
                 let own = name == "tensorflow"
                     && self.requirements().any(|requirement| requirement.extra.as_deref() == Some("and-cuda"));
                 own || version.as_ref().is_some_and(|version| newest.is_none_or(|newest| version > newest))
-            }
-        };
+            },
+            |row| !row.and_cuda.is_empty(),
+        );
         let spec = |version: &Version| format!("'tensorflow[and-cuda]=={version}'");
         if let Some(version) = version.as_ref().filter(|_| has && fails.is_none()) {
             return Some((spec(version), None));
