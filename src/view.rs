@@ -1176,10 +1176,10 @@ impl<'a> EnvView<'_, 'a> {
         let db = self.view.db;
         let python = self.python().map(|(major, minor)| format!("=={major}.{minor}.*"));
         let python: Vec<&str> = python.as_deref().into_iter().collect();
-        // Builds for other GPUs add a fourth number.
+        // Builds of others add a fourth number or a local part, which the package index does not have.
         let release = |version: Version| match version.release() {
             [first, second, third, _, ..] => Version::new([*first, *second, *third]),
-            _ => version,
+            _ => version.without_local(),
         };
         let version = version.and_then(|text| Version::from_str(text).ok()).map(release);
         let row = version.as_ref().and_then(|version| db.wheel_row(version));

@@ -88,6 +88,7 @@ mod tests {
             ("tensorflow-cpu", "2.16.1", "'tensorflow[and-cuda]==2.16.2'"),
             // No extra before 2.14.
             ("tensorflow-cpu", "2.12.1", "'tensorflow[and-cuda]==2.14.1'"),
+            ("tensorflow", "2.18.1+local", "'tensorflow[and-cuda]==2.18.1'"),
             ("tensorflow-rocm", "2.18.1.600", "'tensorflow[and-cuda]==2.18.1'"),
             ("tensorflow-cpu", "2.99.0", "'tensorflow[and-cuda]==2.99.0'"),
             ("tf-nightly-cpu", "2.21.0.dev20250801", "'tf-nightly[and-cuda]'"),
