@@ -291,9 +291,21 @@ impl Database {
     ///
     /// The last one of the same minor, else of the next lower one, else of the next higher one that the Python allows.
     pub(crate) fn instead_of_and_cuda(&self, version: &Version, python: &[&str]) -> Option<(&TensorflowRow, &str)> {
-        let here = |row: &&TensorflowRow| row.package == "tensorflow" && row.platform == "linux-x86_64";
-        let rows = || self.tensorflow_rows().iter().filter(here);
-        let why = rows().find(|row| row.version == *version)?.and_cuda_fails_on(python)?;
+        let why = self.wheel_row(version)?.and_cuda_fails_on(python)?;
+        Some((self.nearest_and_cuda(Some(version), python)?, why))
+    }
+
+    /// The row of a release of `tensorflow` itself for Linux on `x86_64`.
+    pub(crate) fn wheel_row(&self, version: &Version) -> Option<&TensorflowRow> {
+        self.wheel_rows().find(|row| row.version == *version)
+    }
+
+    fn wheel_rows(&self) -> impl Iterator<Item = &TensorflowRow> {
+        self.tensorflow_rows().iter().filter(|row| row.package == "tensorflow" && row.platform == "linux-x86_64")
+    }
+
+    /// The releases of TensorFlow whose extra `and-cuda` gives them the GPU on a Python, oldest first.
+    pub(crate) fn with_and_cuda(&self, python: &[&str]) -> Vec<&TensorflowRow> {
         let good = |row: &&TensorflowRow| {
             let takes = row.python.as_deref().map(|wanted| common(python.iter().copied().chain([wanted])));
             !row.and_cuda.is_empty()
@@ -301,10 +313,19 @@ impl Database {
                 && row.and_cuda_fails_on(python).is_none()
                 && takes != Some(Some(false))
         };
-        let good: Vec<&TensorflowRow> = rows().filter(good).collect();
+        self.wheel_rows().filter(good).collect()
+    }
+
+    /// Of those the last one of the same minor, else of the next lower one, else of the next higher one; the newest of
+    /// all where no version is given.
+    pub(crate) fn nearest_and_cuda(&self, version: Option<&Version>, python: &[&str]) -> Option<&TensorflowRow> {
+        let good = self.with_and_cuda(python);
         let minor = |version: &Version| version.release().get(..2).map(<[u64]>::to_vec);
         let last = |wanted| good.iter().rev().find(|row| minor(&row.version) <= wanted).copied();
-        Some((last(minor(version)).or_else(|| last(minor(&good.first()?.version)))?, why))
+        match version {
+            None => good.last().copied(),
+            Some(version) => last(minor(version)).or_else(|| last(minor(&good.first()?.version))),
+        }
     }
 
     /// The row of `keras` or `tf-keras`; a local version falls back on its public part.

@@ -454,21 +454,34 @@ impl<'a> View<'a> {
         format!("{}-{arch}", self.facts.machine.os)
     }
 
-    /// Text for "pip install", by what made the environment.
+    /// Text for "pip install", by what made the environment, and by where its TensorFlow lies: what is installed elsewhere
+    /// loses against what is there, and TensorFlow looks for NVIDIA's wheels beside itself.
     pub fn install(&self, env: &PythonEnv, what: &str) -> String {
-        let uv = env.dists.iter().any(|dist| dist.installer.as_deref() == Some("uv"));
         let python = if env.interpreter.is_empty() { "python".into() } else { shell::word(&env.interpreter) };
-        if uv { format!("uv pip install --python {python} {what}") } else { format!("{python} -m pip install {what}") }
+        match place(env) {
+            // With `--target` pip replaces whole folders: all of `nvidia` for one wheel of it. uv replaces files.
+            Place::Folder(folder) if is_uv(env) || !what.contains("[and-cuda]") => {
+                format!("uv pip install --python {python} --target {} {what}", shell::word(folder))
+            }
+            Place::Folder(folder) => {
+                format!("{python} -m pip install --upgrade --target {} {what}", shell::word(folder))
+            }
+            // uv knows no such place.
+            Place::User => format!("{python} -m pip install --user {what}"),
+            Place::Prefix if is_uv(env) => format!("uv pip install --python {python} {what}"),
+            Place::Prefix => format!("{python} -m pip install {what}"),
+        }
     }
 
-    /// Text for "pip uninstall", by what made the environment.
+    /// Text for "pip uninstall", by what made the environment, and by where its TensorFlow lies.
     pub fn uninstall(&self, env: &PythonEnv, what: &str) -> String {
-        let uv = env.dists.iter().any(|dist| dist.installer.as_deref() == Some("uv"));
         let python = if env.interpreter.is_empty() { "python".into() } else { shell::word(&env.interpreter) };
-        if uv {
-            format!("uv pip uninstall --python {python} {what}")
-        } else {
-            format!("{python} -m pip uninstall -y {what}")
+        match place(env) {
+            Place::Folder(folder) => {
+                format!("uv pip uninstall --python {python} --target {} {what}", shell::word(folder))
+            }
+            Place::Prefix if is_uv(env) => format!("uv pip uninstall --python {python} {what}"),
+            _ => format!("{python} -m pip uninstall -y {what}"),
         }
     }
 
@@ -596,6 +609,34 @@ impl<'a> View<'a> {
         let (version, _) = self.driver_for(env)?;
         self.db.driver_reports_cuda(&version).map(|(cuda, row)| (cuda, Some(row)))
     }
+}
+
+/// Where an environment keeps its TensorFlow.
+enum Place<'a> {
+    /// Among its own packages.
+    Prefix,
+    /// Among those of the user.
+    User,
+    /// In a folder of `PYTHONPATH` or of a `.pth` file, into which it was installed.
+    Folder(&'a str),
+}
+
+fn place(env: &PythonEnv) -> Place<'_> {
+    let module = env.tensorflow.as_ref().and_then(|tf| tf.module.as_ref());
+    let dist = module.and_then(|module| env.dists.get(module.dist?));
+    match module.zip(dist).filter(|(module, dist)| module.entry == dist.location && dist.editable.is_none()) {
+        Some((module, _)) => match &module.origin {
+            Some(PathOrigin::UserSite) => Place::User,
+            Some(PathOrigin::PythonPath | PathOrigin::Pth { .. }) => Place::Folder(&module.entry),
+            _ => Place::Prefix,
+        },
+        None => Place::Prefix,
+    }
+}
+
+/// Whether uv installed any of it.
+fn is_uv(env: &PythonEnv) -> bool {
+    env.dists.iter().any(|dist| dist.installer.as_deref() == Some("uv"))
 }
 
 /// The driver version in the name of a library of the driver's: `libcuda.so.535.54.03`, but not `libcuda.so.1`.
@@ -1126,6 +1167,44 @@ impl<'a> EnvView<'_, 'a> {
         self.conda_tf().is_some()
     }
 
+    /// The requirement that brings a TensorFlow with the libraries of CUDA, as near as can be to a distribution that is
+    /// here, and why it is another release where it is one; `None` where none that is known runs on this Python.
+    pub fn with_cuda(&self, name: &str, version: Option<&str>) -> Option<(String, Option<String>)> {
+        if name.starts_with("tf-nightly") {
+            return Some(("'tf-nightly[and-cuda]'".to_owned(), None));
+        }
+        let db = self.view.db;
+        let python = self.python().map(|(major, minor)| format!("=={major}.{minor}.*"));
+        let python: Vec<&str> = python.as_deref().into_iter().collect();
+        // Builds of others add a fourth number or a local part, which the package index does not have.
+        let release = |version: Version| match version.release() {
+            [first, second, third, _, ..] => Version::new([*first, *second, *third]),
+            _ => version.without_local(),
+        };
+        let version = version.and_then(|text| Version::from_str(text).ok()).map(release);
+        let row = version.as_ref().and_then(|version| db.wheel_row(version));
+        let fails = row.and_then(|row| row.and_cuda_fails_on(&python));
+        let has = row.map_or_else(
+            || {
+                let newest = db.nearest_and_cuda(None, &[]).map(|row| &row.version);
+                let own = name == "tensorflow"
+                    && self.requirements().any(|requirement| requirement.extra.as_deref() == Some("and-cuda"));
+                own || version.as_ref().is_some_and(|version| newest.is_none_or(|newest| version > newest))
+            },
+            |row| !row.and_cuda.is_empty(),
+        );
+        let spec = |version: &Version| format!("'tensorflow[and-cuda]=={version}'");
+        if let Some(version) = version.as_ref().filter(|_| has && fails.is_none()) {
+            return Some((spec(version), None));
+        }
+        let near = db.nearest_and_cuda(version.as_ref(), &python)?;
+        let why = version.map(|version| match fails {
+            Some(why) => format!("`tensorflow[and-cuda]=={version}` alone gives no GPU: {why}"),
+            None => format!("TensorFlow {version} has no extra `and-cuda`, which brings the libraries of CUDA"),
+        });
+        Some((spec(&near.version), why))
+    }
+
     /// Whether this TensorFlow is made for AMD's GPUs.
     pub fn is_rocm(&self) -> bool {
         self.tf().and_then(|tf| tf.build.value()).is_some_and(|build| build.rocm_build)
@@ -1186,6 +1265,19 @@ impl Lack {
     }
 }
 
+impl Accelerated {
+    /// The same where a variable keeps it off the GPU besides.
+    fn kept_off(self, variable: &'static str, value: &str) -> Self {
+        let mut lack = match self {
+            Self::No(lack) => lack,
+            _ => Lack::new(Lacks::Nothing, Vec::new()),
+        };
+        lack.evidence.insert(0, Evidence::env(variable, value));
+        lack.variable = Some(variable);
+        Self::No(lack)
+    }
+}
+
 impl EnvView<'_, '_> {
     /// Whether the backend that Keras is set to has CUDA here; only for backends other than TensorFlow.
     pub fn backend_acceleration(&self) -> Accelerated {
@@ -1215,14 +1307,7 @@ impl EnvView<'_, '_> {
         let variable = |name: &str| self.view.facts.env.get(name).map(String::as_str);
         let (list, single) = (variable("JAX_PLATFORMS"), variable("JAX_PLATFORM_NAME"));
         let Some(variable) = jax_kept_off(list, single) else { return here };
-        let evidence = Evidence::env(variable, if variable == "JAX_PLATFORMS" { list } else { single }.unwrap_or(""));
-        let mut lack = match here {
-            Accelerated::No(lack) => lack,
-            _ => Lack::new(Lacks::Nothing, Vec::new()),
-        };
-        lack.evidence.insert(0, evidence);
-        lack.variable = Some(variable);
-        Accelerated::No(lack)
+        here.kept_off(variable, if variable == "JAX_PLATFORMS" { list } else { single }.unwrap_or(""))
     }
 
     /// Whether JAX has CUDA here, variables left aside. Of two CUDA majors one is enough.
@@ -1355,6 +1440,17 @@ impl EnvView<'_, '_> {
     }
 
     fn torch_acceleration(&self) -> Accelerated {
+        let here = self.torch_here();
+        // Keras takes any text for the device; it asks for CUDA itself only where there is none.
+        let device = self.view.facts.env.get(TORCH_DEVICE).map(String::as_str);
+        match device.filter(|device| !device.is_empty() && !device.starts_with("cuda")) {
+            Some(device) => here.kept_off(TORCH_DEVICE, device),
+            None => here,
+        }
+    }
+
+    /// Whether `PyTorch` has CUDA here, variables left aside.
+    fn torch_here(&self) -> Accelerated {
         let Some(torch) = &self.env.torch else { return Accelerated::Unknown("what PyTorch is installed".to_owned()) };
         let no = |of: Lacks, evidence: Vec<Evidence>| Accelerated::No(Lack::new(of, evidence));
         match (torch.cuda.value(), torch.cuda.is_absent()) {
@@ -1432,6 +1528,9 @@ impl EnvView<'_, '_> {
         }
     }
 }
+
+/// The variable that names the device on which Keras computes with `PyTorch`.
+const TORCH_DEVICE: &str = "KERAS_TORCH_DEVICE";
 
 /// The variable with which JAX passes over what it would find missing of CUDA.
 pub const JAX_SKIPS_CHECKS: &str = "JAX_SKIP_CUDA_CONSTRAINTS_CHECK";
@@ -1519,6 +1618,34 @@ mod tests {
         }
         assert_eq!(by("cpu", "gpu"), Some("JAX_PLATFORMS"));
         assert_eq!(jax_kept_off(None, None), None);
+    }
+
+    #[test]
+    fn packages_are_installed_where_tensorflow_lies() {
+        let (facts, db) = (Facts::default(), Database::embedded());
+        let view = View::new(&facts, db);
+        let module = Module { dist: Some(0), ..Module::default() };
+        let mut env = PythonEnv {
+            interpreter: "/venv/bin/python".to_owned(),
+            dists: vec![Dist { name: "tensorflow".to_owned(), ..Dist::default() }],
+            tensorflow: Some(TensorFlow { module: Some(module), ..TensorFlow::default() }),
+            ..PythonEnv::default()
+        };
+        let mut at = |origin, location: &str, what: &str| {
+            let module = env.tensorflow.as_mut().unwrap().module.as_mut().unwrap();
+            module.origin = Some(origin);
+            "/t".clone_into(&mut module.entry);
+            location.clone_into(&mut env.dists[0].location);
+            view.install(&env, what).replace("/venv/bin/", "")
+        };
+        let all = "'tensorflow[and-cuda]==2.20.0'";
+        assert_eq!(at(PathOrigin::Site, "/t", "x"), "python -m pip install x");
+        assert_eq!(at(PathOrigin::UserSite, "/t", "x"), "python -m pip install --user x");
+        let upgrade = format!("python -m pip install --upgrade --target /t {all}");
+        assert_eq!(at(PathOrigin::PythonPath, "/t", all), upgrade);
+        assert_eq!(at(PathOrigin::PythonPath, "/t", "x"), "uv pip install --python python --target /t x");
+        // Its own sources on PYTHONPATH: nothing is installed among them.
+        assert_eq!(at(PathOrigin::PythonPath, "/site", "x"), "python -m pip install x");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{CudnnPart, Evidence, MissingNeeded, Probed, Resolution};
+use crate::version::Dotted;
 
 /// One Python environment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -263,6 +264,33 @@ pub struct TensorFlow {
     pub cudnn_parts: Vec<CudnnPartResolution>,
     /// `ptxas` and `libdevice.10.bc` where XLA would look for them.
     pub compiler: CompilerParts,
+    /// What the code that protobuf generated for it asks of the runtime; `None` where that does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated: Option<GeneratedCode>,
+}
+
+/// What code that protobuf's compiler wrote asks of protobuf's runtime, by `tensorflow/core/framework/tensor_pb2.py`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GeneratedCode {
+    /// How it meets the runtime.
+    pub style: GeneratedStyle,
+    /// The runtime that it asks for at least, where it says so.
+    pub runtime: Option<Dotted>,
+    /// The file and the line.
+    pub evidence: Evidence,
+}
+
+/// How generated code meets protobuf's runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GeneratedStyle {
+    /// It asks for the runtime's version, and an older one is an error.
+    Checks,
+    /// It imports `google.protobuf.internal.builder`, which is there from 3.20 on.
+    Builder,
+    /// It makes descriptors itself, which from 4.0 on the compiled runtime refuses.
+    Descriptors,
 }
 
 /// A sub-library of cuDNN as the chosen libcudnn would open it.
@@ -289,6 +317,9 @@ pub struct CompilerParts {
     pub looked: Vec<String>,
     /// `--xla_gpu_cuda_data_dir` of `XLA_FLAGS`, where set.
     pub data_dir: Option<Evidence>,
+    /// Where there is no `ptxas`: the first file of that name that may not be run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inert: Option<Evidence>,
 }
 
 /// What a TensorFlow wheel says of its build.

@@ -4,6 +4,7 @@ use super::{Cx, Family, Rule, layer};
 use crate::facts::Evidence;
 use crate::facts::loader::in_store;
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::shell;
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -22,7 +23,7 @@ Keras turns XLA on by itself as soon as TensorFlow lists a GPU. TensorFlow's own
 
 ### How to fix it
 
-Install NVIDIA's nvcc wheel of the right CUDA major into the environment; it brings both. Or compile the model with `jit_compile=False`.
+Install NVIDIA's nvcc wheel of the right CUDA major into the environment; it brings both. A `ptxas` that is there and may not be run needs no more than `chmod +x`. Or compile the model with `jit_compile=False`.
 
 A TensorFlow that somebody else built also looks in the toolkit that it was built with, whose place no file tells: where nothing else is found, it stays unknown.",
     check,
@@ -66,12 +67,21 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         );
         let mut finding = Finding::new(Subject::Env(env.index), format!("XLA does not find {}", gone.join(" and ")))
             .because_all(parts.data_dir.clone())
+            .because_all(parts.inert.clone())
             .because_all(parts.looked.iter().take(4).map(|place| Evidence::file(place, "looked here, not there")));
         finding = if keras {
             finding.so("Keras compiles with XLA as soon as TensorFlow lists a GPU, so `fit` fails while plain TensorFlow operations work").breaks(Break::KerasUses)
         } else {
             finding.at(Level::Note).so("only code that XLA compiles is concerned")
         };
+        // Installing changes no mode of a file that is there.
+        if let Some(inert) = &parts.inert {
+            finding = finding.run("let it be run", format!("chmod +x {}", shell::word(&inert.at)));
+            if gone.len() == 1 {
+                out.find(finding);
+                continue;
+            }
+        }
         finding = match &parts.data_dir {
             Some(flags) => {
                 finding.run(format!("XLA_FLAGS names a folder without it: {}", flags.says), "unset XLA_FLAGS")

@@ -1,7 +1,7 @@
 //! Rule `cuda-library-missing`: a CUDA library that TensorFlow opens by name is not found by the loader.
 
 use super::{Cx, Family, Rule, layer};
-use crate::facts::{Evidence, Library, Probed, Resolution};
+use crate::facts::{Dist, Evidence, Library, Probed, Resolution};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::shell;
 use crate::view::{EnvView, folders};
@@ -144,9 +144,25 @@ pub(super) fn with_libraries(cx: &Cx<'_>, env: &EnvView<'_, '_>, finding: Findin
              the package index are for others"
         ));
     }
-    let version = env.tf_version_text().unwrap_or_default();
-    let install = cx.view.install(env.env, &format!("'tensorflow[and-cuda]=={version}'"));
-    finding.run("install the CUDA libraries that this release asks for", install)
+    let name = env.tf_dist().map_or("tensorflow", |dist| dist.name.as_str());
+    match env.with_cuda(name, env.tf_version_text()) {
+        Some((wanted, None)) if name.starts_with("tf-nightly") || name == "tensorflow" => {
+            finding.run("install the CUDA libraries that this release asks for", cx.view.install(env.env, &wanted))
+        }
+        Some((wanted, Some(why))) if name == "tensorflow" && has_extra(env) => {
+            finding.so(why).run("install a release whose extra brings them all", cx.view.install(env.env, &wanted))
+        }
+        _ => {
+            let cuda = env.cuda_text().unwrap_or_default();
+            let cudnn = env.cudnn_built().map_or_else(String::new, |cudnn| format!(" and cuDNN {cudnn}"));
+            finding.help(format!("install CUDA {cuda}{cudnn}, or a TensorFlow from 2.14 on with its `and-cuda` extra"))
+        }
+    }
+}
+
+/// Whether the TensorFlow that is here has an extra that is to bring the libraries.
+fn has_extra(env: &EnvView<'_, '_>) -> bool {
+    env.tf_row().is_some_and(|row| !row.and_cuda.is_empty())
 }
 
 /// Names whose search ends at a file that is no library: the loader looks no further, wherever else they lie.
@@ -173,11 +189,37 @@ fn given_up(cx: &Cx<'_>, env: &EnvView<'_, '_>, ended: &[(String, Option<&Resolu
             format!("export LD_LIBRARY_PATH={}", shell::quoted(&cx.facts.loader.without(entry))),
         );
     }
-    if !files.is_empty() {
+    let mut owners: Vec<String> = files
+        .iter()
+        .filter_map(|file| owner(env, file))
+        .map(|dist| format!("{}=={}", dist.name, dist.version))
+        .collect();
+    owners.dedup();
+    let whole = files.iter().all(|file| owner(env, file).is_some());
+    let elsewhere = ended.iter().all(|(_, resolution)| resolution.is_some_and(|it| !it.others.is_empty()));
+    let or = if finding.help.is_empty() { "" } else { "or " };
+    if !owners.is_empty() {
+        let what = format!("--force-reinstall --no-deps {}", owners.join(" "));
+        finding =
+            finding.run(format!("{or}install it again, as its package brought it"), cx.view.install(env.env, &what));
+    }
+    // What is gone then must be somewhere else.
+    if !whole && elsewhere && owners.is_empty() {
         let words: Vec<_> = files.iter().map(|file| shell::word(file)).collect();
-        finding = finding.run("or remove what is no library", format!("rm {}", words.join(" ")));
+        finding = finding.run(format!("{or}remove what is no library"), format!("rm {}", words.join(" ")));
+    } else if !whole {
+        finding = finding.help(format!("{or}put the library in the place of {}", files.join(", ")));
     }
     out.find(finding);
+}
+
+/// The package that brought a file which is no longer what its RECORD says.
+fn owner<'a>(env: &EnvView<'_, 'a>, file: &str) -> Option<&'a Dist> {
+    let is = |example: &String| {
+        let path = example.rsplit_once(" (").map_or(example.as_str(), |(path, _)| path);
+        file.strip_suffix(path).is_some_and(|rest| rest.ends_with('/'))
+    };
+    env.env.dists.iter().find(|dist| dist.record.as_ref().is_some_and(|record| record.changed_examples.iter().any(is)))
 }
 
 /// Libraries that are found, but need others in turn that are not, and of which no other copy is there.

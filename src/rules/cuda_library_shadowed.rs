@@ -77,10 +77,12 @@ fn foreign_part(cx: &Cx<'_>, env: &EnvView<'_, '_>, name: &str, library: &Librar
     if let Some(entry) = &lacking.entry {
         return finding.run(format!("take `{entry}` off LD_LIBRARY_PATH"), shell::without_entry(entry));
     }
-    match (&lacking.owner, env.tf_version_text().filter(|_| !env.is_own_build())) {
-        (Some(_), Some(version)) => finding.run(
+    let name = env.tf_dist().map_or("tensorflow", |dist| dist.name.as_str());
+    let wanted = env.with_cuda(name, env.tf_version_text()).filter(|_| !env.is_own_build());
+    match (&lacking.owner, wanted) {
+        (Some(_), Some((wanted, why))) => why.into_iter().fold(finding, Finding::so).run(
             "install the CUDA libraries that this release asks for, of one release",
-            cx.view.install(env.env, &format!("--upgrade 'tensorflow[and-cuda]=={version}'")),
+            cx.view.install(env.env, &format!("--upgrade {wanted}")),
         ),
         _ => finding.help(format!("give {} the copy of {} that it was made with", short(&lacking.by), lacking.of)),
     }

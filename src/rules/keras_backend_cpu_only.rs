@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     summary: "Keras computes with a backend that has no CUDA here",
     docs: r"### What it means
 
-Keras 3 chooses its backend from `KERAS_BACKEND`, else from `keras.json`, else it takes TensorFlow. It is set to JAX, PyTorch, NumPy or OpenVINO, and that does not compute on the GPU here: it is built without CUDA, a package of its CUDA half or a CUDA library is not there, a variable such as `JAX_PLATFORMS` keeps it off the GPU, or it has no code for this GPU.
+Keras 3 chooses its backend from `KERAS_BACKEND`, else from `keras.json`, else it takes TensorFlow. It is set to JAX, PyTorch, NumPy or OpenVINO, and that does not compute on the GPU here: it is built without CUDA, a package of its CUDA half or a CUDA library is not there, a variable such as `JAX_PLATFORMS` or `KERAS_TORCH_DEVICE` keeps it off the GPU, or it has no code for this GPU.
 
 ### Why it matters
 
@@ -76,9 +76,11 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         }
         // What costs nothing comes first.
         if let Some(variable) = lack.variable {
-            finding = finding.run("let JAX choose its platform", format!("unset {variable}"));
+            let what = if name == "JAX" { "let JAX choose its platform" } else { "let Keras choose the device" };
+            finding = finding.run(what, format!("unset {variable}"));
         }
-        if tensorflow && env.cuda_build() != Some(false) {
+        // Where TensorFlow finds no GPU either, Keras on TensorFlow is no way out.
+        if tensorflow && env.cuda_build() != Some(false) && env.missing().is_empty() {
             let what = if lack.variable.is_some() { "or run Keras on TensorFlow" } else { "run Keras on TensorFlow" };
             finding = match backend.from.as_str() {
                 "KERAS_BACKEND" => finding.run(what, "unset KERAS_BACKEND"),
@@ -210,6 +212,20 @@ mod tests {
             ..Torch::default()
         });
         facts
+    }
+
+    #[test]
+    fn a_device_that_is_named_keeps_keras_off_the_gpu() {
+        for (device, kept) in [("cpu", true), ("meta", true), ("cuda", false), ("cuda:0", false), ("", false)] {
+            let mut facts = torch();
+            facts.env.insert("KERAS_TORCH_DEVICE".to_owned(), device.to_owned());
+            let said = judge(&RULE, &facts).findings;
+            assert_eq!(said.len(), usize::from(kept), "{device}");
+            if let Some(finding) = said.first() {
+                assert_eq!(finding.title, "Keras computes with PyTorch, which KERAS_TORCH_DEVICE keeps off the GPU");
+                assert_eq!(finding.help[0].command.as_deref(), Some("unset KERAS_TORCH_DEVICE"));
+            }
+        }
     }
 
     fn spoilt(facts: &Facts, spoil: impl FnOnce(&mut Jax)) -> Facts {

@@ -62,7 +62,9 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             };
         }
         let package = match backend.name.as_str() {
-            "tensorflow" => "'tensorflow[and-cuda]'".to_owned(),
+            "tensorflow" => {
+                env.with_cuda("tensorflow", None).map_or_else(|| "tensorflow".to_owned(), |(wanted, _)| wanted)
+            }
             "jax" => "'jax[cuda12]'".to_owned(),
             other => other.to_owned(),
         };

@@ -9,6 +9,7 @@ use crate::finding::{Finding, Judgment, Subject};
 use crate::options::GpuWish;
 use crate::policy::Require;
 use crate::view::EnvView;
+use pep440_rs::Version;
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -119,8 +120,16 @@ impl Asked<'_, '_> {
         let finding = match (self.key, env) {
             (package @ ("tensorflow" | "keras"), Some(env)) => {
                 let cuda = package == "tensorflow" && (self.cx.view.has_gpu() || env.cuda_build() == Some(true));
-                let extra = if cuda { "[and-cuda]" } else { "" };
-                let what = format!("'{package}{extra}{}'", requirement.pep440());
+                let python = env.python().map(|(major, minor)| format!("=={major}.{minor}.*"));
+                let python: Vec<&str> = python.as_deref().into_iter().collect();
+                let known = self.cx.db.with_and_cuda(&python);
+                let meets = |version: &Version| requirement.met_by(&version.to_string()) == Some(true);
+                let newest = known.iter().rev().find(|row| cuda && meets(&row.version));
+                // Of the releases that the extra does not serve it would bring one all the same.
+                let what = match newest {
+                    Some(row) => format!("'{package}[and-cuda]=={}'", row.version),
+                    None => format!("'{package}{}'", requirement.pep440()),
+                };
                 finding.run(format!("install a release of {name} that meets it"), self.cx.view.install(env.env, &what))
             }
             ("python", _) => finding.help(format!("make the environment anew with a Python that meets {requirement}")),
@@ -434,7 +443,7 @@ mod tests {
         assert_eq!(finding.title, "TensorFlow 2.15.1 is here, and the policy requires >=2.18");
         assert_eq!(finding.subject, Subject::Env(0));
         assert_eq!(finding.evidence.last().unwrap().line, Some(2));
-        assert!(finding.help[0].command.as_ref().unwrap().ends_with("install 'tensorflow[and-cuda]>=2.18'"));
+        assert!(finding.help[0].command.as_ref().unwrap().ends_with("install 'tensorflow[and-cuda]==2.20.0'"));
         assert_eq!(finding.help[1].text, "or, if less is enough, change gpu-doctor.toml:2");
         assert!(finding.breaks.is_empty(), "verdicts do not depend on the policy");
         assert_eq!(said.findings[0].title, "there is no Keras here, and the policy requires *");

@@ -58,14 +58,12 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                     out.find(finding.at(Level::Note).so(format!("Keras computes with {backend} and does not ask for it")));
                     continue;
                 }
-                let python = env.python().map(|(major, minor)| format!("=={major}.{minor}.*"));
-                let python: Vec<&str> = python.as_deref().into_iter().collect();
-                let instead = env.tf_version().and_then(|version| cx.db.instead_of_and_cuda(&version, &python));
-                let wanted = instead.map_or_else(|| version.to_owned(), |(row, _)| row.version.to_string());
-                if let Some((_, why)) = instead {
-                    finding = finding.so(format!("`tensorflow[and-cuda]=={version}` alone gives no GPU: {why}"));
-                }
-                let install = cx.view.install(env.env, &format!("'tensorflow[and-cuda]=={wanted}'"));
+                let Some((wanted, why)) = env.with_cuda(name, Some(version)) else {
+                    out.find(finding.help("make the environment anew with a newer Python, and install `tensorflow[and-cuda]` there"));
+                    continue;
+                };
+                let install = cx.view.install(env.env, &wanted);
+                finding = why.into_iter().fold(finding, Finding::so);
                 finding = if name == "tensorflow" {
                     finding.run("install the build with CUDA", install)
                 } else {
@@ -84,15 +82,36 @@ mod tests {
 
     #[test]
     fn a_release_whose_extra_works_is_proposed() {
-        for (version, wanted) in [("2.20.0", "2.20.0"), ("2.21.0", "2.20.0"), ("2.16.1", "2.16.2")] {
+        for (name, version, wanted) in [
+            ("tensorflow-cpu", "2.20.0", "'tensorflow[and-cuda]==2.20.0'"),
+            ("tensorflow-cpu", "2.21.0", "'tensorflow[and-cuda]==2.20.0'"),
+            ("tensorflow-cpu", "2.16.1", "'tensorflow[and-cuda]==2.16.2'"),
+            // No extra before 2.14.
+            ("tensorflow-cpu", "2.12.1", "'tensorflow[and-cuda]==2.14.1'"),
+            ("tensorflow", "2.18.1+local", "'tensorflow[and-cuda]==2.18.1'"),
+            ("tensorflow-rocm", "2.18.1.600", "'tensorflow[and-cuda]==2.18.1'"),
+            ("tensorflow-cpu", "2.99.0", "'tensorflow[and-cuda]==2.99.0'"),
+            ("tf-nightly-cpu", "2.21.0.dev20250801", "'tf-nightly[and-cuda]'"),
+        ] {
             let mut facts = machine();
             let mut env = tensorflow(version, "12", &[]);
             env.tensorflow.as_mut().unwrap().build = found(crate::facts::BuildInfo::default());
-            env.dists[0].name = "tensorflow-cpu".to_owned();
+            env.dists[0].name = name.to_owned();
+            env.version = found("3.10.4".to_owned());
             facts.pythons = vec![env];
             let finding = judge(&RULE, &facts).findings.remove(0);
             let command = finding.help[0].command.clone().unwrap();
-            assert!(command.ends_with(&format!("'tensorflow[and-cuda]=={wanted}'")), "{command}");
+            assert!(command.ends_with(wanted), "{command}");
         }
+    }
+
+    #[test]
+    fn where_no_release_runs_on_this_python_no_command_is_proposed() {
+        let mut facts = machine();
+        let mut env = tensorflow("2.12.1", "12", &[]);
+        env.tensorflow.as_mut().unwrap().build = found(crate::facts::BuildInfo::default());
+        env.version = found("3.8.10".to_owned());
+        facts.pythons = vec![env];
+        assert_eq!(judge(&RULE, &facts).findings[0].help[0].command, None);
     }
 }

@@ -37,7 +37,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             continue;
         }
         let names: Vec<String> = here.iter().map(|dist| format!("{} {}", dist.name, dist.version)).collect();
-        let version = here.iter().find(|dist| dist.name == "tensorflow").unwrap_or(&here[0]).version.clone();
+        let kept = here.iter().find(|dist| dist.name == "tensorflow").unwrap_or(&here[0]);
         let mut finding =
             Finding::new(Subject::Env(env.index), format!("{} write the same files", names.join(" and ")))
                 .because_all(here.iter().map(|dist| EnvView::dist_evidence(dist)))
@@ -54,14 +54,14 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             }
         }
         let all: Vec<&str> = here.iter().map(|dist| dist.name.as_str()).collect();
-        finding = finding.run(
-            "keep one",
-            format!(
-                "{} && {}",
-                cx.view.uninstall(env.env, &all.join(" ")),
-                cx.view.install(env.env, &format!("'tensorflow[and-cuda]=={version}'"))
-            ),
-        );
+        let uninstall = cx.view.uninstall(env.env, &all.join(" "));
+        finding = match env.with_cuda(&kept.name, Some(&kept.version)) {
+            Some((wanted, why)) => {
+                let finding = why.into_iter().fold(finding, Finding::so);
+                finding.run("keep one", format!("{uninstall} && {}", cx.view.install(env.env, &wanted)))
+            }
+            None => finding.run("keep one: uninstall all, then install one", uninstall),
+        };
         match env.cuda_build() {
             Some(false) if cx.view.platform() == "linux-x86_64" => {
                 finding = finding.so("the files that won are those of the CPU build").breaks(Break::TfSees);

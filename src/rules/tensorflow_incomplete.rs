@@ -38,7 +38,14 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 )
                 .because(Evidence::file(&module.path, format!("wins through {} on sys.path", module.entry)))
                 .help(format!("take {} off sys.path", module.entry))
-                .run("and install it as files", cx.view.install(env.env, "'tensorflow[and-cuda]'"))
+                .run(
+                    "and install it as files",
+                    cx.view.install(
+                        env.env,
+                        &env.with_cuda("tensorflow", env.tf_version_text())
+                            .map_or_else(|| "tensorflow".to_owned(), |(wanted, _)| wanted),
+                    ),
+                )
                 .so("`import tensorflow` fails")
                 .breaks(Break::TfSees),
             );
@@ -49,7 +56,9 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             continue;
         }
         let torn = env.tf_dists().into_iter().find(|dist| needs_what_is_gone(dist));
-        if let Some(lacking) = tf.lacks.first().filter(|_| !hollow && torn.is_none()) {
+        // What a build for AMD's GPUs lacks would not give it NVIDIA's: that it is one is the cause to be told.
+        let other = cx.view.has_gpu() && env.is_rocm();
+        if let Some(lacking) = tf.lacks.first().filter(|_| !hollow && torn.is_none() && !other) {
             let short = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
             let mut finding = Finding::new(
                 Subject::Env(env.index),
@@ -115,4 +124,24 @@ fn needs_what_is_gone(dist: &Dist) -> bool {
             (python || path.contains(".so")) && !path.contains("/tests/") && !path.contains("/testing/")
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::MissingNeeded;
+    use crate::rules::testing::{found, machine, silent, tensorflow, titles};
+
+    #[test]
+    fn what_a_build_for_other_gpus_lacks_is_not_the_cause() {
+        let mut facts = machine();
+        let mut env = tensorflow("2.18.1", "12", &[]);
+        let lacking = MissingNeeded { name: "libhsa-runtime64.so.1".to_owned(), by: "/x/libtf.so.2".to_owned() };
+        env.tensorflow.as_mut().unwrap().lacks = vec![lacking];
+        facts.pythons = vec![env];
+        assert_eq!(titles(&RULE, &facts), ["libtf.so.2 needs libhsa-runtime64.so.1, which the loader does not find"]);
+        let build = crate::facts::BuildInfo { rocm_build: true, ..crate::facts::BuildInfo::default() };
+        facts.pythons[0].tensorflow.as_mut().unwrap().build = found(build);
+        assert!(silent(&RULE, &facts));
+    }
 }

@@ -55,14 +55,6 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 format!("{} is here, of another CUDA major than TensorFlow's", other.name),
             ));
         }
-        let has_extra = env.requirements().any(|requirement| requirement.extra.as_deref() == Some("and-cuda"));
-        finding = if has_extra || env.is_own_build() {
-            super::cuda_library_missing::with_libraries(cx, &env, finding)
-        } else {
-            let cuda = env.cuda_text().unwrap_or_default();
-            let cudnn = env.cudnn_built().map_or_else(String::new, |cudnn| format!(" and cuDNN {cudnn}"));
-            finding.help(format!("install CUDA {cuda}{cudnn}, or a TensorFlow from 2.14 on with its `and-cuda` extra"))
-        };
-        out.find(finding);
+        out.find(super::cuda_library_missing::with_libraries(cx, &env, finding));
     }
 }
