@@ -15,7 +15,7 @@ pub(super) static RULE: Rule = Rule {
     summary: "protobuf lies outside the range that TensorFlow requires",
     docs: r"### What it means
 
-TensorFlow's generated code needs the protobuf runtime that its metadata names. The installed one is older than the lowest allowed, or newer than the highest.
+TensorFlow's generated code needs the protobuf runtime that its metadata names. The installed one is older than the lowest allowed, or newer than the highest. Or there is none, or only its metadata.
 
 ### Why it matters
 
@@ -31,13 +31,10 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     for env in cx.view.envs().filter(|env| env.tf_alive().is_some()) {
         let Some(requirement) = env.requirement("protobuf") else { continue };
         out.applies();
-        let Some(protobuf) = env.dist("protobuf") else {
-            // One without metadata imports as well.
-            if !env.env.modules.contains_key("google.protobuf") {
-                lacks_package(cx, &env, requirement, out);
-            }
+        if lacks_package(cx, &env, requirement, "google.protobuf", out) {
             continue;
-        };
+        }
+        let Some(protobuf) = env.dist("protobuf") else { continue };
         if within(&protobuf.version, &requirement.specifier) != Some(false) {
             continue;
         }
