@@ -847,21 +847,19 @@ impl<'a> EnvView<'_, 'a> {
             && self.lost_nvidia().is_empty()
     }
 
-    /// NVIDIA wheels of which shared libraries are gone.
+    /// NVIDIA wheels of which shared libraries are gone or cut off.
     pub fn hollow_nvidia(&self) -> Vec<&'a Dist> {
         self.env
             .dists
             .iter()
             .filter(|dist| dist.name.starts_with("nvidia-"))
             .filter(|dist| {
-                dist.record
-                    .as_ref()
-                    .is_some_and(|record| record.missing_examples.iter().any(|path| path.contains(".so")))
+                dist.record.as_ref().is_some_and(|record| record.torn().any(|(path, _)| path.contains(".so")))
             })
             .collect()
     }
 
-    /// NVIDIA wheels of which a library is gone that TensorFlow opens and gets from nowhere else.
+    /// NVIDIA wheels of which a library is gone or cut off that TensorFlow opens and gets from nowhere else.
     pub fn lost_nvidia(&self) -> Vec<&'a Dist> {
         if !self.wants_cuda() {
             return Vec::new();
@@ -872,9 +870,8 @@ impl<'a> EnvView<'_, 'a> {
             .filter(|dist| {
                 dist.record.as_ref().is_some_and(|record| {
                     record
-                        .missing_examples
-                        .iter()
-                        .any(|path| lost.iter().any(|(name, _)| path.rsplit('/').next() == Some(name.as_str())))
+                        .torn()
+                        .any(|(path, _)| lost.iter().any(|(name, _)| path.rsplit('/').next() == Some(name.as_str())))
                 })
             })
             .collect()

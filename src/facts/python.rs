@@ -209,8 +209,39 @@ pub struct RecordCheck {
     pub missing_examples: Vec<String>,
     /// A few of the changed ones, with the sizes.
     pub changed_examples: Vec<String>,
+    /// A few of the changed ones that surely are no use, with the sizes: nothing is left of them, or a library ends
+    /// before what its own headers name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut_off: Vec<String>,
     /// Why RECORD could not be compared, where it could not.
     pub trouble: Option<String>,
+}
+
+impl RecordCheck {
+    /// What is known by name to be gone or cut off, and what is wrong with each.
+    pub fn torn(&self) -> impl Iterator<Item = (&str, &str)> {
+        let gone = self.missing_examples.iter().map(|path| (path.as_str(), "listed in RECORD, not there"));
+        let cut = self.cut_off.iter().filter_map(|cut| cut.strip_suffix(')')?.rsplit_once(" ("));
+        gone.chain(cut)
+    }
+
+    /// What is wrong with its files, as the end of a title.
+    pub fn fault(&self) -> &'static str {
+        match (self.missing > 0, self.cut_off.is_empty()) {
+            (false, false) => "are cut off",
+            (true, false) => "are gone or cut off",
+            _ => "are gone",
+        }
+    }
+
+    /// How many files are not there or not whole.
+    pub fn summary(&self) -> String {
+        let gone = format!("{} of {} compared files are not there", self.missing, self.compared);
+        match self.cut_off.len() {
+            0 => gone,
+            cut => format!("{gone}, {cut} are cut off"),
+        }
+    }
 }
 
 /// A module as `import` would find it.
