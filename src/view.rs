@@ -902,6 +902,20 @@ impl<'a> EnvView<'_, 'a> {
         self.env.keras.as_ref().filter(|module| !module.namespace)
     }
 
+    /// The distribution of a Keras that is there in name only: files of its own are gone, and nothing answers to
+    /// `import keras`, or a folder without code.
+    pub fn hollow_keras(&self) -> Option<&'a Dist> {
+        // Code that may add folders to `sys.path` may lead to another.
+        if self.keras_name().is_some() || self.legacy() || self.env.path_code.is_some() {
+            return None;
+        }
+        self.env.dists.iter().find(|dist| {
+            matches!(dist.name.as_str(), "keras" | "keras-nightly")
+                && dist.editable.is_none()
+                && dist.record.as_ref().is_some_and(|record| record.missing > 0)
+        })
+    }
+
     /// Keras's version.
     pub fn keras_version(&self) -> Option<Version> {
         Version::from_str(self.keras()?.version.as_deref()?).ok()
