@@ -51,6 +51,9 @@ pub struct PythonEnv {
     /// Other modules that Keras can use as a backend, or that TensorFlow imports: whether `numpy`, `openvino`,
     /// `google.protobuf` import.
     pub modules: BTreeMap<String, Module>,
+    /// Packages that `import tensorflow` or `import keras` asks for and does not get, so that it fails.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmet: Vec<UnmetImport>,
     /// The NVIDIA libraries under `site-packages/nvidia`: package folder and what is wrong with it.
     pub nvidia: Vec<NvidiaWheel>,
     /// What the interpreter itself did, where it was asked (`--run-python`).
@@ -193,6 +196,26 @@ pub struct Requirement {
     pub line: u32,
     /// The line as written.
     pub text: String,
+}
+
+/// A required package that is surely imported and is not there, or lacks what it cannot be imported without.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnmetImport {
+    /// Whose import fails: `tensorflow` or `keras`.
+    pub importer: String,
+    /// The normalised name of what is required.
+    pub name: String,
+    /// The version specifier; empty for any.
+    pub specifier: String,
+    /// The version that its metadata states, where that is still there.
+    pub installed: Option<String>,
+    /// The compiled module that is gone, without the end of its name, where the rest of the package is there.
+    pub lacks: Option<String>,
+    /// The line that requires it.
+    pub required: Evidence,
+    /// The line that imports it.
+    pub by: Evidence,
 }
 
 /// A distribution's files held against its RECORD.
