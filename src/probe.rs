@@ -217,7 +217,11 @@ pub fn assume(facts: &mut Facts, wishes: &Assume) {
         facts.assumed.push(Assumption { key: key.to_owned(), value: value.clone(), evidence });
     }
     // The same assumptions give the same document, whatever gave them.
-    facts.assumed.sort_by_key(|assumption| WISHES.iter().position(|(key, _)| *key == assumption.key));
+    let mut given = std::mem::take(&mut facts.assumed);
+    for (key, _) in WISHES {
+        facts.assumed.extend(given.extract_if(.., |assumption| assumption.key == key));
+    }
+    facts.assumed.extend(given);
     if let Some(version) = &wishes.python {
         facts.pythons.iter_mut().for_each(|env| python::assume(env, version, &facts.machine.arch));
     }

@@ -34,6 +34,7 @@ mod cudnn_parts_mixed;
 mod cudnn_without_code_for_gpu;
 mod database_old;
 mod declared_versions_conflict;
+mod dependency_missing;
 mod device_node_inaccessible;
 mod driver_below_cuda_floor;
 mod driver_branch_ended;
@@ -234,6 +235,7 @@ static RULES: &[&Rule] = &[
     &tensorflow_shadowed::RULE,
     &tensorflow_distributions_overlap::RULE,
     &tensorflow_incomplete::RULE,
+    &dependency_missing::RULE,
     &package_incomplete::RULE,
     &tensorflow_python_unsupported::RULE,
     &tensorflow_platform_without_gpu::RULE,

@@ -342,20 +342,16 @@ fn env_verdict(
         TfVerdict { version: env.tf_version_text().map(str::to_owned), sees_gpu, runs_on_gpu, because }
     });
     let legacy = env.legacy().then_some(env.env.tf_keras.as_ref()).flatten();
-    let keras = legacy.or_else(|| env.keras()).map(|keras| {
+    // One in name only is a Keras that does not compute, rather than none.
+    let hollow = || env.hollow_keras().map(|dist| Some(dist.version.clone()));
+    let keras = legacy.or_else(|| env.keras()).map(|keras| keras.version.clone()).or_else(hollow).map(|version| {
         let backend = env.backend();
         let (uses_gpu, because) = if backend.name == "tensorflow" {
             asked(&[Break::Cuda, Break::TfSees, Break::TfRuns, Break::KerasUses])
         } else {
             asked(&[Break::Cuda, Break::KerasUses])
         };
-        KerasVerdict {
-            version: keras.version.clone(),
-            backend: backend.name,
-            backend_from: backend.from,
-            uses_gpu,
-            because,
-        }
+        KerasVerdict { version, backend: backend.name, backend_from: backend.from, uses_gpu, because }
     });
     EnvVerdict {
         path: env.env.path.clone(),

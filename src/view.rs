@@ -888,21 +888,19 @@ impl<'a> EnvView<'_, 'a> {
             && self.lost_nvidia().is_empty()
     }
 
-    /// NVIDIA wheels of which shared libraries are gone.
+    /// NVIDIA wheels of which shared libraries are gone or cut off.
     pub fn hollow_nvidia(&self) -> Vec<&'a Dist> {
         self.env
             .dists
             .iter()
             .filter(|dist| dist.name.starts_with("nvidia-"))
             .filter(|dist| {
-                dist.record
-                    .as_ref()
-                    .is_some_and(|record| record.missing_examples.iter().any(|path| path.contains(".so")))
+                dist.record.as_ref().is_some_and(|record| record.torn().any(|(path, _)| path.contains(".so")))
             })
             .collect()
     }
 
-    /// NVIDIA wheels of which a library is gone that TensorFlow opens and gets from nowhere else.
+    /// NVIDIA wheels of which a library is gone or cut off that TensorFlow opens and gets from nowhere else.
     pub fn lost_nvidia(&self) -> Vec<&'a Dist> {
         if !self.wants_cuda() {
             return Vec::new();
@@ -913,9 +911,8 @@ impl<'a> EnvView<'_, 'a> {
             .filter(|dist| {
                 dist.record.as_ref().is_some_and(|record| {
                     record
-                        .missing_examples
-                        .iter()
-                        .any(|path| lost.iter().any(|(name, _)| path.rsplit('/').next() == Some(name.as_str())))
+                        .torn()
+                        .any(|(path, _)| lost.iter().any(|(name, _)| path.rsplit('/').next() == Some(name.as_str())))
                 })
             })
             .collect()
@@ -944,6 +941,20 @@ impl<'a> EnvView<'_, 'a> {
     /// Whatever answers to `import keras`, be it Keras or not.
     pub fn keras_name(&self) -> Option<&'a Module> {
         self.env.keras.as_ref().filter(|module| !module.namespace)
+    }
+
+    /// The distribution of a Keras that is there in name only: files of its own are gone, and nothing answers to
+    /// `import keras`, or a folder without code.
+    pub fn hollow_keras(&self) -> Option<&'a Dist> {
+        // Code that may add folders to `sys.path` may lead to another.
+        if self.keras_name().is_some() || self.legacy() || self.env.path_code.is_some() {
+            return None;
+        }
+        self.env.dists.iter().find(|dist| {
+            matches!(dist.name.as_str(), "keras" | "keras-nightly")
+                && dist.editable.is_none()
+                && dist.record.as_ref().is_some_and(|record| record.missing > 0)
+        })
     }
 
     /// Keras's version.

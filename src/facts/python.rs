@@ -52,6 +52,9 @@ pub struct PythonEnv {
     /// Other modules that Keras can use as a backend, or that TensorFlow imports: whether `numpy`, `openvino`,
     /// `google.protobuf` import.
     pub modules: BTreeMap<String, Module>,
+    /// Packages that `import tensorflow` or `import keras` asks for and does not get, so that it fails.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmet: Vec<UnmetImport>,
     /// The NVIDIA libraries under `site-packages/nvidia`: package folder and what is wrong with it.
     pub nvidia: Vec<NvidiaWheel>,
     /// What the interpreter itself did, where it was asked (`--run-python`).
@@ -196,6 +199,26 @@ pub struct Requirement {
     pub text: String,
 }
 
+/// A required package that is surely imported and is not there, or lacks what it cannot be imported without.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnmetImport {
+    /// Whose import fails: `tensorflow` or `keras`.
+    pub importer: String,
+    /// The normalised name of what is required.
+    pub name: String,
+    /// The version specifier; empty for any.
+    pub specifier: String,
+    /// The version that its metadata states, where that is still there.
+    pub installed: Option<String>,
+    /// The compiled module that is gone, without the end of its name, where the rest of the package is there.
+    pub lacks: Option<String>,
+    /// The line that requires it.
+    pub required: Evidence,
+    /// The line that imports it.
+    pub by: Evidence,
+}
+
 /// A distribution's files held against its RECORD.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -210,8 +233,39 @@ pub struct RecordCheck {
     pub missing_examples: Vec<String>,
     /// A few of the changed ones, with the sizes.
     pub changed_examples: Vec<String>,
+    /// A few of the changed ones that surely are no use, with the sizes: nothing is left of them, or a library ends
+    /// before what its own headers name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut_off: Vec<String>,
     /// Why RECORD could not be compared, where it could not.
     pub trouble: Option<String>,
+}
+
+impl RecordCheck {
+    /// What is known by name to be gone or cut off, and what is wrong with each.
+    pub fn torn(&self) -> impl Iterator<Item = (&str, &str)> {
+        let gone = self.missing_examples.iter().map(|path| (path.as_str(), "listed in RECORD, not there"));
+        let cut = self.cut_off.iter().filter_map(|cut| cut.strip_suffix(')')?.rsplit_once(" ("));
+        gone.chain(cut)
+    }
+
+    /// What is wrong with its files, as the end of a title.
+    pub fn fault(&self) -> &'static str {
+        match (self.missing > 0, self.cut_off.is_empty()) {
+            (false, false) => "are cut off",
+            (true, false) => "are gone or cut off",
+            _ => "are gone",
+        }
+    }
+
+    /// How many files are not there or not whole.
+    pub fn summary(&self) -> String {
+        let gone = format!("{} of {} compared files are not there", self.missing, self.compared);
+        match self.cut_off.len() {
+            0 => gone,
+            cut => format!("{gone}, {cut} are cut off"),
+        }
+    }
 }
 
 /// A module as `import` would find it.

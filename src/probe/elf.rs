@@ -191,8 +191,13 @@ pub fn read(file: &OpenFile, wanted: Option<&Wanted>) -> Result<Object, ElfError
         return Err(broken("program headers of unexpected size"));
     }
     let segments = segments(file, layout, layout.address(&header, 32, 28), layout.half(&header, count_at))?;
-    if !segments.iter().any(|segment| segment.kind == elf::PT_LOAD) {
+    let mut loaded = segments.iter().filter(|segment| segment.kind == elf::PT_LOAD).peekable();
+    if loaded.peek().is_none() {
         return Err(broken("object file has no loadable segments"));
+    }
+    // The loader maps what is not there without a word, and the process dies of a bus error.
+    if loaded.any(|segment| segment.offset.saturating_add(segment.length) > size) {
+        return Err(broken("the file ends before its segments: it is truncated"));
     }
     let interpreter = segments
         .iter()
@@ -391,6 +396,18 @@ mod tests {
             assert!(matches!(parse(&bytes[..length]), Err(ElfError::Broken(_))), "{length}");
         }
         assert_eq!(parse(&bytes[..20]), Err(ElfError::Broken("file too short".to_owned())));
+    }
+
+    #[test]
+    fn a_file_cut_off_behind_its_dynamic_section_is_refused() {
+        let whole = example().bytes();
+        let lengths = whole[64..].chunks(56).position(|header| header.starts_with(&[1, 0, 0, 0])).unwrap();
+        let mut bytes = whole.clone();
+        // One byte more than there is.
+        let at = 64 + 56 * lengths + 32;
+        bytes[at..at + 8].copy_from_slice(&(whole.len() as u64 + 1).to_le_bytes());
+        assert!(parse(&whole).is_ok());
+        assert!(matches!(parse(&bytes), Err(ElfError::Broken(why)) if why.ends_with("truncated")));
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod pyjson;
 mod record;
 pub(crate) mod requirement;
 mod tensorflow;
+mod unmet;
 
 #[cfg(feature = "cli")]
 pub use observed::observe;
@@ -149,6 +150,8 @@ fn read(
         let wheels = Wheels::read(host, &installed, &records.texts);
         let mut env = assemble(folders, search, layout, config, wheels, installed, sys_path);
         env.path_code = code;
+        let importer = Importer { folders, sys_path: &env.sys_path, dists: &env.dists };
+        env.unmet = unmet::read(&importer, &env, &markers);
         env.troubles = troubles;
         checks.extend(match worker {
             Some(worker) => worker.join().unwrap_or_default(),

@@ -61,10 +61,19 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             continue;
         }
         let major = env.cuda_major().unwrap_or(12);
+        // What is installed and torn is satisfied as a requirement.
+        let torn = env.env.dists.iter().find(|dist| {
+            (dist.name == "nvidia-cuda-nvcc" || dist.name == format!("nvidia-cuda-nvcc-cu{major}"))
+                && dist.record.as_ref().is_some_and(|record| {
+                    record.torn().any(|(path, _)| path.ends_with("/ptxas") || path.ends_with(".bc"))
+                })
+        });
         let package = env.requirement(&format!("nvidia-cuda-nvcc-cu{major}")).map_or_else(
             || if major >= 13 { "nvidia-cuda-nvcc".to_owned() } else { format!("nvidia-cuda-nvcc-cu{major}") },
             |r| format!("'{}{}'", r.name, r.specifier),
         );
+        let package =
+            torn.map_or(package, |dist| format!("--force-reinstall --no-deps {}=={}", dist.name, dist.version));
         let mut finding = Finding::new(Subject::Env(env.index), format!("XLA does not find {}", gone.join(" and ")))
             .because_all(parts.data_dir.clone())
             .because_all(parts.inert.clone())

@@ -1,7 +1,7 @@
 //! Rule `cudnn-incomplete`: a sub-library of cuDNN is missing.
 
 use super::{Cx, Family, Rule, layer};
-use crate::facts::Evidence;
+use crate::facts::{Evidence, Probed, Resolution};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 
 /// The rule.
@@ -13,7 +13,7 @@ pub(super) static RULE: Rule = Rule {
     summary: "A sub-library of cuDNN is missing",
     docs: r"### What it means
 
-`libcudnn.so.N` is a small door: it opens its sub-libraries (`libcudnn_graph`, `libcudnn_ops` and others) by name when they are first needed. At least one that this generation cannot do without is not found the way libcudnn looks for it.
+`libcudnn.so.N` is a small door: it opens its sub-libraries (`libcudnn_graph`, `libcudnn_ops` and others) by name when they are first needed. At least one that this generation cannot do without is not found the way libcudnn looks for it, or was cut off.
 
 ### Why it matters
 
@@ -29,15 +29,24 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     for env in cx.view.envs().filter(super::super::view::EnvView::wants_cuda) {
         let (Some(library), Some(tf)) = (env.cudnn(), env.tf()) else { continue };
         out.applies();
+        // A part that is there and ends too early, which its wheel tells.
+        let torn = |resolution: &Resolution| {
+            matches!(resolution.file, Probed::Failed { .. })
+                && env.hollow_nvidia().iter().filter_map(|dist| dist.record.as_ref()).any(|record| {
+                    record.torn().any(|(path, _)| path.rsplit('/').next() == Some(resolution.name.as_str()))
+                })
+        };
         let gone: Vec<&str> = tf
             .cudnn_parts
             .iter()
-            .filter(|part| part.required && part.resolution.file.is_absent())
+            .filter(|part| part.required && (part.resolution.file.is_absent() || torn(&part.resolution)))
             .map(|part| part.resolution.name.as_str())
             .collect();
         // Files that lie beside libcudnn and that its own search path does not name: no part is missing then.
         let beside = |name: &str| {
-            tf.cudnn_parts.iter().any(|part| part.resolution.name == name && !part.resolution.others.is_empty())
+            tf.cudnn_parts.iter().any(|part| {
+                part.resolution.name == name && part.resolution.file.is_absent() && !part.resolution.others.is_empty()
+            })
         };
         if let Some(part) = gone.iter().find(|name| beside(name)) {
             out.unknown(
@@ -50,13 +59,19 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         if gone.is_empty() {
             continue;
         }
+        let parts = || tf.cudnn_parts.iter().map(|part| &part.resolution).filter(|part| gone.contains(&&*part.name));
+        let cut = parts().any(|part| !part.file.is_absent());
         let owner = library.owner.as_deref().and_then(|owner| owner.split_once(' '));
-        let mut finding =
-            Finding::new(Subject::Env(env.index), format!("cuDNN is incomplete: {} is missing", gone.join(", ")))
-                .because(Evidence::file(&library.path, format!("opens {} by name at first use", gone[0])))
-                .because_all(gone.iter().take(3).map(|name| Evidence::loader(*name, "not found")))
-                .so("TensorFlow lists the GPU, and the process dies at the first call into cuDNN")
-                .breaks(Break::TfRuns);
+        let mut finding = Finding::new(
+            Subject::Env(env.index),
+            format!("cuDNN is incomplete: {} is missing{}", gone.join(", "), if cut { " or cut off" } else { "" }),
+        )
+        .because(Evidence::file(&library.path, format!("opens {} by name at first use", gone[0])))
+        .because_all(
+            parts().take(3).map(|part| Evidence::loader(&part.name, part.file.unknown().unwrap_or("not found"))),
+        )
+        .so("TensorFlow lists the GPU, and the process dies at the first call into cuDNN")
+        .breaks(Break::TfRuns);
         finding = match owner {
             // The same release: a newer one may have no code for this GPU.
             Some((package, version)) => finding.run(

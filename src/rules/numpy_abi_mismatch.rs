@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     summary: "NumPy has another major than TensorFlow was compiled against",
     docs: r"### What it means
 
-TensorFlow's compiled modules are bound to NumPy's binary interface. NumPy 2 changed it: a TensorFlow that requires `numpy<2` does not load under NumPy 2. Nor does it load where there is no NumPy at all.
+TensorFlow's compiled modules are bound to NumPy's binary interface. NumPy 2 changed it: a TensorFlow that requires `numpy<2` does not load under NumPy 2. Nor does it load where there is no NumPy at all, or only its metadata.
 
 ### Why it matters
 
@@ -30,13 +30,10 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     for env in cx.view.envs().filter(|env| env.tf_alive().is_some()) {
         let Some(requirement) = env.requirement("numpy") else { continue };
         out.applies();
-        let Some(numpy) = env.dist("numpy") else {
-            // One without metadata imports as well.
-            if !env.env.modules.contains_key("numpy") {
-                lacks_package(cx, &env, requirement, out);
-            }
+        if lacks_package(cx, &env, requirement, "numpy", out) {
             continue;
-        };
+        }
+        let Some(numpy) = env.dist("numpy") else { continue };
         let major = numpy.version.split('.').next().unwrap_or_default();
         if within(&numpy.version, &requirement.specifier) != Some(false) {
             continue;
@@ -66,22 +63,44 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     }
 }
 
-/// Finds that a package which every import of TensorFlow asks for is not here.
+/// Finds that a package which every import of TensorFlow asks for is not here, whatever metadata is; whether that is so.
 ///
 /// Where code may add folders to `sys.path`, that stays open.
-pub(super) fn lacks_package(cx: &Cx<'_>, env: &EnvView<'_, '_>, requirement: &Requirement, out: &mut Judgment) {
+pub(super) fn lacks_package(
+    cx: &Cx<'_>,
+    env: &EnvView<'_, '_>,
+    requirement: &Requirement,
+    module: &str,
+    out: &mut Judgment,
+) -> bool {
+    // One without metadata imports as well; a folder without code is what an uninstall leaves.
+    if env.env.modules.get(module).is_some_and(|module| !module.namespace) {
+        return false;
+    }
     if let Some(code) = &env.env.path_code {
         let missing = format!("whether {} is here: {} may add folders to sys.path", requirement.name, code.at);
-        return out.unknown(Subject::Env(env.index), missing, Some(Break::TfSees));
+        out.unknown(Subject::Env(env.index), missing, Some(Break::TfSees));
+        return true;
     }
     let version = env.tf_version_text().unwrap_or_default();
-    let title = format!("TensorFlow {version} imports {}, which {} does not have", requirement.name, env.path());
-    let wanted = format!("'{}{}'", requirement.name, requirement.specifier);
+    let mut title = format!("TensorFlow {version} imports {}, which {} does not have", requirement.name, env.path());
+    let mut wanted = format!("'{}{}'", requirement.name, requirement.specifier);
+    let dist = env.dist(&requirement.name);
+    // Installers take the metadata for the package, and would do nothing.
+    if let Some(dist) = dist {
+        title = format!("{} {} is installed in name only: its package is gone", dist.name, dist.version);
+        if within(&dist.version, &requirement.specifier) == Some(true) {
+            wanted = format!("{}=={}", dist.name, dist.version);
+        }
+        wanted = format!("--force-reinstall --no-deps {wanted}");
+    }
     out.find(
         Finding::new(Subject::Env(env.index), title)
             .because(env.requirement_evidence(requirement))
+            .because_all(dist.map(EnvView::dist_evidence))
             .run("install it", cx.view.install(env.env, &wanted))
             .so("`import tensorflow` fails")
             .breaks(Break::TfSees),
     );
+    true
 }

@@ -40,15 +40,22 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             let pins: Vec<String> = shown.iter().map(|dist| format!("{}=={}", dist.name, dist.version)).collect();
             let mut finding = Finding::new(
                 Subject::Env(env.index),
-                format!("libraries of {} are gone from the disk", names.join(", ")),
+                format!(
+                    "libraries of {} are gone from the disk{}",
+                    names.join(", "),
+                    if shown.iter().any(|dist| dist.record.as_ref().is_some_and(|record| !record.cut_off.is_empty())) {
+                        " or cut off"
+                    } else {
+                        ""
+                    }
+                ),
             );
             for dist in shown {
                 if let Some(record) = &dist.record {
-                    finding = finding.because_all(
-                        record.missing_examples.iter().filter(|path| path.contains(".so")).take(2).map(|path| {
-                            Evidence::file(path, format!("listed in the RECORD of {}, not there", dist.name))
-                        }),
-                    );
+                    finding =
+                        finding.because_all(record.torn().filter(|(path, _)| path.contains(".so")).take(2).map(
+                            |(path, what)| Evidence::file(path, format!("{what} (by the RECORD of {})", dist.name)),
+                        ));
                 }
                 finding = finding.because(EnvView::dist_evidence(dist));
             }

@@ -14,11 +14,11 @@ pub(super) static RULE: Rule = Rule {
     summary: "Code of an installed package is gone",
     docs: r"### What it means
 
-RECORD of an installed package lists modules or libraries that are not there: an installation that broke off, a full disk, or an uninstall of another package that owned the same files. Keras is looked at in every check, all other packages with `--deep`. TensorFlow and NVIDIA's libraries have rules of their own.
+RECORD of an installed package lists modules or libraries that are not there, or of which nothing or a part is left: an installation that broke off, a full disk, or an uninstall of another package that owned the same files. Keras is looked at in every check, all other packages with `--deep`. TensorFlow and NVIDIA's libraries have rules of their own.
 
 ### Why it matters
 
-`pip list` and `pip check` see nothing wrong, and the import fails, or a part of the package does when it is first used. Of Keras that decides whether it computes at all.
+`pip list` and `pip check` see nothing wrong, and the import fails, or a part of the package does when it is first used. Of Keras that decides whether it computes at all: Keras and its nightly own the same files, and to uninstall either leaves the other in name only.
 
 ### How to fix it
 
@@ -28,6 +28,7 @@ Install the same version again over what is left, without touching its dependenc
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
     for env in cx.view.envs() {
+        let hollow = env.hollow_keras();
         for (index, dist) in env.env.dists.iter().enumerate() {
             let Some(record) = &dist.record else { continue };
             let of_its_own =
@@ -36,25 +37,28 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 continue;
             }
             out.applies();
-            let gone: Vec<&String> = record.missing_examples.iter().filter(|path| is_code(path)).collect();
+            let gone: Vec<_> = record.torn().filter(|(path, _)| is_code(path)).collect();
             // Of two that own the same files, each looks torn where the other is whole.
             let twins =
                 env.env.dists.iter().filter(|other| other.location == dist.location && akin(other, dist)).count();
-            if gone.is_empty() || twins > 1 {
+            let hollow = hollow.is_some_and(|hollow| std::ptr::eq(hollow, dist));
+            if gone.is_empty() || (twins > 1 && !hollow) {
                 continue;
             }
             let Dist { name, version, metadata, .. } = dist;
-            let mut finding = Finding::new(Subject::Env(env.index), format!("files of {name} {version} are gone"))
-                .because(Evidence::package(
-                    format!("{metadata}/RECORD"),
-                    format!("{} of {} compared files are not there", record.missing, record.compared),
-                ))
-                .because_all(gone.iter().take(3).map(|path| Evidence::file(*path, "listed in RECORD, not there")))
+            let title = if hollow {
+                format!("{name} {version} is installed in name only: its package is gone")
+            } else {
+                format!("files of {name} {version} {}", record.fault())
+            };
+            let mut finding = Finding::new(Subject::Env(env.index), title)
+                .because(Evidence::package(format!("{metadata}/RECORD"), record.summary()))
+                .because_all(gone.iter().take(3).map(|&(path, what)| Evidence::file(path, what)))
                 .run(
                     "install it again",
                     cx.view.install(env.env, &format!("--force-reinstall --no-deps {name}=={version}")),
                 );
-            if is_imported(&env, index) {
+            if hollow || is_imported(&env, index) {
                 finding = finding
                     .at(Level::Deny)
                     .so("`import keras` fails or gives a broken package")

@@ -16,7 +16,7 @@ pub(super) static RULE: Rule = Rule {
     summary: "protobuf lies outside the range that TensorFlow requires",
     docs: r"### What it means
 
-TensorFlow holds code that protobuf's compiler generated, and that code needs a runtime which fits it: newer code asks for the version of the runtime at least, code from before imports a module of protobuf 3.20, and that of old releases makes descriptors itself, which protobuf refuses from 4.0 on. Or the installed protobuf lies outside the range that TensorFlow's metadata names. Or `PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION` names a runtime that it does not have: from 4.0 on there is no `cpp`.
+TensorFlow holds code that protobuf's compiler generated, and that code needs a runtime which fits it: newer code asks for the version of the runtime at least, code from before imports a module of protobuf 3.20, and that of old releases makes descriptors itself, which protobuf refuses from 4.0 on. Or the installed protobuf lies outside the range that TensorFlow's metadata names. Or `PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION` names a runtime that it does not have: from 4.0 on there is no `cpp`. Or there is none, or only its metadata.
 
 ### Why it matters
 
@@ -32,13 +32,10 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     for env in cx.view.envs().filter(|env| env.tf_alive().is_some()) {
         let Some(requirement) = env.requirement("protobuf") else { continue };
         out.applies();
-        let Some(protobuf) = env.dist("protobuf") else {
-            // One without metadata imports as well.
-            if !env.env.modules.contains_key("google.protobuf") {
-                lacks_package(cx, &env, requirement, out);
-            }
+        if lacks_package(cx, &env, requirement, "google.protobuf", out) {
             continue;
-        };
+        }
+        let Some(protobuf) = env.dist("protobuf") else { continue };
         if let Some(finding) = no_runtime(cx, &env, protobuf) {
             out.find(finding);
             continue;
@@ -126,7 +123,7 @@ fn fault(cx: &Cx<'_>, code: &GeneratedCode, protobuf: &Dist) -> Option<(String, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Facts, Requirement};
+    use crate::facts::{Facts, Module, Requirement};
     use crate::rules::testing::{judge, machine, tensorflow, v};
 
     fn with(style: Option<(GeneratedStyle, Option<&str>)>, asks: &str, protobuf: &str) -> Facts {
@@ -141,6 +138,7 @@ mod tests {
         env.dists[0].requires = vec![asked];
         let dist = Dist { name: "protobuf".to_owned(), version: protobuf.to_owned(), ..Dist::default() };
         env.dists.push(dist);
+        env.modules.insert("google.protobuf".to_owned(), Module::default());
         facts.pythons = vec![env];
         facts
     }

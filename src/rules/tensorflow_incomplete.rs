@@ -1,7 +1,7 @@
 //! Rule `tensorflow-incomplete`: files of the installed TensorFlow are gone.
 
 use super::{Cx, Family, Rule, layer};
-use crate::facts::{Dist, Evidence};
+use crate::facts::{Dist, Evidence, RecordCheck};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::view::EnvView;
 
@@ -14,7 +14,7 @@ pub(super) static RULE: Rule = Rule {
     summary: "Files of the installed TensorFlow are gone",
     docs: r"### What it means
 
-The metadata of TensorFlow is there, and files that its RECORD lists are not: an installation that broke off, or an uninstall of a twin distribution that removed the shared files. Or the library in it needs one of the system that is not there. Or a zip or egg earlier on `sys.path` answers to `import tensorflow`: Python loads no native module out of an archive.
+The metadata of TensorFlow is there, and files that its RECORD lists are not, or were cut off: an installation that broke off, a full disk, or an uninstall of a twin distribution that removed the shared files. Or the library in it needs one of the system that is not there. Or a zip or egg earlier on `sys.path` answers to `import tensorflow`: Python loads no native module out of an archive.
 
 ### Why it matters
 
@@ -92,17 +92,13 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         let title = if hollow {
             format!("{} {} is installed in name only: its package is gone", dist.name, dist.version)
         } else {
-            format!("files of {} {} are gone", dist.name, dist.version)
+            let fault = dist.record.as_ref().map_or("are gone", RecordCheck::fault);
+            format!("files of {} {} {fault}", dist.name, dist.version)
         };
         let mut finding = Finding::new(Subject::Env(env.index), title);
         if let Some(record) = &dist.record {
-            finding = finding.because(Evidence::package(
-                format!("{}/RECORD", dist.metadata),
-                format!("{} of {} compared files are not there", record.missing, record.compared),
-            ));
-            finding = finding.because_all(
-                record.missing_examples.iter().take(3).map(|path| Evidence::file(path, "listed in RECORD, not there")),
-            );
+            finding = finding.because(Evidence::package(format!("{}/RECORD", dist.metadata), record.summary()));
+            finding = finding.because_all(record.torn().take(3).map(|(path, what)| Evidence::file(path, what)));
         }
         finding = finding
             .because(EnvView::dist_evidence(dist))
@@ -119,7 +115,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
 /// Whether something is gone that the import needs: code or libraries, not licences or data.
 fn needs_what_is_gone(dist: &Dist) -> bool {
     dist.record.as_ref().is_some_and(|record| {
-        record.missing_examples.iter().any(|path| {
+        record.torn().any(|(path, _)| {
             let python = path.rsplit_once('.').is_some_and(|(_, extension)| extension == "py");
             (python || path.contains(".so")) && !path.contains("/tests/") && !path.contains("/testing/")
         })

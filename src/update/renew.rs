@@ -372,8 +372,8 @@ fn packages(
             }
         }
     }
-    new.tensorflow.sort_by(TensorflowRow::order);
-    new.keras.sort_by(KerasRow::order);
+    new.tensorflow.sort_unstable_by(TensorflowRow::order);
+    new.keras.sort_unstable_by(KerasRow::order);
 }
 
 fn derive_one(job: &Job<'_>, db: &Database, http: &Http, hints: &Hints, today: &Day) -> Result<Option<One>, String> {
@@ -455,8 +455,8 @@ fn manifests(
             Err(why) => failures.push(Failed { what: (*name).to_owned(), why: why.to_string() }),
         }
     }
-    new.cuda.sort_by(CudaRow::order);
-    new.cudnn.sort_by(CudnnRow::order);
+    new.cuda.sort_unstable_by(CudaRow::order);
+    new.cudnn.sort_unstable_by(CudnnRow::order);
 }
 
 /// Takes a document from a file: a signed one where a signature lies beside it, else one of `db export`.

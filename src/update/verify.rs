@@ -230,10 +230,10 @@ pub fn verify(db: &Database, http: &Http, index: &Index, wish: &Wish, progress: 
         }
     }
     out.rows = rows.into_iter().map(|(table, keys)| (table, keys.len())).collect();
-    out.disagreements.sort();
+    out.disagreements.sort_unstable();
     out.disagreements.dedup();
-    out.missing.sort();
-    out.failures.sort();
+    out.missing.sort_unstable();
+    out.failures.sort_unstable();
     (out.bytes, out.requests) = (http.bytes(), http.requests());
     out
 }
@@ -329,7 +329,7 @@ fn missing(db: &Database, pages: &Pages, wish: &Wish, out: &mut Verified) {
     let keras: BTreeSet<&String> = db.keras_rows().iter().map(|row| &row.package).collect();
     for (package, releases) in pages {
         let oldest = |mut versions: Vec<&Version>| {
-            versions.sort();
+            versions.sort_unstable();
             versions.first().map(|version| (*version).clone())
         };
         let count = wish.newest.unwrap_or(usize::MAX);

@@ -44,6 +44,7 @@ pub(crate) fn wheels(spec: &str, site: &Site<'_>) -> Vec<Wheel> {
         }
         "keras" => keras(version),
         "tf_keras" => module("tf_keras", version),
+        "protobuf" => module("google/protobuf", version),
         "torch" => torch(version),
         "jax" | "jaxlib" => jax(name, version),
         "jax-cuda12-pjrt" => jax_pjrt(version),

@@ -148,7 +148,7 @@ fn from_egg(egg: &str, folder: &str) -> Option<(String, String)> {
 }
 
 /// Name and version in the name of a metadata folder or file.
-fn from_folder(name: &str) -> Option<(String, String)> {
+pub(super) fn from_folder(name: &str) -> Option<(String, String)> {
     let stem = name.strip_suffix(".dist-info").or_else(|| name.strip_suffix(".egg-info"))?;
     if stem.starts_with('~') || stem.is_empty() {
         // What an interrupted pip leaves behind; Python's own tools pass it over.

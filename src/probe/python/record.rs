@@ -12,6 +12,7 @@ use super::folders::{Folders, find};
 use super::layout::join;
 use crate::facts::RecordCheck;
 use crate::host::{Host, HostError, Kind, OpenFile, OpenFolder, Why};
+use crate::probe::elf::{self, ElfError};
 
 /// RECORD files larger than this are not read.
 pub(super) const LIMIT: u64 = 32 << 20;
@@ -162,6 +163,20 @@ pub(super) fn is_library(path: &str) -> bool {
     extension == "so" || (extension.bytes().all(|byte| byte.is_ascii_digit()) && parted(path).1.contains(".so."))
 }
 
+/// What XLA compiles with: no library, and read as surely.
+fn is_compiler_part(path: &str) -> bool {
+    path.ends_with("/bin/ptxas") || path.ends_with("/libdevice.10.bc")
+}
+
+/// Whether a file of another size than recorded is surely no use: nothing is left of it, or it is a library that ends
+/// before what its own headers name. Others may have been stripped, patched or edited on purpose.
+fn is_cut_off(path: &str, recorded: u64, there: u64, open: impl FnOnce() -> Result<OpenFile, HostError>) -> bool {
+    there == 0
+        || (there < recorded
+            && is_library(path)
+            && open().is_ok_and(|file| matches!(elf::read(&file, None), Err(ElfError::Broken(_)))))
+}
+
 /// Source files whose size is compared too: those that choose what is loaded.
 fn telling(path: &str) -> bool {
     matches!(
@@ -239,7 +254,7 @@ impl<'f, 'h> Shallow<'f, 'h> {
                 folder.clone_into(&mut last);
                 deep = path.bytes().filter(|&byte| byte == b'/').count() > SHALLOW;
             }
-            let library = is_library(path);
+            let library = is_library(path) || is_compiler_part(path);
             if (deep && !library) || benign(path) || idle(path) || path.starts_with("..") || path.starts_with('/') {
                 continue;
             }
@@ -290,8 +305,13 @@ impl<'f, 'h> Shallow<'f, 'h> {
             Ok(stat) => {
                 if let Some(size) = line.size.filter(|&size| size != stat.size) {
                     self.check.changed += 1;
+                    let example = format!("{path} ({size} bytes recorded, {} there)", stat.size);
+                    let cut = self.check.cut_off.len() < EXAMPLES
+                        && is_cut_off(path, size, stat.size, || self.folders.host.open(join(self.location, path)));
+                    if cut {
+                        self.check.cut_off.push(example.clone());
+                    }
                     if self.check.changed_examples.len() < EXAMPLES {
-                        let example = format!("{path} ({size} bytes recorded, {} there)", stat.size);
                         self.check.changed_examples.push(example);
                     }
                 }
@@ -312,6 +332,7 @@ pub(super) struct Part {
     missing: Vec<String>,
     changed: u32,
     changed_examples: Vec<String>,
+    cut_off: Vec<String>,
     /// Files that could not be looked at, and one reason.
     unseen: u32,
     why: Option<Why>,
@@ -327,6 +348,8 @@ impl Part {
         self.changed = self.changed.saturating_add(later.changed);
         self.changed_examples.extend(later.changed_examples);
         self.changed_examples.truncate(EXAMPLES);
+        self.cut_off.extend(later.cut_off);
+        self.cut_off.truncate(EXAMPLES);
         self.unseen = self.unseen.saturating_add(later.unseen);
         self.why = self.why.take().or(later.why);
         self.unhashed = self.unhashed.saturating_add(later.unhashed);
@@ -342,6 +365,7 @@ impl Part {
             compared: self.compared,
             changed: self.changed,
             changed_examples: self.changed_examples,
+            cut_off: self.cut_off,
             trouble: (!troubles.is_empty()).then(|| troubles.join("; ")),
             ..RecordCheck::default()
         };
@@ -511,7 +535,15 @@ pub(super) fn check_all(site: &Site<'_>, record: &str, hashes: Option<&Budget>) 
             continue;
         }
         if let Some(recorded) = other {
-            part.change(|| format!("{path} ({recorded} bytes recorded, {there} there)"));
+            let example = format!("{path} ({recorded} bytes recorded, {there} there)");
+            let cut = part.cut_off.len() < EXAMPLES
+                && is_cut_off(path, recorded, there, || {
+                    host.open(if path.starts_with('/') { path.to_owned() } else { join(&site.location, path) })
+                });
+            if cut {
+                part.cut_off.push(example.clone());
+            }
+            part.change(|| example);
         } else if let (Some(budget), Some(recorded)) = (hashes, line.sha256) {
             let full = if path.starts_with('/') { path.to_owned() } else { join(&site.location, path) };
             match has_hash(host, &full, recorded, budget) {
@@ -693,6 +725,26 @@ mod tests {
         assert_eq!(check.changed_examples, ["tensorflow/libx.so.2 (4 bytes recorded, 5 there)"]);
         let all = check_all(&Site::new(&host, "/site"), RECORD, None).finish();
         assert_eq!((all.compared, all.missing, all.changed), (6, 4, 1));
+    }
+
+    #[test]
+    fn what_is_cut_off_is_told_apart_from_what_differs() {
+        let (dir, host) = tree();
+        let site = dir.path().join("site");
+        let whole = elf::elf_writer::Elf { soname: Some("libx.so".to_owned()), ..Default::default() }.bytes();
+        for (name, bytes) in
+            [("a.so", &whole[..]), ("b.so", &whole[..whole.len() / 2]), ("c.py", b""), ("d.py", b"x\n")]
+        {
+            fs::write(site.join("tensorflow").join(name), bytes).unwrap();
+        }
+        fs::write(site.join("tensorflow/__init__.py"), "").unwrap();
+        let record = "tensorflow/__init__.py,sha256=abc,3\ntensorflow/a.so,,999999\ntensorflow/b.so,,999999\n\
+            tensorflow/c.py,,7\ntensorflow/d.py,,7\n";
+        let paths = |check: &RecordCheck| check.torn().map(|(path, _)| path.to_owned()).collect::<Vec<_>>();
+        assert_eq!(paths(&check(&Folders::new(&host), "/site", record)), ["tensorflow/__init__.py", "tensorflow/b.so"]);
+        let all = check_all(&Site::new(&host, "/site"), record, None).finish();
+        assert_eq!(paths(&all), ["tensorflow/__init__.py", "tensorflow/b.so", "tensorflow/c.py"]);
+        assert_eq!(all.changed, 5);
     }
 
     #[cfg(feature = "cli")]

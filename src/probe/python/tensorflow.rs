@@ -358,14 +358,19 @@ fn compiler(host: &Host, package: &str, cuda: Option<&Dotted>) -> CompilerParts 
     if parts.libdevice.is_none() && host.is_file(&here) {
         parts.libdevice = Some(Evidence::file(here, "libdevice.10.bc"));
     }
+    // XLA takes the first that is there, and what is empty is no bitcode.
+    let whole = |path: &str| host.stat(path).is_ok_and(|stat| stat.size > 0);
+    parts.libdevice = parts.libdevice.filter(|libdevice| whole(&libdevice.at));
     let first = roots.first().map(|root| join(root, "bin/ptxas"));
     let on_path =
         host.env_nonempty("PATH").unwrap_or_default().split(':').map(|folder| join(&absolute(folder), "ptxas"));
     let rest = roots.iter().skip(1).map(|root| join(root, "bin/ptxas"));
     let all: Vec<String> = first.into_iter().chain(on_path).chain(rest).collect();
-    parts.ptxas = all.iter().find(|path| host.is_executable(path)).map(|path| Evidence::file(path, "ptxas"));
+    // One that does not start is passed over.
+    let starts = |path: &&String| host.is_executable(path) && whole(path);
+    parts.ptxas = all.iter().find(starts).map(|path| Evidence::file(path, "ptxas"));
     if parts.ptxas.is_none() {
-        let inert = all.iter().find(|path| host.is_file(path));
+        let inert = all.iter().find(|path| host.is_file(path) && !host.is_executable(path));
         parts.inert = inert.map(|path| Evidence::file(path, "ptxas, which nobody may run"));
     }
     parts.looked.push("PATH".to_owned());
@@ -427,7 +432,7 @@ mod tests {
         for file in ["site/nvidia/cuda_nvcc/nvvm/libdevice/libdevice.10.bc", "data/nvvm/libdevice/libdevice.10.bc"] {
             let path = dir.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "").unwrap();
+            fs::write(path, "BC").unwrap();
         }
         let find = |flags: &str| {
             let env = [("XLA_FLAGS".to_owned(), flags.to_owned())].into();
@@ -437,6 +442,8 @@ mod tests {
         assert_eq!(parts.libdevice.unwrap().at, "/data/nvvm/libdevice/libdevice.10.bc");
         assert!(parts.ptxas.is_none());
         assert!(find("").libdevice.unwrap().at.starts_with("/site/nvidia/cuda_nvcc"));
+        fs::write(dir.path().join("data/nvvm/libdevice/libdevice.10.bc"), "").unwrap();
+        assert!(find("--xla_gpu_cuda_data_dir=/data").libdevice.is_none());
     }
 
     proptest! {

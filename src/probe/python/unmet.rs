@@ -1,0 +1,280 @@
+//! Finds what TensorFlow and Keras import of the packages that they require and would not get; imports nothing.
+//!
+//! Few requirements are imported wherever they are required, so a missing one counts only where a file that the import
+//! surely reads names it outside of any block. Where nothing is missing, no source file is read.
+
+use std::collections::HashSet;
+
+use super::dists;
+use super::layout::join;
+use super::modules::Importer;
+use super::record;
+use super::requirement::{self, MarkerEnv};
+use crate::facts::{Evidence, Module, PathOrigin, PythonEnv, UnmetImport};
+
+/// The head of METADATA ends long before this.
+const HEAD: u64 = 256 << 10;
+/// An import of TensorFlow reads about two thousand files.
+const FILES: usize = 8000;
+
+/// A requirement of which code is gone.
+struct Lost {
+    unmet: UnmetImport,
+    /// The modules that it would bring.
+    modules: Vec<String>,
+}
+
+/// What TensorFlow and Keras of an environment do not get.
+pub(super) fn read(importer: &Importer<'_, '_>, env: &PythonEnv, markers: &MarkerEnv) -> Vec<UnmetImport> {
+    let mut found: Vec<UnmetImport> = Vec::new();
+    // What lies in a folder that may not be read is not known to be gone.
+    let closed = |path: &str| importer.folders.list(path).is_none() && importer.folders.host.exists(path);
+    if importer.sys_path.iter().any(|entry| entry.origin != PathOrigin::Stdlib && closed(&entry.path)) {
+        return found;
+    }
+    let tensorflow = env.tensorflow.as_ref().and_then(|tf| tf.module.as_ref());
+    for (name, module) in [("tensorflow", tensorflow), ("keras", env.keras.as_ref())] {
+        let Some(module) = module.filter(|module| !module.namespace && !module.archived) else { continue };
+        let Some(dist) = module.dist.and_then(|index| env.dists.get(index)) else { continue };
+        let mut lost = lost(importer, &dist.metadata, markers);
+        let mut follow = vec![(name.to_owned(), module.clone())];
+        // Of what TensorFlow requires, this alone has requirements that an import needs.
+        if name == "tensorflow"
+            && let Some(requests) = importer.module("requests").filter(|module| !module.namespace)
+            && let Some((metadata, _)) = metadata(importer, "requests")
+        {
+            lost.extend(self::lost(importer, &metadata, markers));
+            follow.push(("requests".to_owned(), requests));
+        }
+        lost.retain(|lost| {
+            let told = found.iter().any(|told| told.name == lost.unmet.name);
+            // Where TensorFlow is, a NumPy that is gone altogether has a rule of its own.
+            !told && (lost.unmet.name != "numpy" || lost.unmet.lacks.is_some() || tensorflow.is_none())
+        });
+        if !lost.is_empty() {
+            found.extend(walk(importer, name, &follow, lost));
+        }
+    }
+    found
+}
+
+/// The requirements of which nothing, or not the compiled part, is on `sys.path`.
+fn lost(importer: &Importer<'_, '_>, metadata: &str, markers: &MarkerEnv) -> Vec<Lost> {
+    let path = join(metadata, "METADATA");
+    let Ok(text) = importer.folders.read_head(&path, HEAD) else { return Vec::new() };
+    let head = dists::head(&String::from_utf8_lossy(&text));
+    let requires = head.requires.iter().filter_map(|(line, text)| {
+        let parsed = requirement::parse(text)?;
+        let wanted = parsed.extra().is_none() && parsed.applies(markers, "") == Some(true);
+        let own_rule = dists::is_tensorflow(&parsed.name)
+            || dists::is_keras(&parsed.name)
+            || ["tf-keras", "nvidia-", "tensorflow", "tensorrt"].iter().any(|start| parsed.name.starts_with(start))
+            || parsed.name == "protobuf";
+        let (modules, installed, lacks) = code(importer, &parsed.name).filter(|_| wanted && !own_rule)?;
+        let unmet = UnmetImport {
+            name: parsed.name,
+            specifier: parsed.specifier,
+            installed,
+            lacks,
+            required: Evidence::package(&path, text).line(*line),
+            ..UnmetImport::default()
+        };
+        Some(Lost { unmet, modules })
+    });
+    requires.collect()
+}
+
+/// The modules of a distribution that are gone, its version where its metadata is here, and the part that is gone.
+fn code(importer: &Importer<'_, '_>, name: &str) -> Option<(Vec<String>, Option<String>, Option<String>)> {
+    let there = |module: &str| importer.module(module).filter(|module| !module.namespace);
+    let plain = name.replace('-', "_");
+    // `absl-py` brings `absl`. Other parts of a name are guesses, and may be those of modules of Python's own.
+    let mut modules: Vec<String> = vec![plain.clone()];
+    modules.extend(plain.strip_suffix("_py").map(str::to_owned));
+    if let Some(module) = modules.iter().find_map(|module| there(module)) {
+        let lacks = compiled(importer, name, &module)?;
+        let version = metadata(importer, name).map(|(_, version)| version);
+        return Some((vec![plain], version, Some(lacks)));
+    }
+    // A folder that others share, such as `google`, is no module of its own.
+    modules.retain(|module| importer.module(module).is_none());
+    let Some((metadata, version)) = metadata(importer, name) else { return Some((modules, None, None)) };
+    // Other names than those are told by what was installed; without a list nothing is known to be gone.
+    let record = importer.folders.read_head(&join(&metadata, "RECORD"), record::LIMIT).ok()?;
+    let mut brings: Vec<String> = record::lines(&record::text(record))
+        .filter(|line| line.path.ends_with(".py") || record::is_library(&line.path))
+        .filter_map(|line| {
+            let (first, rest) = line.path.split_once('/').unwrap_or((&line.path, ""));
+            let first = if rest.is_empty() { first.strip_suffix(".py")? } else { first };
+            let plain = first.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            plain.then(|| first.to_owned())
+        })
+        .collect();
+    brings.dedup();
+    brings.retain(|module| importer.module(module).is_none());
+    (!brings.is_empty()).then_some((brings, Some(version), None))
+}
+
+/// The extension module without which a package cannot be imported, where it is gone.
+fn compiled(importer: &Importer<'_, '_>, name: &str, module: &Module) -> Option<String> {
+    let (folders, stem): (&[&str], _) = match name {
+        // NumPy 2 keeps the old folder for the old names.
+        "numpy" => (&["_core", "core"], "_multiarray_umath"),
+        "ml-dtypes" => (&[""], "_ml_dtypes_ext"),
+        _ => return None,
+    };
+    let folder = |folder: &&str| if folder.is_empty() { module.path.clone() } else { join(&module.path, folder) };
+    let (folder, listing) =
+        folders.iter().map(folder).find_map(|path| importer.folders.list(&path).map(|listing| (path, listing)))?;
+    let is_it = |file: &str| file.strip_prefix(stem).is_some_and(|rest| rest.starts_with('.') && rest.ends_with(".so"));
+    (!listing.iter().any(|entry| is_it(&entry.name))).then(|| join(&folder, stem))
+}
+
+/// The metadata folder of a distribution, and its version.
+fn metadata(importer: &Importer<'_, '_>, name: &str) -> Option<(String, String)> {
+    let real = importer.sys_path.iter().filter(|entry| entry.origin != PathOrigin::Stdlib && entry.only.is_empty());
+    real.filter_map(|entry| Some((entry, importer.folders.list(&entry.path)?))).find_map(|(entry, listing)| {
+        listing.iter().find_map(|item| {
+            let (found, version) = dists::from_folder(&item.name)?;
+            (found == name).then(|| (join(&entry.path, &item.name), version))
+        })
+    })
+}
+
+/// Follows the imports outside of any block from a package on, as far as its own files and those of `follow` go, to
+/// those of what is lost.
+fn walk(
+    importer: &Importer<'_, '_>,
+    package: &str,
+    follow: &[(String, Module)],
+    mut lost: Vec<Lost>,
+) -> Vec<UnmetImport> {
+    let mut found = Vec::new();
+    let mut seen: HashSet<String> = HashSet::from([package.to_owned()]);
+    let mut waiting = vec![package.to_owned()];
+    let mut read = 0;
+    while let Some(name) = waiting.pop().filter(|_| read < FILES && !lost.is_empty()) {
+        let Some((path, is_package)) = file(importer, follow, &name) else { continue };
+        let Ok(text) = importer.folders.read_lossy(&path) else { continue };
+        read += 1;
+        let parent = if is_package { Some(name.as_str()) } else { name.rsplit_once('.').map(|(parent, _)| parent) };
+        for (line, module, names) in imports(&text) {
+            let Some(module) = absolute(parent.unwrap_or_default(), module) else { continue };
+            let top = module.split('.').next().unwrap_or_default();
+            if let Some(at) = lost.iter().position(|lost| lost.modules.iter().any(|module| module == top)) {
+                let mut unmet = lost.swap_remove(at).unmet;
+                package.clone_into(&mut unmet.importer);
+                unmet.by = Evidence::file(&path, format!("imports {module}")).line(line);
+                found.push(unmet);
+            }
+            if !follow.iter().any(|(name, _)| name == top) {
+                continue;
+            }
+            // The packages on the way are imported first.
+            let ends = module.match_indices('.').map(|(at, _)| at).chain([module.len()]);
+            let all = ends.filter_map(|end| module.get(..end).map(str::to_owned));
+            for name in all.chain(names.iter().map(|name| format!("{module}.{name}"))) {
+                if seen.insert(name.clone()) {
+                    waiting.push(name);
+                }
+            }
+        }
+    }
+    found.sort_by(|a: &UnmetImport, b| a.name.cmp(&b.name));
+    found
+}
+
+/// The source file of a module, and whether it is that of a package.
+fn file(importer: &Importer<'_, '_>, follow: &[(String, Module)], name: &str) -> Option<(String, bool)> {
+    let (top, rest) = name.split_once('.').unwrap_or((name, ""));
+    let (_, root) = follow.iter().find(|(name, _)| name == top)?;
+    let mut path = root.path.clone();
+    let has = |folder: &str, name: &str| importer.folders.kind(folder, name).is_some();
+    for part in rest.split('.').filter(|part| !part.is_empty()) {
+        if !has(&path, part) {
+            let source = format!("{part}.py");
+            return has(&path, &source).then(|| (join(&path, &source), false));
+        }
+        path = join(&path, part);
+    }
+    Some((join(&path, "__init__.py"), true))
+}
+
+/// A module's full name.
+fn absolute(parent: &str, module: &str) -> Option<String> {
+    let rest = module.trim_start_matches('.');
+    let mut base = parent;
+    match module.len() - rest.len() {
+        0 => return Some(rest.to_owned()),
+        dots => {
+            for _ in 1..dots {
+                base = base.rsplit_once('.')?.0;
+            }
+        }
+    }
+    Some(if rest.is_empty() { base.to_owned() } else { format!("{base}.{rest}") })
+}
+
+/// The imports that begin a line, with the line: what is imported, and the names that are taken from it.
+///
+/// Whatever stands in a block (`try`, `if`, a function) may not be run, or may fail without harm.
+fn imports(text: &str) -> Vec<(u32, &str, Vec<&str>)> {
+    const QUOTES: [&str; 2] = ["\"\"\"", "'''"];
+    let mut found = Vec::new();
+    let mut quote: Option<&str> = None;
+    let mut lines = (1u32..).zip(text.lines());
+    while let Some((number, line)) = lines.next() {
+        if let Some(end) = quote {
+            quote = quote.filter(|_| !line.contains(end));
+            continue;
+        }
+        let code = line.split('#').next().unwrap_or_default();
+        quote = QUOTES.into_iter().find(|quote| code.matches(quote).count() % 2 == 1);
+        let code = code.split(';').next().unwrap_or_default();
+        if let Some(rest) = code.strip_prefix("import ") {
+            found
+                .extend(rest.split(',').filter_map(|part| Some((number, part.split_whitespace().next()?, Vec::new()))));
+        } else if let Some((module, names)) = code.strip_prefix("from ").and_then(|rest| rest.split_once(" import ")) {
+            let mut taken: Vec<&str> = Vec::new();
+            let mut part = names.trim();
+            loop {
+                let names = part.split('#').next().unwrap_or_default();
+                let plain = names.trim().trim_start_matches('(').trim_end_matches(['\\', ')']);
+                taken.extend(plain.split(',').filter_map(|name| name.split_whitespace().next()));
+                let more = names.trim_end().ends_with('\\') || (code.contains('(') && !names.contains(')'));
+                let Some((_, next)) = more.then(|| lines.next()).flatten() else { break };
+                part = next;
+            }
+            found.push((number, module.trim(), taken));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn imports_outside_of_blocks_are_read() {
+        let text = "\"\"\"Text.\n\nimport in_text\n\"\"\"\nimport six, a.b as c  # import d\ntry:\n  import e\nexcept ImportError:\n  pass\n\
+            from . import f\nfrom .g import (  # h\n    i,\n    j as k,\n)\nfrom l import m; import n\ndef o():\n  import p\n";
+        let read: Vec<_> =
+            imports(text).into_iter().map(|(line, module, names)| (line, module, names.join(" "))).collect();
+        let known = [(5, "six", ""), (5, "a.b", ""), (10, ".", "f"), (11, ".g", "i j"), (15, "l", "m")];
+        assert_eq!(read, known.map(|(line, module, names)| (line, module, names.to_owned())));
+        assert_eq!(absolute("a.b", "..c").as_deref(), Some("a.c"));
+        assert_eq!(absolute("a.b", ".").as_deref(), Some("a.b"));
+        assert_eq!(absolute("a", "...c"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn imports_never_panic(text in "[a-z .,()#;\\\\\"'\n]{0,80}|(import|from|import a|from a import \\(|\n|\"\"\"| ){0,20}") {
+            for (_, module, _) in imports(&text) {
+                let _ = absolute("a.b", module);
+            }
+        }
+    }
+}
