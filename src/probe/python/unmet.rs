@@ -14,8 +14,9 @@ use crate::facts::{Evidence, Module, PathOrigin, PythonEnv, UnmetImport};
 
 /// The head of METADATA ends long before this.
 const HEAD: u64 = 256 << 10;
-/// An import of TensorFlow reads about two thousand files.
-const FILES: usize = 8000;
+/// An import of TensorFlow reads about two thousand files, of some twenty kilobytes each.
+const FILES: usize = 6000;
+const BYTES: usize = 128 << 20;
 
 /// A requirement of which code is gone.
 struct Lost {
@@ -152,11 +153,11 @@ fn walk(
     let mut found = Vec::new();
     let mut seen: HashSet<String> = HashSet::from([package.to_owned()]);
     let mut waiting = vec![package.to_owned()];
-    let mut read = 0;
-    while let Some(name) = waiting.pop().filter(|_| read < FILES && !lost.is_empty()) {
+    let (mut read, mut bytes) = (0, 0);
+    while let Some(name) = waiting.pop().filter(|_| read < FILES && bytes < BYTES && !lost.is_empty()) {
         let Some((path, is_package)) = file(importer, follow, &name) else { continue };
         let Ok(text) = importer.folders.read_lossy(&path) else { continue };
-        read += 1;
+        (read, bytes) = (read + 1, bytes + text.len());
         let parent = if is_package { Some(name.as_str()) } else { name.rsplit_once('.').map(|(parent, _)| parent) };
         for (line, module, names) in imports(&text) {
             let Some(module) = absolute(parent.unwrap_or_default(), module) else { continue };
@@ -190,10 +191,12 @@ fn file(importer: &Importer<'_, '_>, follow: &[(String, Module)], name: &str) ->
     let (_, root) = follow.iter().find(|(name, _)| name == top)?;
     let mut path = root.path.clone();
     let has = |folder: &str, name: &str| importer.folders.kind(folder, name).is_some();
-    for part in rest.split('.').filter(|part| !part.is_empty()) {
+    let mut parts = rest.split('.').filter(|part| !part.is_empty()).peekable();
+    while let Some(part) = parts.next() {
         if !has(&path, part) {
             let source = format!("{part}.py");
-            return has(&path, &source).then(|| (join(&path, &source), false));
+            // What is named behind a module that is a file is none itself.
+            return (parts.peek().is_none() && has(&path, &source)).then(|| (join(&path, &source), false));
         }
         path = join(&path, part);
     }
