@@ -65,7 +65,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         let torn = env.env.dists.iter().find(|dist| {
             (dist.name == "nvidia-cuda-nvcc" || dist.name == format!("nvidia-cuda-nvcc-cu{major}"))
                 && dist.record.as_ref().is_some_and(|record| {
-                    record.torn().any(|(path, _)| path.ends_with("/ptxas") || path.ends_with(".bc"))
+                    record.torn().any(|(path, _)| path.ends_with("/ptxas") || path.strip_suffix(".bc").is_some())
                 })
         });
         let package = env.requirement(&format!("nvidia-cuda-nvcc-cu{major}")).map_or_else(

@@ -127,7 +127,9 @@ fn compiled(importer: &Importer<'_, '_>, name: &str, module: &Module) -> Option<
     let folder = |folder: &&str| if folder.is_empty() { module.path.clone() } else { join(&module.path, folder) };
     let (folder, listing) =
         folders.iter().map(folder).find_map(|path| importer.folders.list(&path).map(|listing| (path, listing)))?;
-    let is_it = |file: &str| file.strip_prefix(stem).is_some_and(|rest| rest.starts_with('.') && rest.ends_with(".so"));
+    let is_it = |file: &str| {
+        file.strip_prefix(stem).is_some_and(|rest| rest.starts_with('.') && rest.strip_suffix(".so").is_some())
+    };
     (!listing.iter().any(|entry| is_it(&entry.name))).then(|| join(&folder, stem))
 }
 
