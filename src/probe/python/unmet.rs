@@ -119,18 +119,24 @@ fn code(importer: &Importer<'_, '_>, name: &str) -> Option<(Vec<String>, Option<
 /// The extension module without which a package cannot be imported, where it is gone.
 fn compiled(importer: &Importer<'_, '_>, name: &str, module: &Module) -> Option<String> {
     let (folders, stem): (&[&str], _) = match name {
-        // NumPy 2 keeps the old folder for the old names.
+        // NumPy 2 keeps the old folder for the old names, and 1.26 has the new one for those of NumPy 2.
         "numpy" => (&["_core", "core"], "_multiarray_umath"),
         "ml-dtypes" => (&[""], "_ml_dtypes_ext"),
         _ => return None,
     };
     let folder = |folder: &&str| if folder.is_empty() { module.path.clone() } else { join(&module.path, folder) };
-    let (folder, listing) =
-        folders.iter().map(folder).find_map(|path| importer.folders.list(&path).map(|listing| (path, listing)))?;
     let is_it = |file: &str| {
         file.strip_prefix(stem).is_some_and(|rest| rest.starts_with('.') && rest.strip_suffix(".so").is_some())
     };
-    (!listing.iter().any(|entry| is_it(&entry.name))).then(|| join(&folder, stem))
+    let mut gone = None;
+    for folder in folders.iter().map(folder) {
+        let Some(listing) = importer.folders.list(&folder) else { continue };
+        if listing.iter().any(|entry| is_it(&entry.name)) {
+            return None;
+        }
+        gone.get_or_insert_with(|| join(&folder, stem));
+    }
+    gone
 }
 
 /// The metadata folder of a distribution, and its version.
