@@ -298,7 +298,7 @@ pub(crate) fn kind_of(path: &str, real: &str) -> LibcudaKind {
 
 /// Where the modules of all kernels lie.
 fn modules_root(host: &Host) -> &'static str {
-    if host.is_dir("/lib/modules") { "/lib/modules" } else { "/usr/lib/modules" }
+    if host.names("/lib/modules").is_empty() { "/usr/lib/modules" } else { "/lib/modules" }
 }
 
 /// Some distributions take the modules of the running kernel away when they install a newer one.
@@ -332,9 +332,10 @@ fn installed_modules(host: &Host) -> (Vec<InstalledModule>, Vec<InstalledModule>
 /// Whether what modules are built with is there for the running kernel; absent where an upgrade took the kernel away.
 fn headers(host: &Host) -> Probed<bool> {
     let Probed::Found { value: kernel, .. } = kernel_release(host) else { return Probed::default() };
-    let Some(root) = ["/lib/modules", "/usr/lib/modules"].into_iter().find(|root| !host.names(root).is_empty()) else {
+    let root = modules_root(host);
+    if host.names(root).is_empty() {
         return Probed::Skipped { why: "no kernel has a folder of modules".to_owned() };
-    };
+    }
     let folder = format!("{root}/{kernel}");
     if !host.is_dir(&folder) {
         return Probed::Absent;
