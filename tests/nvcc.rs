@@ -6,6 +6,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(clippy::disallowed_methods, reason = "tests stand outside of the seam: they lay out files and run programs")]
 
+#[path = "support/ptx.rs"]
+mod ptx;
 #[path = "support/standin.rs"]
 mod standin;
 
@@ -20,7 +22,7 @@ use gpu_doctor::facts::{Dist, Facts, PythonEnv};
 use gpu_doctor::host::Host;
 use gpu_doctor::kernel::{
     Cause, Code, Compilation, CompileFailure, Compiled, ENTRY, GENERATION_ENTRY, PTX, Route, Settings, Stage, compile,
-    wipe_cache,
+    generation_reference, grid, input, reference, wipe_cache,
 };
 use gpu_doctor::version::Dotted;
 use serde_json::{Value, json};
@@ -157,6 +159,44 @@ fn every_route_makes_both_kinds_of_code_and_a_second_run_starts_no_compiler() {
     for route in [Route::Nvcc, Route::Nvrtc] {
         assert_eq!(failures(&third, route)[0].cause, Cause::ArchitectureUnknown, "{third:?}");
     }
+    ran(name);
+}
+
+#[test]
+fn what_compilers_make_of_both_kernels_computes_the_right_numbers() {
+    let name = "what_compilers_make_of_both_kernels_computes_the_right_numbers";
+    let Some(site) = installed(name) else { return };
+    let bench = Bench::new(&site);
+    // Each generation that generation.cu knows, and one behind them.
+    let targets = ["7.5", "8.0", "9.0", "12.0"];
+    let made = bench.compile(&targets);
+    let (blocks, count) = grid(2);
+    let input = input(count);
+    let fault = |module: &str, entry: &str, seeds: std::ops::Range<u64>| {
+        let (out, total) = if entry == ENTRY { reference(&input) } else { generation_reference(&input) };
+        let want = Ok((out.into_iter().map(Some).collect(), total));
+        let kernel = ptx::Kernel::read(module, entry).unwrap();
+        seeds.into_iter().map(|seed| kernel.launch(blocks as usize, &input, 0, seed)).find(|numbers| *numbers != want)
+    };
+    let mut held = 0;
+    for compiled in good(&made) {
+        let Code::Ptx(module) = &compiled.code else { continue };
+        let module = String::from_utf8_lossy(module);
+        for entry in [ENTRY, GENERATION_ENTRY] {
+            assert_eq!(fault(&module, entry, 0..4), None, "{entry}, {:?} {}", compiled.route, compiled.arch);
+            held += 1;
+        }
+        // What the newest generation adds is needed: without it the numbers are wrong, or threads read what is not there.
+        let waits = ["cp.async.wait_all;", "barrier.cluster.arrive;\n\tbarrier.cluster.wait;"];
+        for (wait, which) in [(waits[0], 0), (waits[1], 0), (waits[1], 1)] {
+            let Some((at, _)) = module.match_indices(wait).nth(which) else { continue };
+            let without = format!("{}{}", &module[..at], &module[at + wait.len()..]);
+            assert!(fault(&without, GENERATION_ENTRY, 0..8).is_some(), "{wait} {which} of {}", compiled.arch);
+            held += 1;
+        }
+    }
+    // Two kernels by two compilers for each; copies that are waited for from 8.0 on, clusters from 9.0 on.
+    assert_eq!(held, 4 * 2 * 2 + 3 * 2 + 2 * 2 * 2);
     ran(name);
 }
 
