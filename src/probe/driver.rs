@@ -237,7 +237,7 @@ fn libraries(host: &Host, resolutions: &[&Resolution]) -> Libraries {
         }
         let mut names: Vec<String> = host.names_where(&folder, driver_library);
         // The name that programs ask for stands for its file; the others only where it is missing.
-        names.sort_by_key(|name| (!name.ends_with(".so.1"), name.len()));
+        crate::sort::by_key(&mut names, |name| (!name.ends_with(".so.1"), name.len()));
         for name in names {
             let path = format!("{folder}/{name}");
             if !host.is_file(&path) {

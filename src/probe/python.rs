@@ -6,6 +6,7 @@ use crate::facts::{Dist, EnvKind, Evidence, JupyterKernel, Probed, PythonEnv, Re
 use crate::host::{Host, HostError};
 use crate::options::Options;
 use crate::probe::loader::Search;
+use crate::sort::Sorted as _;
 use crate::version::Dotted;
 
 mod archive;
@@ -82,7 +83,7 @@ pub fn probe(
             envs.push((index, env));
         }
     }
-    envs.sort_by_key(|(_, env)| !env.active);
+    crate::sort::by_key(&mut envs, |(_, env)| !env.active);
     for kernel in &mut found.kernels {
         kernel.env = kernel.env.and_then(|old| envs.iter().position(|(index, _)| *index == old));
     }
@@ -234,7 +235,7 @@ fn assemble(
     let mut modules: BTreeMap<_, _> = ["numpy", "openvino", "jax", "torch", "flax"]
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), importer.versioned(name, &[])?)))
-        .collect();
+        .sorted_map();
     if tensorflow.is_some() {
         modules.extend(importer.within("google", "protobuf").map(|found| ("google.protobuf".to_owned(), found)));
     }

@@ -13,6 +13,7 @@ use crate::finding::{Finding, Judgment, Level, RowRef, Subject};
 use crate::options::GpuWish;
 use crate::policy::Require;
 use crate::ranges::common;
+use crate::sort::Sorted as _;
 use crate::version::Dotted;
 use crate::view::lower_bound;
 
@@ -170,7 +171,7 @@ impl<'a> Asked<'a> {
 
     /// Two lines that ask for different versions of one package.
     fn twice(&self) -> Option<Finding> {
-        let names: BTreeSet<&str> = self.packages.iter().map(|package| package.name.as_str()).collect();
+        let names: BTreeSet<&str> = self.packages.iter().map(|package| package.name.as_str()).sorted_set();
         let name = names.into_iter().find(|name| contradictory(&self.of(name)) && self.installs(name))?;
         // The lines that alone contradict each other, where two of them do.
         let all = self.of(name);
@@ -383,7 +384,7 @@ impl<'a> Asked<'a> {
             return Vec::new();
         }
         let names: BTreeSet<&str> =
-            self.packages.iter().map(|it| it.name.as_str()).filter(|name| name.starts_with("nvidia-")).collect();
+            self.packages.iter().map(|it| it.name.as_str()).filter(|name| name.starts_with("nvidia-")).sorted_set();
         let demand = |name: &'a str| {
             let pinned = self.of(name);
             if pinned.is_empty() || contradictory(&pinned) {

@@ -5,7 +5,7 @@
 
 #![expect(unsafe_code, reason = "foreign libraries are called in child processes, from here only")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 use std::time::Instant;
@@ -16,6 +16,7 @@ use super::driver::{Cuda, Device, Handle, Memory, call, missing};
 use super::library::Library;
 use super::{Teller, millis};
 use crate::facts::{Cause, ComputeMode, Failed, LibraryRun, MathLibrary, Stage};
+use crate::sort::Sorted as _;
 use crate::version::Dotted;
 
 /// Asks for a computation by one library.
@@ -146,7 +147,7 @@ fn mapped() -> Vec<String> {
         let name = path.rsplit('/').next().unwrap_or_default();
         name.starts_with("libcu") || name.starts_with("libnv")
     };
-    paths.filter(ours).map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
+    paths.filter(ours).map(str::to_owned).sorted_set().into_iter().collect()
 }
 
 /// A computation on a GPU.

@@ -8,6 +8,7 @@ use super::image::{self, Put};
 use super::place::Text;
 use super::requirements::{self, Read};
 use super::shell::{self, Command, Word};
+use crate::sort::Sorted as _;
 
 /// More stages or instructions than these are not read.
 const MOST_STAGES: usize = 64;
@@ -72,7 +73,7 @@ pub(super) fn arguments(text: &str) -> BTreeSet<String> {
         let words = instruction.rest.split_whitespace().filter_map(|word| word.split_once('='));
         words.map(|(name, _)| name.to_owned()).collect::<Vec<_>>()
     };
-    instructions(text).into_iter().filter(|instruction| instruction.keyword == "ARG").flat_map(words).collect()
+    instructions(text).into_iter().filter(|instruction| instruction.keyword == "ARG").flat_map(words).sorted_set()
 }
 
 /// Whether a variable tells pip or uv where packages come from.

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use cargo_metadata::{Dependency, DependencyKind, Metadata, Node, Package};
 
+use crate::sort::Sorted as _;
+
 /// What switches features of the built packages on, from the command line.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Asked<'a> {
@@ -93,7 +95,7 @@ impl<'m> Graph<'m> {
     pub(super) fn ways(&self, roots: &[&str]) -> HashMap<usize, (usize, &'m Dependency)> {
         let mut ways = HashMap::new();
         let mut queue: VecDeque<usize> = roots.iter().filter_map(|root| self.index.get(root)).copied().collect();
-        let mut seen: BTreeSet<usize> = queue.iter().copied().collect();
+        let mut seen: BTreeSet<usize> = queue.iter().copied().sorted_set();
         while let Some(at) = queue.pop_front() {
             for &(to, dependency) in &self.packages[at].links {
                 if seen.insert(to) {

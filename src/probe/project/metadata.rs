@@ -120,7 +120,7 @@ impl Answer {
                 }
             })
             .collect();
-        crates.sort_unstable_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
+        crate::sort::by(&mut crates, |a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
         let links = graph.built().filter(|(_, active)| roots.contains(&active.package.id.repr.as_str())).any(
             |(_, Active { package, features, .. })| {
                 let mut targets = package.targets.iter().filter(|target| {

@@ -221,7 +221,7 @@ pub(super) fn packages(folders: &Folders<'_>, sys_path: &[SysPathEntry]) -> Vec<
             packages.push((!(is_tensorflow(&name) || is_keras(&name)), package));
         }
     }
-    packages.sort_by_key(|(later, _)| *later);
+    crate::sort::by_key(&mut packages, |(later, _)| *later);
     packages.into_iter().map(|(_, package)| package).collect()
 }
 

@@ -605,7 +605,7 @@ fn base64(bytes: &[u8]) -> String {
 
 fn settle(check: &mut RecordCheck, mut missing: Vec<String>) {
     check.missing = u32::try_from(missing.len()).unwrap_or(u32::MAX);
-    missing.sort_by_key(|path| !is_library(path));
+    crate::sort::by_key(&mut missing, |path| !is_library(path));
     missing.truncate(EXAMPLES);
     check.missing_examples = missing;
 }

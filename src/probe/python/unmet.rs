@@ -189,7 +189,7 @@ fn walk(
             }
         }
     }
-    found.sort_by(|a: &UnmetImport, b| a.name.cmp(&b.name));
+    crate::sort::by(&mut found, |a: &UnmetImport, b| a.name.cmp(&b.name));
     found
 }
 
