@@ -278,16 +278,15 @@ impl<'a> Asked<'a> {
 
     /// TensorFlow and Keras of which the database knows no release that is asked for: what they go with is open.
     fn untold(&self, db: &Database) -> Vec<String> {
-        let tensorflow = db.tensorflow_rows().iter().map(|row| (row.package.as_str(), &row.version));
-        let keras = db.keras_rows().iter().map(|row| (row.package.as_str(), &row.version));
-        let known: Vec<_> = tensorflow.chain(keras).collect();
         let untold = |name: &&str| {
             let asked = self.of(name);
             if !asked.iter().any(|package| !package.constraint) || contradictory(&asked) {
                 return None;
             }
             let specifiers = specifiers(&asked);
-            let mut rows = known.iter().filter(|(package, _)| package == name);
+            let tensorflow = db.tensorflow_rows().iter().map(|row| (row.package.as_str(), &row.version));
+            let keras = db.keras_rows().iter().map(|row| (row.package.as_str(), &row.version));
+            let mut rows = tensorflow.chain(keras).filter(|(package, _)| package == name);
             let fits = |version: &Version| {
                 common(specifiers.iter().copied().chain([format!("=={version}").as_str()])) != Some(false)
             };
