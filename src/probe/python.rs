@@ -127,7 +127,7 @@ fn read(
             }
         }
         let found = dists::find(folders, layout, &sys_path, &markers, deep);
-        let (count, rest, installed) = (found.count, found.rest, found.dists);
+        let (count, rest, installed, requires) = (found.count, found.rest, found.dists, found.requires);
         troubles.extend(found.troubles);
         let known: Vec<(usize, Package)> = (installed.iter().enumerate())
             .filter(|(_, dist)| !deep && recorded(&dist.metadata, &dist.location) && is_large(&dist.name))
@@ -152,7 +152,7 @@ fn read(
         let mut env = assemble(folders, search, layout, config, wheels, installed, sys_path);
         env.path_code = code;
         let importer = Importer { folders, sys_path: &env.sys_path, dists: &env.dists };
-        env.unmet = unmet::read(&importer, &env, &markers);
+        env.unmet = unmet::read(&importer, &env, &requires, &markers);
         env.troubles = troubles;
         checks.extend(match worker {
             Some(worker) => worker.join().unwrap_or_default(),
