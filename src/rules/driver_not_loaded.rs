@@ -647,7 +647,7 @@ mod tests {
         assert_eq!(way(&facts)[..2], ["sudo pacman -S linux-lts-headers", "sudo dkms autoinstall -k 6.12.10-1-lts"]);
         // Into a kernel whose files are gone nothing is loaded any more.
         facts.driver.modules_gone =
-            Some(crate::facts::Evidence::file("/lib/modules/6.12.10-1-lts", "not there, and this kernel runs"));
+            Some(Evidence::file("/lib/modules/6.12.10-1-lts", "not there, and this kernel runs"));
         assert_eq!(way(&facts), ["sudo reboot"]);
     }
 
