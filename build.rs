@@ -17,6 +17,9 @@ mod load;
 #[path = "src/db/schema.rs"]
 #[expect(unreachable_pub, reason = "public in the library")]
 mod schema;
+#[path = "src/sort.rs"]
+#[expect(dead_code, reason = "the library uses the rest")]
+mod sort;
 #[path = "src/version.rs"]
 #[expect(dead_code, unreachable_pub, reason = "public in the library, which uses the rest")]
 mod version;
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=data");
     println!("cargo:rerun-if-changed=src/db");
+    println!("cargo:rerun-if-changed=src/sort.rs");
     println!("cargo:rerun-if-changed=src/version.rs");
     match embed() {
         Ok(()) => ExitCode::SUCCESS,

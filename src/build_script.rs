@@ -59,6 +59,7 @@ use crate::options::{GpuWish, Options};
 use crate::policy;
 use crate::probe::project;
 use crate::rules::{self, Rule, layer};
+use crate::sort::Sorted as _;
 use crate::verdict::judge_with;
 use crate::version::Dotted;
 
@@ -227,7 +228,7 @@ impl Check {
             Subject::Machine => wish == GpuWish::Required || rule.layer == layer::PROJECT,
             Subject::Declared => false,
         });
-        let met = outcomes.findings.iter().map(|(rule, _)| rule.id).collect();
+        let met = outcomes.findings.iter().map(|(rule, _)| rule.id).sorted_set();
         let ruling = policy.apply(&outcomes, &options, host.today(), &met);
         for (rule, level, finding) in &ruling.findings {
             script.finding(rule, *level, finding);

@@ -927,7 +927,7 @@ fn levels(args: &CheckArgs, matches: &ArgMatches) -> Vec<(String, Option<Level>)
             places.zip(rules).map(move |(place, rule)| (place, (rule.clone(), level)))
         })
         .collect();
-    placed.sort_by_key(|(place, _)| *place);
+    crate::sort::by_key(&mut placed, |(place, _)| *place);
     placed.into_iter().map(|(_, level)| level).collect()
 }
 

@@ -350,7 +350,7 @@ impl Fleet {
     /// The causes as findings with their machines' names: the worst first, then those that most machines have.
     pub fn items(&self) -> Vec<Item> {
         let mut order: Vec<&Cause> = self.causes.iter().collect();
-        order.sort_by_key(|cause| {
+        crate::sort::by_key(&mut order, |cause| {
             let Item { level, rule, .. } = &cause.item;
             (std::cmp::Reverse(*level), std::cmp::Reverse(cause.machines.len()), rule.layer)
         });

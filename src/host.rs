@@ -23,6 +23,7 @@ use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 
 use crate::facts::User;
+use crate::sort::Sorted as _;
 
 mod exec;
 
@@ -288,7 +289,7 @@ impl<'h> OpenFolder<'h> {
 impl Host {
     /// The machine that the program runs on, with its own environment.
     pub fn here() -> Result<Self, HostError> {
-        let env = std::env::vars_os().map(lossy).collect();
+        let env = std::env::vars_os().map(lossy).sorted_map();
         let cwd = std::env::current_dir().map_err(|error| HostError::new(Path::new("."), &error))?;
         let mut host = Self::bare(None, env, cwd);
         host.user = host.process_user();
@@ -831,7 +832,7 @@ impl Host {
         let mut gids: Vec<u32> =
             rustix::process::getgroups().unwrap_or_default().into_iter().map(rustix::process::Gid::as_raw).collect();
         gids.push(rustix::process::getegid().as_raw());
-        gids.sort_unstable();
+        crate::sort::plain(&mut gids);
         gids.dedup();
         let entry = self.passwd().into_iter().find(|entry| entry.uid == uid);
         User {
@@ -864,7 +865,7 @@ impl Host {
                 fields.next()?.split(',').any(|member| member == login).then_some(gid)
             }));
         }
-        gids.sort_unstable();
+        crate::sort::plain(&mut gids);
         gids.dedup();
         User {
             uid,

@@ -28,6 +28,7 @@ pub mod rules;
 #[cfg(any(test, feature = "cli"))]
 pub mod run;
 mod shell;
+mod sort;
 pub mod verdict;
 pub mod version;
 pub mod view;

@@ -9,6 +9,7 @@ use crate::facts::{Assumption, Evidence, Facts, SCHEMA, Source, Trouble};
 use crate::host::Host;
 use crate::options::{Assume, Options};
 use crate::probe::loader::Search;
+use crate::sort::Sorted as _;
 use crate::version::Dotted;
 
 #[cfg(feature = "cuda")]
@@ -50,7 +51,7 @@ pub fn probe_timed(host: &Host, options: &Options, meanwhile: impl FnOnce()) -> 
         env: crate::env::VARIABLES
             .iter()
             .filter_map(|variable| Some((variable.name.to_owned(), host.env(variable.name)?.to_owned())))
-            .collect(),
+            .sorted_map(),
         ..Facts::default()
     };
     (facts.assumed, facts.troubles) = wished_by_variables(host);

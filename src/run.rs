@@ -12,6 +12,7 @@ use crate::host::Host;
 use crate::options::{Options, Wishes};
 use crate::policy::{Policy, Ruling};
 use crate::report::Report;
+use crate::sort::Sorted as _;
 use crate::verdict::{Outcomes, judge_with};
 
 /// The entry of the timings that is a number of compilers, not of milliseconds.
@@ -74,7 +75,7 @@ pub fn check(
         })
         .collect();
     let met: BTreeSet<&str> =
-        judged.iter().flat_map(|(_, outcomes, _)| &outcomes.findings).map(|(rule, _)| rule.id).collect();
+        judged.iter().flat_map(|(_, outcomes, _)| &outcomes.findings).map(|(rule, _)| rule.id).sorted_set();
     judged
         .into_iter()
         .map(|(machine, outcomes, mut clock)| {

@@ -51,6 +51,6 @@ fn each<Item: Sync, Out: Send>(
         }
     });
     let mut results = results.into_inner().unwrap_or_default();
-    results.sort_by_key(|(index, _)| *index);
+    crate::sort::by_key(&mut results, |(index, _)| *index);
     results.into_iter().map(|(_, out)| out).collect()
 }

@@ -13,6 +13,7 @@ use crate::finding::{Break, Finding, Judgment, Level, Subject, Unknown};
 use crate::options::{GpuWish, Wishes};
 use crate::policy::{NOTHING_REQUIRED, Requires};
 use crate::rules::{self, Cx, Family, Rule, layer, prediction_contradicted};
+use crate::sort::Sorted as _;
 use crate::view::{EnvView, View};
 
 /// An answer to a question about the GPU.
@@ -196,8 +197,8 @@ impl Said {
 
     fn sort(&mut self) {
         // Stable: rules of one layer keep the order in which they are listed.
-        self.findings.sort_by_key(|(rule, finding)| (rule.layer, finding.subject.clone()));
-        self.unknown.sort_by_key(|(id, _)| rules::find(id).map_or(u8::MAX, |rule| rule.layer));
+        crate::sort::by_key(&mut self.findings, |(rule, finding)| (rule.layer, finding.subject.clone()));
+        crate::sort::by_key(&mut self.unknown, |(id, _)| rules::find(id).map_or(u8::MAX, |rule| rule.layer));
     }
 }
 
@@ -225,7 +226,7 @@ fn kernel_verdicts(facts: &Facts) -> Vec<KernelVerdict> {
         toolkit: compile.toolkit.clone(),
         arch: compile.arch.clone(),
         outcome: compile.failure.as_ref().map_or_else(|| "compiled".to_owned(), |failed| failed.cause.clone()),
-        ms: (!compile.cached).then(|| ("compile".to_owned(), compile.ms)).into_iter().collect(),
+        ms: (!compile.cached).then(|| ("compile".to_owned(), compile.ms)).into_iter().sorted_map(),
     });
     runs.chain(compiles).collect()
 }
@@ -324,9 +325,9 @@ pub fn judge_with(
     });
     dropped.dedup();
     not_applicable.extend(dropped.into_iter().filter(|id| !findings.iter().any(|(rule, _)| rule.id == *id)));
-    not_applicable.sort_unstable();
+    crate::sort::plain(&mut not_applicable);
     not_applicable.dedup();
-    passed.sort_unstable();
+    crate::sort::plain(&mut passed);
     Outcomes { findings, passed, unknown, not_applicable, verdicts }
 }
 

@@ -1347,7 +1347,7 @@ impl EnvView<'_, '_> {
             Accelerated::Unknown(_) => 1,
             Accelerated::No(_) => 2,
         };
-        all.sort_by_key(best);
+        crate::sort::by_key(&mut all, best);
         all.swap_remove(0)
     }
 

@@ -17,6 +17,7 @@ use crate::db::{Day, overlay};
 use crate::exit::Exit;
 use crate::host::{Host, HostError};
 use crate::report::wrap::{clean, lines};
+use crate::sort::Sorted as _;
 
 #[cfg(feature = "update")]
 mod online;
@@ -119,7 +120,7 @@ fn show(args: &DbShowArgs, db: &Database, paint: Paint) -> Result<String, Failur
         let all = db.rows();
         let derived = derived(&all);
         if args.format == Format::Json {
-            let tables: BTreeMap<_, _> = all.counts().into_iter().collect();
+            let tables: BTreeMap<_, _> = all.counts().into_iter().sorted_map();
             return super::json(&json!({"schema": 1, "database": meta, "rows": tables, "derived": derived}), true);
         }
         let mut text = format!("database revision {} of {} ({})\n", meta.revision, meta.date, meta.origin);
@@ -236,7 +237,7 @@ fn block(text: &mut String, table: &str, row: &Map<String, Value>, width: Option
         _ => LAST.iter().position(|last| *last == key).map_or(50, |place| 100 + place),
     };
     let mut entries: Vec<_> = row.iter().filter(|(key, _)| !named.contains(&key.as_str())).collect();
-    entries.sort_by_key(|(key, _)| place(key));
+    crate::sort::by_key(&mut entries, |(key, _)| place(key));
     for (key, value) in entries {
         let items: Vec<String> = match value {
             // One source, one package a line.

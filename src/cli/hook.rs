@@ -19,6 +19,7 @@ use crate::policy::{self, Policy};
 use crate::probe::sources;
 use crate::report::Report;
 use crate::run::Checked;
+use crate::sort::Sorted as _;
 use crate::verdict::judge_with;
 
 pub(super) fn run(args: &HookArgs, here: Result<Host, host::HostError>, paint: Paint) -> Result<Exit, Failure> {
@@ -164,7 +165,7 @@ fn one(host: &Host, db: &Database, mut policy: Policy, options: &Options, task: 
         Subject::Declared => touches(finding),
         Subject::Machine | Subject::Env(_) => false,
     });
-    let met = outcomes.findings.iter().map(|(rule, _)| rule.id).collect();
+    let met = outcomes.findings.iter().map(|(rule, _)| rule.id).sorted_set();
     let ruling = policy.apply(&outcomes, options, host.today(), &met);
     Checked { name: None, facts, outcomes, ruling, timings: BTreeMap::new() }
 }

@@ -19,6 +19,7 @@ use crate::report::item::{Item, Scene};
 use crate::report::summary::{Summary, Unread};
 use crate::report::{Origin, Outcome, github, human, junit, markdown, sarif};
 use crate::run::{self, Checked, Clock, NotFacts, Recorded};
+use crate::sort::Sorted as _;
 
 /// Machines that get a report of their own beside the summary, without being asked for.
 const DETAILS: usize = 5;
@@ -140,7 +141,7 @@ impl Page<'_> {
         let mut stream = sink.begin()?;
         let mut fleet = Fleet::default();
         // What an ignore is unused for is known at the end only.
-        let everything: BTreeSet<&str> = self.policy.ignores.iter().map(|ignore| ignore.rule.as_str()).collect();
+        let everything: BTreeSet<&str> = self.policy.ignores.iter().map(|ignore| ignore.rule.as_str()).sorted_set();
         let mut met: BTreeSet<&str> = BTreeSet::new();
         let kept: Kept = Mutex::default();
         let (mut held, mut last, mut unread) = (Vec::new(), None, 0);

@@ -9,6 +9,7 @@ use super::load::Fault;
 use super::schema::{
     ChipRow, CompatRow, CrateRow, CudaRow, CudnnRow, Day, DriverRow, GpuRow, KerasRow, MetaRow, TensorflowRow,
 };
+use crate::sort::Sorted as _;
 
 /// The names of the tables, in the order in which they are printed.
 pub const TABLES: [&str; 9] = ["tensorflow", "keras", "cuda", "cudnn", "driver", "gpu", "chip", "compat", "crates"];
@@ -162,7 +163,7 @@ impl Document {
         ]
         .into_iter()
         .map(|(name, text)| (name.to_owned(), text))
-        .collect())
+        .sorted_map())
     }
 
     /// Holds the rows against the linter; `derived` says whether derived rows may be among them.

@@ -10,6 +10,7 @@ use super::load::{Fault, Located, Reader};
 use super::schema::{
     ChipRow, CompatRow, CrateRow, CudaRow, CudnnRow, Day, DriverRow, GpuRow, KerasRow, MetaRow, TensorflowRow,
 };
+use crate::sort::Sorted as _;
 use crate::version::Dotted;
 
 /// The names of the data files.
@@ -68,7 +69,7 @@ pub fn lint_overlaid(files: &BTreeMap<String, String>, today: Option<&Day>) -> (
 
 fn judge(files: &BTreeMap<String, String>, prefix: &str, today: Option<&Day>, overlaid: bool) -> (Tables, Vec<Fault>) {
     let mut faults = Vec::new();
-    let names: BTreeMap<&str, String> = FILES.iter().map(|name| (*name, format!("{prefix}{name}"))).collect();
+    let names: BTreeMap<&str, String> = FILES.iter().map(|name| (*name, format!("{prefix}{name}"))).sorted_map();
     for name in FILES {
         if !files.contains_key(name) {
             faults.push(Fault::new(&format!("{prefix}{name}"), "", 0..0, "the file is missing"));
@@ -161,7 +162,7 @@ fn judge(files: &BTreeMap<String, String>, prefix: &str, today: Option<&Day>, ov
         compat: plain(compat),
         crates: plain(crates),
     };
-    faults.sort_by(|a, b| (&a.file, a.span.start).cmp(&(&b.file, b.span.start)));
+    crate::sort::by(&mut faults, |a, b| (&a.file, a.span.start).cmp(&(&b.file, b.span.start)));
     (tables, faults)
 }
 

@@ -11,6 +11,8 @@ use serde::forward_to_deserialize_any;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::sort::Sorted as _;
+
 /// Something wrong in a data file, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -128,7 +130,7 @@ impl<'t> Reader<'t> {
                 self.fault(span, format!("unknown table `{key}`"));
             }
         }
-        self.faults.sort_by_key(|fault| fault.span.start);
+        crate::sort::by_key(&mut self.faults, |fault| fault.span.start);
         self.faults
     }
 
@@ -165,7 +167,7 @@ impl<'t> Reader<'t> {
             self.fault(key.span(), format!("unknown key `{}`", key.get_ref()));
             entries.remove(key.get_ref().as_ref());
         }
-        entries.iter().map(|(key, value)| (key.get_ref().to_string(), value.span())).collect()
+        entries.iter().map(|(key, value)| (key.get_ref().to_string(), value.span())).sorted_map()
     }
 
     /// Puts the entry aside at which a row could not be read; `None` where it is none of them.

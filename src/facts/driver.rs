@@ -40,8 +40,8 @@ pub struct Driver {
     /// loaded by now cannot be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modules_gone: Option<Evidence>,
-    /// Whether the headers of the running kernel are there, with which modules are built for it; absent where its whole
-    /// folder of modules is gone, as after an upgrade.
+    /// Whether the headers of the running kernel are there, with which modules are built for it; not looked for where its
+    /// modules are gone.
     #[serde(default)]
     pub headers: Probed<bool>,
     /// Whether `nvidia-modprobe` is there as root's own program: the driver's libraries run it to load modules and to

@@ -276,7 +276,7 @@ fn number(ids: Vec<String>) -> HashMap<String, String> {
     }
     // Sorted, an id comes behind all with which it begins, and nothing but their descendants stands between.
     let mut sorted: Vec<_> = numbers.into_iter().collect();
-    sorted.sort_unstable();
+    crate::sort::plain(&mut sorted);
     let mut begun: Vec<(String, String)> = Vec::new();
     let mut stand_ins = HashMap::new();
     for (id, number) in sorted {

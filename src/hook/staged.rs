@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{Git, GitError};
 use crate::host::Host;
 use crate::probe::sources;
+use crate::sort::Sorted as _;
 
 /// Names whose content can change a verdict on the repository.
 const NAMES: [&str; 10] = [
@@ -121,7 +122,7 @@ pub fn index(host: &Host, top: &Path) -> Result<Index, GitError> {
     let folder = tempfile::tempdir().map_err(|error| GitError(format!("no temporary folder: {error}")))?;
     let mut changed = git.paths(["diff-files", "--name-only", "-z", "--no-relative", "--ignore-submodules"])?;
     changed.retain(|file| matters(file));
-    let changed: BTreeSet<PathBuf> = changed.into_iter().collect();
+    let changed: BTreeSet<PathBuf> = changed.into_iter().sorted_set();
     let mut prefix = folder.path().to_string_lossy().into_owned();
     prefix.push('/');
     let names: Vec<&str> = changed.iter().filter_map(|file| file.to_str()).collect();

@@ -58,7 +58,7 @@ fn libraries(host: &Host, folder: &str) -> impl Iterator<Item = String> {
             .is_some_and(|version| version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
     });
     // The short name is the one that programs ask for; the long one is the same file.
-    names.sort_by_key(String::len);
+    crate::sort::by_key(&mut names, String::len);
     let folder = folder.to_owned();
     names.into_iter().map(move |name| format!("{folder}/{name}"))
 }

@@ -99,7 +99,7 @@ impl Cache {
                 Some((meta.modified().ok()?, meta.len(), entry.path()))
             })
             .collect();
-        files.sort_unstable_by(|a, b| b.cmp(a));
+        crate::sort::by(&mut files, |a, b| b.cmp(a));
         files
     }
 

@@ -12,6 +12,7 @@ use crate::host::{Entry, Host, HostError, Kind};
 use crate::options::Options;
 
 use super::repository::{self, Bounds};
+use crate::sort::Sorted as _;
 
 #[cfg(feature = "cli")]
 mod compose;
@@ -345,7 +346,7 @@ impl Reader<'_> {
         }
         let Some(advice) = self.sets_arguments() else {
             // Which of them a script means is not looked into.
-            let out: BTreeSet<String> = self.arguments.keys().cloned().collect();
+            let out: BTreeSet<String> = self.arguments.keys().cloned().sorted_set();
             return self.leave_out(&out);
         };
         let host = self.host;
@@ -359,7 +360,7 @@ impl Reader<'_> {
             .iter()
             .filter(|(file, names)| overridden(file, names))
             .map(|(file, _)| file.clone())
-            .collect();
+            .sorted_set();
         self.leave_out(&out);
     }
 
@@ -691,7 +692,7 @@ impl Reader<'_> {
         let found = contexts.filter_map(|context| image::origin(self.host, context, puts, at));
         // By what links lead to.
         let found: BTreeMap<PathBuf, PathBuf> =
-            found.filter_map(|file| Some((self.host.real(&file).ok()?, file))).collect();
+            found.filter_map(|file| Some((self.host.real(&file).ok()?, file))).sorted_map();
         let root = self.host.real(&self.root).ok()?;
         let (real, file) = found.first_key_value()?;
         (found.len() == 1 && real.starts_with(root)).then(|| file.clone())

@@ -237,7 +237,7 @@ fn libraries(host: &Host, resolutions: &[&Resolution]) -> Libraries {
         }
         let mut names: Vec<String> = host.names_where(&folder, driver_library);
         // The name that programs ask for stands for its file; the others only where it is missing.
-        names.sort_by_key(|name| (!name.ends_with(".so.1"), name.len()));
+        crate::sort::by_key(&mut names, |name| (!name.ends_with(".so.1"), name.len()));
         for name in names {
             let path = format!("{folder}/{name}");
             if !host.is_file(&path) {
@@ -329,7 +329,7 @@ fn installed_modules(host: &Host) -> (Vec<InstalledModule>, Vec<InstalledModule>
     found
 }
 
-/// Whether what modules are built with is there for the running kernel; absent where an upgrade took the kernel away.
+/// Whether what modules are built with is there for the running kernel, of which there is a folder.
 fn headers(host: &Host) -> Probed<bool> {
     let Probed::Found { value: kernel, .. } = kernel_release(host) else { return Probed::default() };
     let root = modules_root(host);
@@ -338,7 +338,7 @@ fn headers(host: &Host) -> Probed<bool> {
     }
     let folder = format!("{root}/{kernel}");
     if !host.is_dir(&folder) {
-        return Probed::Absent;
+        return Probed::Skipped { why: "this kernel has no folder of modules".to_owned() };
     }
     let build = format!("{folder}/build");
     let there = host.is_dir(&build);
@@ -861,7 +861,8 @@ mod tests {
             tree.write("/proc/sys/kernel/osrelease", kernel);
             read(&tree, &[]).headers
         };
-        assert!(headers("6.1.0-11\n").is_absent());
+        assert!(headers("6.1.0-11\n").unknown().is_some());
+        assert!(read(&tree, &[]).modules_gone.is_some());
         tree.link("/usr/src/linux-headers-6.1.0-13", "/lib/modules/6.1.0-13/build");
         assert_eq!(headers("6.1.0-13\n").value(), Some(&false));
         tree.folder("/usr/src/linux-headers-6.1.0-13");

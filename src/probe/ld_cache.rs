@@ -263,7 +263,7 @@ impl Cache {
             .filter_map(|entry| Some((capable.rank(&entry.needs)?, entry)))
             .collect();
         // Stable: entries of one rank stay in the order of the file.
-        found.sort_by_key(|(rank, _)| *rank);
+        crate::sort::by_key(&mut found, |(rank, _)| *rank);
         found.into_iter().map(|(_, entry)| entry).collect()
     }
 }

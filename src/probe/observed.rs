@@ -75,7 +75,7 @@ pub fn probe(host: &Host, options: &Options, facts: &Facts) -> Option<Observed> 
             // Where files do not tell what is to be compiled for, the driver does.
             launches.round(host, &patient, &[], &mut observed.troubles);
             targets.extend(launches.told.api.devices.iter().filter_map(|device| device.compute.clone()));
-            targets.sort();
+            crate::sort::plain(&mut targets);
             targets.dedup();
         }
         let compiled = compile(host, options, facts, &targets, &mut observed);
@@ -249,7 +249,7 @@ fn targets(facts: &Facts) -> (Vec<Dotted>, bool) {
     let view = View::new(facts, Database::embedded());
     let mut targets: Vec<Dotted> = view.gpus.iter().filter_map(|gpu| gpu.compute.clone()).collect();
     let all_known = !targets.is_empty() && targets.len() == view.gpus.len();
-    targets.sort();
+    crate::sort::plain(&mut targets);
     targets.dedup();
     (targets, all_known)
 }
@@ -454,7 +454,7 @@ impl Launches {
                 failure,
             });
         }
-        observed.runs.sort_by_key(|run| run.gpu);
+        crate::sort::by_key(&mut observed.runs, |run| run.gpu);
         observed.driver = if told.heard {
             let says = match (&told.api.failure, &told.api.cuda) {
                 (Some(failed), _) => failed.says.clone(),

@@ -11,6 +11,8 @@ use crate::host::{Host, HostError};
 use crate::options::Options;
 
 #[cfg(feature = "cli")]
+mod answer;
+#[cfg(feature = "cli")]
 mod graph;
 mod manifest;
 #[cfg(feature = "cli")]
@@ -192,10 +194,7 @@ fn ask(host: &Host, manifest: &Path, options: &Options, names: &[&str], lock: &s
         return Err("only files are read (--static)".to_owned());
     }
     let answer = metadata::ask(host, manifest, options)?;
-    let resolved = answer.resolved(host, lock, manifest, options, names);
-    // Giving its hundred thousand pieces back takes milliseconds, and nobody has to wait for that.
-    let _ = std::thread::Builder::new().spawn(move || drop(answer));
-    Ok(resolved)
+    metadata::resolved(&answer, host, lock, manifest, options, names)
 }
 
 #[cfg(not(feature = "cli"))]

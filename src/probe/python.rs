@@ -6,6 +6,7 @@ use crate::facts::{Dist, EnvKind, Evidence, JupyterKernel, Probed, PythonEnv, Re
 use crate::host::{Host, HostError};
 use crate::options::Options;
 use crate::probe::loader::Search;
+use crate::sort::Sorted as _;
 use crate::version::Dotted;
 
 mod archive;
@@ -82,7 +83,7 @@ pub fn probe(
             envs.push((index, env));
         }
     }
-    envs.sort_by_key(|(_, env)| !env.active);
+    crate::sort::by_key(&mut envs, |(_, env)| !env.active);
     for kernel in &mut found.kernels {
         kernel.env = kernel.env.and_then(|old| envs.iter().position(|(index, _)| *index == old));
     }
@@ -126,7 +127,7 @@ fn read(
             }
         }
         let found = dists::find(folders, layout, &sys_path, &markers, deep);
-        let (count, rest, installed) = (found.count, found.rest, found.dists);
+        let (count, rest, installed, requires) = (found.count, found.rest, found.dists, found.requires);
         troubles.extend(found.troubles);
         let known: Vec<(usize, Package)> = (installed.iter().enumerate())
             .filter(|(_, dist)| !deep && recorded(&dist.metadata, &dist.location) && is_large(&dist.name))
@@ -151,7 +152,7 @@ fn read(
         let mut env = assemble(folders, search, layout, config, wheels, installed, sys_path);
         env.path_code = code;
         let importer = Importer { folders, sys_path: &env.sys_path, dists: &env.dists };
-        env.unmet = unmet::read(&importer, &env, &markers);
+        env.unmet = unmet::read(&importer, &env, &requires, &markers);
         env.troubles = troubles;
         checks.extend(match worker {
             Some(worker) => worker.join().unwrap_or_default(),
@@ -234,7 +235,7 @@ fn assemble(
     let mut modules: BTreeMap<_, _> = ["numpy", "openvino", "jax", "torch", "flax"]
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), importer.versioned(name, &[])?)))
-        .collect();
+        .sorted_map();
     if tensorflow.is_some() {
         modules.extend(importer.within("google", "protobuf").map(|found| ("google.protobuf".to_owned(), found)));
     }

@@ -107,7 +107,7 @@ pub(super) fn walk<T>(
             }
         }
     }
-    found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    crate::sort::by(&mut found, |a, b| a.0.cmp(&b.0));
     found.truncate(bounds.files);
     found
 }

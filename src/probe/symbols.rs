@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::host::OpenFile;
+use crate::sort::Sorted as _;
 
 /// Bytes of one table read at most; libcublas has some 50 KB of each.
 const LARGEST_TABLE: u64 = 16 << 20;
@@ -190,7 +191,7 @@ pub fn read(file: &OpenFile) -> Option<Symbols> {
             names.insert(name.to_owned());
         }
     }
-    let asked = asked.into_iter().map(|(file, names)| (file.to_owned(), names)).collect();
+    let asked = asked.into_iter().map(|(file, names)| (file.to_owned(), names)).sorted_map();
     let offered = match hashes {
         Some(hashes) => Offered::Table { hashes, symbols, strings },
         None => Offered::Names(names),

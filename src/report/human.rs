@@ -12,6 +12,7 @@ use crate::db::Database;
 use crate::facts::{Driver, Evidence, Facts, Failed, Source};
 use crate::finding::{Break, Level, Subject};
 use crate::rules::{Family, layer};
+use crate::sort::Sorted as _;
 use crate::verdict::{Answer, EnvVerdict, KerasVerdict, KernelVerdict, Outcomes, TfVerdict, Verdicts};
 use crate::view::View;
 
@@ -39,7 +40,7 @@ const ANSWERS: usize = 69;
 pub fn report(report: &Report<'_>, outcomes: &Outcomes, db: &Database, width: Option<usize>) -> String {
     let mut page = Page { out: String::new(), width };
     page.found(report.facts, db, Some(&report.gpu));
-    let shown: BTreeSet<&str> = report.findings.iter().map(|finding| finding.rule).collect();
+    let shown: BTreeSet<&str> = report.findings.iter().map(|finding| finding.rule).sorted_set();
     page.verdicts(report.facts, outcomes, &shown);
     for finding in &report.findings {
         page.finding(finding);
@@ -365,7 +366,7 @@ impl Page {
             .iter()
             .filter(|(_, unknown)| touches(&unknown.subject, unknown.breaks))
             .map(|(_, unknown)| unknown.missing.as_str())
-            .collect();
+            .sorted_set();
         for reason in missing.iter().take(FEW) {
             self.put(format_args!("{:13}", ""));
             self.text(&format!("cannot tell: {}", clean(reason)), 13, 15);
@@ -411,7 +412,7 @@ impl Page {
     fn summary(&mut self, report: &Report<'_>) {
         let count = |level: Level| report.findings.iter().filter(|finding| finding.level == level).count();
         let (denied, warned, notes) = (count(Level::Deny), count(Level::Warn), count(Level::Note));
-        let unknown: BTreeSet<&str> = report.outcomes.unknown.iter().map(|unknown| unknown.rule).collect();
+        let unknown: BTreeSet<&str> = report.outcomes.unknown.iter().map(|unknown| unknown.rule).sorted_set();
         let head = if report.findings.is_empty() && report.outcomes.ignored.is_empty() {
             let open = if unknown.is_empty() { "" } else { ", as far as could be told" };
             format!("nothing wrong was found{open}")

@@ -235,7 +235,7 @@ fn needed_in_turn(cx: &Cx<'_>, env: &EnvView<'_, '_>, out: &mut Judgment) {
         .collect();
     let mut needed: Vec<&str> =
         lacking.iter().flat_map(|(_, library)| &library.missing).map(|missing| missing.name.as_str()).collect();
-    needed.sort_unstable();
+    crate::sort::plain(&mut needed);
     needed.dedup();
     let Some((first, _)) = lacking.first() else { return };
     let mut finding = Finding::new(

@@ -396,7 +396,7 @@ fn build(cx: &Cx<'_>, finding: Finding, kernel: &str) -> Finding {
     let driver = &cx.facts.driver;
     let name = shell::word(kernel);
     let module = driver.modules.first();
-    if let Some(module) = module.filter(|_| driver.headers.is_absent()) {
+    if let Some(module) = module.filter(|_| driver.modules_gone.is_some()) {
         // An upgrade has taken this kernel's files away; nothing can be built for it or loaded into it.
         let folder = module.path.split('/').take_while(|part| *part != module.kernel).collect::<Vec<_>>().join("/");
         return finding
@@ -646,7 +646,8 @@ mod tests {
         }];
         assert_eq!(way(&facts)[..2], ["sudo pacman -S linux-lts-headers", "sudo dkms autoinstall -k 6.12.10-1-lts"]);
         // Into a kernel whose files are gone nothing is loaded any more.
-        facts.driver.headers = crate::facts::Probed::Absent;
+        facts.driver.modules_gone =
+            Some(Evidence::file("/lib/modules/6.12.10-1-lts", "not there, and this kernel runs"));
         assert_eq!(way(&facts), ["sudo reboot"]);
     }
 

@@ -129,7 +129,7 @@ fn xids(cx: &Cx<'_>, case: &Case<'_>, driver: Option<&DriverApi>) -> Vec<Evidenc
     // A driver that does not start shows no devices: whatever was reported may be why.
     let addresses = if addresses.is_empty() { vec![None] } else { addresses };
     let mut found: Vec<&Xid> = addresses.into_iter().flat_map(|address| cx.view.xids(address)).collect();
-    found.sort_by_key(|xid| std::cmp::Reverse(xid.seconds));
+    crate::sort::by_key(&mut found, |xid| std::cmp::Reverse(xid.seconds));
     found.into_iter().take(3).map(Xid::evidence).collect()
 }
 

@@ -15,6 +15,7 @@ use crate::db::{Day, KerasRow, TensorflowRow};
 use crate::facts::HostLimits;
 use crate::probe::python::{head, normalise, parse_build, parse_requirement};
 use crate::probe::toolkit::{comparisons, parse_host_config};
+use crate::sort::Sorted as _;
 use crate::version::Dotted;
 
 /// Texts in wheels are read up to this many bytes.
@@ -52,13 +53,13 @@ pub struct Release {
 impl Release {
     /// The platforms that it has wheels for.
     pub fn platforms(&self) -> BTreeSet<&'static str> {
-        self.wheels.iter().flat_map(|(_, name)| name.platforms()).collect()
+        self.wheels.iter().flat_map(|(_, name)| name.platforms()).sorted_set()
     }
 
     /// The wheels for a platform, the one for the newest Python first.
     pub fn wheels_for(&self, platform: &str) -> Vec<&(File, WheelName)> {
         let mut wheels: Vec<_> = self.wheels.iter().filter(|(_, name)| name.platforms().contains(&platform)).collect();
-        wheels.sort_by_key(|(file, name)| {
+        crate::sort::by_key(&mut wheels, |(file, name)| {
             let threaded = name.abis.iter().any(|abi| abi.starts_with("cp") && abi.ends_with('t'));
             (threaded, std::cmp::Reverse(name.minors()), file.name.clone())
         });
@@ -67,7 +68,7 @@ impl Release {
 
     /// The minors of Python that have wheels on a platform.
     pub fn minors(&self, platform: &str) -> BTreeSet<(u32, u32)> {
-        self.wheels_for(platform).into_iter().flat_map(|(_, name)| name.minors()).collect()
+        self.wheels_for(platform).into_iter().flat_map(|(_, name)| name.minors()).sorted_set()
     }
 }
 
@@ -120,7 +121,9 @@ pub fn python_minors(requirement: &str) -> Option<BTreeSet<(u32, u32)>> {
     let specifiers = VersionSpecifiers::from_str(requirement).ok()?;
     let known = [(2, 7)].into_iter().chain((3..30).map(|minor| (3, minor)));
     Some(
-        known.filter(|&(major, minor)| specifiers.contains(&Version::new([major, minor, 99].map(u64::from)))).collect(),
+        known
+            .filter(|&(major, minor)| specifiers.contains(&Version::new([major, minor, 99].map(u64::from))))
+            .sorted_set(),
     )
 }
 
@@ -130,7 +133,7 @@ pub fn parts(requirement: &str) -> BTreeSet<String> {
         .split(',')
         .map(|part| part.chars().filter(|c| !c.is_whitespace()).collect::<String>())
         .filter(|part| !part.is_empty())
-        .collect()
+        .sorted_set()
 }
 
 /// What METADATA says.

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::http::{Http, NetError, shown};
 use crate::db::schema::Release;
 use crate::db::{CudaRow, CudnnRow, Day};
+use crate::sort::Sorted as _;
 use crate::version::Dotted;
 
 /// Where NVIDIA publishes them; rows cite this address whatever mirror was asked.
@@ -71,7 +72,7 @@ fn names(text: &str) -> BTreeMap<String, Dotted> {
                 .starts_with(".json")
                 .then(|| (format!("redistrib_{version}.json"), version))
         })
-        .collect()
+        .sorted_map()
 }
 
 fn join(base: &Url, path: &str) -> Result<Url, NetError> {
@@ -131,7 +132,7 @@ pub fn cudnn(http: &Http, base: &Url, name: &str, today: &Day) -> Result<Vec<Cud
     let part = manifest.parts.get("cudnn").ok_or_else(|| shape("it has no entry `cudnn`"))?;
     let part = Part::deserialize(part).map_err(|error| shape(&error.to_string()))?;
     let version: Dotted = part.version.parse().map_err(|_| shape("its version is no version"))?;
-    let mut majors: BTreeSet<u32> = part.cuda_variant.iter().filter_map(|major| major.parse().ok()).collect();
+    let mut majors: BTreeSet<u32> = part.cuda_variant.iter().filter_map(|major| major.parse().ok()).sorted_set();
     if let Some(serde_json::Value::Object(variants)) = &part.linux {
         majors.extend(variants.keys().filter_map(|key| key.strip_prefix("cuda")?.parse::<u32>().ok()));
     }

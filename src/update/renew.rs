@@ -24,6 +24,7 @@ use crate::db::document::{Document, NotDocument, OVERLAY, Rows};
 use crate::db::overlay::{self, CURATED, DERIVED};
 use crate::db::{CudaRow, CudnnRow, Database, Day, KerasRow, TensorflowRow};
 use crate::host::{Host, HostError};
+use crate::sort::Sorted as _;
 
 /// How long another update is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -324,16 +325,16 @@ fn packages(
     new: &mut Rows,
     failures: &mut Vec<Failed>,
 ) {
-    let tensorflow: BTreeSet<&str> = db.tensorflow_rows().iter().map(|row| row.package.as_str()).collect();
-    let keras: BTreeSet<&str> = db.keras_rows().iter().map(|row| row.package.as_str()).collect();
+    let tensorflow: BTreeSet<&str> = db.tensorflow_rows().iter().map(|row| row.package.as_str()).sorted_set();
+    let keras: BTreeSet<&str> = db.keras_rows().iter().map(|row| row.package.as_str()).sorted_set();
     let projects: Vec<String> = tensorflow.iter().chain(&keras).map(|name| (*name).to_owned()).collect();
     let pages = verify::pages(http, index, &projects, jobs, progress, failures);
     let mut wanted: Vec<Job<'_>> = Vec::new();
     for (package, releases) in &pages {
         let known: BTreeSet<&Version> = if tensorflow.contains(package.as_str()) {
-            db.tensorflow_rows().iter().filter(|row| row.package == *package).map(|row| &row.version).collect()
+            db.tensorflow_rows().iter().filter(|row| row.package == *package).map(|row| &row.version).sorted_set()
         } else {
-            db.keras_rows().iter().filter(|row| row.package == *package).map(|row| &row.version).collect()
+            db.keras_rows().iter().filter(|row| row.package == *package).map(|row| &row.version).sorted_set()
         };
         // What is older than the table was left out of it on purpose.
         let Some(oldest) = known.first() else { continue };
@@ -372,8 +373,8 @@ fn packages(
             }
         }
     }
-    new.tensorflow.sort_unstable_by(TensorflowRow::order);
-    new.keras.sort_unstable_by(KerasRow::order);
+    crate::sort::by(&mut new.tensorflow, TensorflowRow::order);
+    crate::sort::by(&mut new.keras, KerasRow::order);
 }
 
 fn derive_one(job: &Job<'_>, db: &Database, http: &Http, hints: &Hints, today: &Day) -> Result<Option<One>, String> {
@@ -455,8 +456,8 @@ fn manifests(
             Err(why) => failures.push(Failed { what: (*name).to_owned(), why: why.to_string() }),
         }
     }
-    new.cuda.sort_unstable_by(CudaRow::order);
-    new.cudnn.sort_unstable_by(CudnnRow::order);
+    crate::sort::by(&mut new.cuda, CudaRow::order);
+    crate::sort::by(&mut new.cudnn, CudnnRow::order);
 }
 
 /// Takes a document from a file: a signed one where a signature lies beside it, else one of `db export`.

@@ -14,6 +14,7 @@ use super::index::{self, Index};
 use super::wheel::Hints;
 use super::{Progress, each};
 use crate::db::{CudaRow, Database, KerasRow, TensorflowRow};
+use crate::sort::Sorted as _;
 use crate::version::Dotted;
 
 /// Libraries of at most this many bytes, packed, are unpacked for their soname.
@@ -229,11 +230,11 @@ pub fn verify(db: &Database, http: &Http, index: &Index, wish: &Wish, progress: 
             Err(error) => out.failures.push(Failed { what: name, why: error.to_string() }),
         }
     }
-    out.rows = rows.into_iter().map(|(table, keys)| (table, keys.len())).collect();
-    out.disagreements.sort_unstable();
+    out.rows = rows.into_iter().map(|(table, keys)| (table, keys.len())).sorted_map();
+    crate::sort::plain(&mut out.disagreements);
     out.disagreements.dedup();
-    out.missing.sort_unstable();
-    out.failures.sort_unstable();
+    crate::sort::plain(&mut out.missing);
+    crate::sort::plain(&mut out.failures);
     (out.bytes, out.requests) = (http.bytes(), http.requests());
     out
 }
@@ -276,7 +277,7 @@ pub(super) fn newer<'r>(
     let rows = db.tensorflow_rows().iter().map(|row| (&row.package, &row.version));
     let rows = rows.chain(db.keras_rows().iter().map(|row| (&row.package, &row.version)));
     let known: BTreeSet<Version> =
-        rows.filter(|(name, _)| *name == package).map(|(_, version)| version.clone()).collect();
+        rows.filter(|(name, _)| *name == package).map(|(_, version)| version.clone()).sorted_set();
     releases.keys().rev().filter(move |version| {
         known.contains(*version) || !version.any_prerelease() || last.as_ref().is_none_or(|last| *version > last)
     })
@@ -325,11 +326,11 @@ fn keras_key(row: &KerasRow) -> String {
 
 /// Names what the index has and the tables lack.
 fn missing(db: &Database, pages: &Pages, wish: &Wish, out: &mut Verified) {
-    let tensorflow: BTreeSet<&String> = db.tensorflow_rows().iter().map(|row| &row.package).collect();
-    let keras: BTreeSet<&String> = db.keras_rows().iter().map(|row| &row.package).collect();
+    let tensorflow: BTreeSet<&String> = db.tensorflow_rows().iter().map(|row| &row.package).sorted_set();
+    let keras: BTreeSet<&String> = db.keras_rows().iter().map(|row| &row.package).sorted_set();
     for (package, releases) in pages {
         let oldest = |mut versions: Vec<&Version>| {
-            versions.sort_unstable();
+            crate::sort::plain(&mut versions);
             versions.first().map(|version| (*version).clone())
         };
         let count = wish.newest.unwrap_or(usize::MAX);
@@ -509,7 +510,7 @@ fn pins(
     package: &BTreeMap<String, String>,
     source: &str,
 ) {
-    let names: BTreeSet<&String> = row.keys().chain(package.keys()).collect();
+    let names: BTreeSet<&String> = row.keys().chain(package.keys()).sorted_set();
     if names.is_empty() {
         return;
     }
@@ -550,7 +551,7 @@ fn keras(row: &KerasRow, http: &Http, pages: &Pages, hints: &Hints) -> Result<Ju
     let same = parts(row.tensorflow.as_ref()) == parts(metadata.tensorflow.as_ref());
     judged.figure(&key, "tensorflow", (option(row.tensorflow.as_ref()), metadata.tensorflow.clone()), same, &source);
     if !backends.is_empty() {
-        let set = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
+        let set = |names: &[String]| names.iter().cloned().sorted_set();
         let same = set(&row.backends) == set(&backends);
         let source = format!("{page}#{}", derive::BACKENDS);
         judged.figure(&key, "backends", (row.backends.join(" "), Some(backends.join(" "))), same, &source);

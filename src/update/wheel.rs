@@ -79,7 +79,7 @@ impl WheelName {
             };
             found.extend(names);
         }
-        found.sort_unstable();
+        crate::sort::plain(&mut found);
         found.dedup();
         found
     }

@@ -103,7 +103,7 @@ pub fn plan(images: &[Image], compute: Option<&Dotted>) -> Vec<usize> {
         }
     }
     planned.extend(best.into_values().map(|(_, index)| index));
-    planned.sort_unstable();
+    crate::sort::plain(&mut planned);
     planned
 }
 

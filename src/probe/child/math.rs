@@ -5,7 +5,7 @@
 
 #![expect(unsafe_code, reason = "foreign libraries are called in child processes, from here only")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 use std::time::Instant;
@@ -16,6 +16,7 @@ use super::driver::{Cuda, Device, Handle, Memory, call, missing};
 use super::library::Library;
 use super::{Teller, millis};
 use crate::facts::{Cause, ComputeMode, Failed, LibraryRun, MathLibrary, Stage};
+use crate::sort::Sorted as _;
 use crate::version::Dotted;
 
 /// Asks for a computation by one library.
@@ -90,8 +91,10 @@ pub(super) fn ask(question: &Ask, teller: &mut Teller) -> Result<(), String> {
         return Ok(());
     }
     for &(gpu, mode) in &question.gpus {
-        let mut job = Job { cuda: &cuda, library: &library, gpu, mode, ms: BTreeMap::new(), begin: None, teller };
-        let failure = job.run(question.which).err().map(|failed| job.explained(failed));
+        let which = question.which;
+        let mut job =
+            Job { which, cuda: &cuda, library: &library, gpu, mode, ms: BTreeMap::new(), begin: None, teller };
+        let failure = job.run().err().map(|failed| job.explained(failed));
         job.took();
         let ms = job.ms;
         let broken = failure.is_some();
@@ -146,11 +149,12 @@ fn mapped() -> Vec<String> {
         let name = path.rsplit('/').next().unwrap_or_default();
         name.starts_with("libcu") || name.starts_with("libnv")
     };
-    paths.filter(ours).map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
+    paths.filter(ours).map(str::to_owned).sorted_set().into_iter().collect()
 }
 
 /// A computation on a GPU.
 struct Job<'j, 'library> {
+    which: MathLibrary,
     cuda: &'j Cuda<'library>,
     library: &'j Library,
     gpu: u32,
@@ -162,7 +166,7 @@ struct Job<'j, 'library> {
 
 /// Calls a function of the library; its code, or that it is missing, as a failure.
 macro_rules! ask_library {
-    ($job:expr, $which:expr, $stage:expr, $name:literal, fn($($type:ty),* $(,)?) $(, $argument:expr)* $(,)?) => {{
+    ($job:expr, $stage:expr, $name:literal, fn($($type:ty),* $(,)?) $(, $argument:expr)* $(,)?) => {{
         // SAFETY: these are the types of cublas_api.h, and of cudnn's headers from 8 to 9.
         match unsafe { $job.library.function::<unsafe extern "C" fn($($type),*) -> Status>($name) } {
             Err(_) => Err(missing($job.library, $name, $stage)),
@@ -170,7 +174,7 @@ macro_rules! ask_library {
                 // SAFETY: as above, and every pointer outlives the call.
                 match unsafe { function($($argument),*) } {
                     0 => Ok(()),
-                    code => Err($job.failed($which, $name, $stage, code)),
+                    code => Err($job.failed($name, $stage, code)),
                 }
             }
         }
@@ -197,8 +201,8 @@ impl Job<'_, '_> {
         self.ms.insert(name.to_owned(), millis(begin));
     }
 
-    fn failed(&self, which: MathLibrary, name: &str, stage: Stage, code: Status) -> Failed {
-        let texts: &[&str] = match which {
+    fn failed(&self, name: &str, stage: Stage, code: Status) -> Failed {
+        let texts: &[&str] = match self.which {
             MathLibrary::Cublas => &["cublasGetStatusName", "cublasGetStatusString"],
             MathLibrary::Cudnn => &["cudnnGetErrorString"],
         };
@@ -215,7 +219,7 @@ impl Job<'_, '_> {
                 says.extend(text.chars().take(200));
             }
         }
-        if which == MathLibrary::Cudnn {
+        if self.which == MathLibrary::Cudnn {
             type Last = unsafe extern "C" fn(*mut c_char, usize);
             let mut text: [c_char; 512] = [0; 512];
             // SAFETY: that is its type in cudnn_graph.h, from cuDNN 9 on.
@@ -230,10 +234,10 @@ impl Job<'_, '_> {
                 }
             }
         }
-        Failed { stage, cause: which.cause(code), code: Some(code), says }
+        Failed { stage, cause: self.which.cause(code), code: Some(code), says }
     }
 
-    fn run(&mut self, which: MathLibrary) -> Result<(), Failed> {
+    fn run(&mut self) -> Result<(), Failed> {
         let cuda = self.cuda;
         self.at(Stage::Context, "cuDevicePrimaryCtxRetain");
         let (mut device, mut context): (Device, Handle) = (0, ptr::null_mut());
@@ -242,7 +246,7 @@ impl Job<'_, '_> {
         // The context that the libraries' own runtime takes.
         call!(cuda, Stage::Context, self.mode, primary, "cuDevicePrimaryCtxRetain", &raw mut context, device)?;
         call!(cuda, Stage::Context, self.mode, enter, "cuCtxSetCurrent", context)?;
-        match which {
+        match self.which {
             MathLibrary::Cublas => self.product(),
             MathLibrary::Cudnn => self.convolution(),
         }
@@ -288,10 +292,9 @@ impl Job<'_, '_> {
 
     /// A product of two matrices by cuBLAS.
     fn product(&mut self) -> Result<(), Failed> {
-        let which = MathLibrary::Cublas;
         self.at(Stage::Handle, "cublasCreate");
         let mut handle: Handle = ptr::null_mut();
-        ask_library!(self, which, Stage::Handle, "cublasCreate_v2", fn(*mut Handle), &raw mut handle)?;
+        ask_library!(self, Stage::Handle, "cublasCreate_v2", fn(*mut Handle), &raw mut handle)?;
         self.at(Stage::Memory, "cuMemAlloc");
         let (a, b) = (whole(SIDE * SIDE, 7), whole(SIDE * SIDE, 5));
         let (on_a, on_b) = (self.memory(&a)?, self.memory(&b)?);
@@ -300,7 +303,6 @@ impl Job<'_, '_> {
         let (one, zero, side) = (1f32, 0f32, c_int::try_from(SIDE).unwrap_or(0));
         ask_library!(
             self,
-            which,
             Stage::Launch,
             "cublasSgemm_v2",
             fn(
@@ -336,24 +338,22 @@ impl Job<'_, '_> {
         )?;
         self.wait()?;
         self.compare(on_c, &product(&a, &b))?;
-        ask_library!(self, which, Stage::Verify, "cublasDestroy_v2", fn(Handle), handle)
+        ask_library!(self, Stage::Verify, "cublasDestroy_v2", fn(Handle), handle)
     }
 
     /// A convolution of one picture with one filter by cuDNN.
     fn convolution(&mut self) -> Result<(), Failed> {
-        let which = MathLibrary::Cudnn;
         let (side, filter) = (c_int::try_from(SIDE).unwrap_or(0), c_int::try_from(FILTER).unwrap_or(0));
         let mut handle: Handle = ptr::null_mut();
         self.at(Stage::Handle, "cudnnCreate");
-        ask_library!(self, which, Stage::Handle, "cudnnCreate", fn(*mut Handle), &raw mut handle)?;
+        ask_library!(self, Stage::Handle, "cudnnCreate", fn(*mut Handle), &raw mut handle)?;
         let mut shapes: [Handle; 4] = [ptr::null_mut(); 4];
         let [picture, result, weights, how] = &mut shapes;
         for shape in [&mut *picture, &mut *result] {
-            ask_library!(self, which, Stage::Handle, "cudnnCreateTensorDescriptor", fn(*mut Handle), shape)?;
+            ask_library!(self, Stage::Handle, "cudnnCreateTensorDescriptor", fn(*mut Handle), shape)?;
             // CUDNN_TENSOR_NCHW and CUDNN_DATA_FLOAT are 0.
             ask_library!(
                 self,
-                which,
                 Stage::Handle,
                 "cudnnSetTensor4dDescriptor",
                 fn(Handle, c_int, c_int, c_int, c_int, c_int, c_int),
@@ -366,10 +366,9 @@ impl Job<'_, '_> {
                 side
             )?;
         }
-        ask_library!(self, which, Stage::Handle, "cudnnCreateFilterDescriptor", fn(*mut Handle), &raw mut *weights)?;
+        ask_library!(self, Stage::Handle, "cudnnCreateFilterDescriptor", fn(*mut Handle), &raw mut *weights)?;
         ask_library!(
             self,
-            which,
             Stage::Handle,
             "cudnnSetFilter4dDescriptor",
             fn(Handle, c_int, c_int, c_int, c_int, c_int, c_int),
@@ -381,11 +380,10 @@ impl Job<'_, '_> {
             filter,
             filter
         )?;
-        ask_library!(self, which, Stage::Handle, "cudnnCreateConvolutionDescriptor", fn(*mut Handle), &raw mut *how)?;
+        ask_library!(self, Stage::Handle, "cudnnCreateConvolutionDescriptor", fn(*mut Handle), &raw mut *how)?;
         // CUDNN_CROSS_CORRELATION is 1.
         ask_library!(
             self,
-            which,
             Stage::Handle,
             "cudnnSetConvolution2dDescriptor",
             fn(Handle, c_int, c_int, c_int, c_int, c_int, c_int, c_int, c_int),
@@ -409,7 +407,6 @@ impl Job<'_, '_> {
         // CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM is 0; it wants no memory of its own.
         ask_library!(
             self,
-            which,
             Stage::Launch,
             "cudnnConvolutionForward",
             fn(
@@ -443,7 +440,7 @@ impl Job<'_, '_> {
         )?;
         self.wait()?;
         self.compare(on_result, &convolution(&numbers, &factors))?;
-        ask_library!(self, which, Stage::Verify, "cudnnDestroy", fn(Handle), handle)
+        ask_library!(self, Stage::Verify, "cudnnDestroy", fn(Handle), handle)
     }
 
     fn wait(&self) -> Result<(), Failed> {

@@ -6,6 +6,7 @@ use crate::facts::{DeclaredBy, DeclaredSet, DeclaredVariable, Evidence, hides_gp
 
 use super::dockerfile;
 use super::yaml::{self, Node};
+use crate::sort::Sorted as _;
 
 /// A service.
 #[derive(Debug, Default)]
@@ -103,7 +104,7 @@ fn build(node: &Node) -> Option<Build> {
         listed.chain(args.entries().iter().filter_map(|(name, _)| name.text()))
     });
     Some(Build {
-        arguments: arguments.map(str::to_owned).collect(),
+        arguments: arguments.map(str::to_owned).sorted_set(),
         context: text("context").unwrap_or(Some(".".to_owned()))?,
         dockerfile: text("dockerfile").unwrap_or(Some("Dockerfile".to_owned()))?,
         target: match text("target") {

@@ -126,7 +126,7 @@ impl<'h> Work<'h> {
         let State { mut done, unread, .. } = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut parts: Vec<Part> = self.packages.iter().map(|_| Part::default()).collect();
         // Whoever compared them: the same files, the same words.
-        done.sort_by_key(|(package, start, _)| (*package, *start));
+        crate::sort::by_key(&mut done, |(package, start, _)| (*package, *start));
         for (package, _, part) in done {
             if let Some(whole) = parts.get_mut(package) {
                 whole.add(part);

@@ -7,6 +7,7 @@ use super::layout::{self, Layout, join};
 use crate::facts::{EnvKind, Evidence, JupyterKernel, Trouble};
 use crate::host::{Host, Why};
 use crate::options::Options;
+use crate::sort::Sorted as _;
 
 /// How far the project's environment is looked for above the working folder.
 const LEVELS: usize = 20;
@@ -380,7 +381,7 @@ fn parse_kernel(text: &str) -> Result<Option<Spec>, String> {
         return Ok(None);
     }
     let variables = json.get("env").and_then(serde_json::Value::as_object).map_or_else(BTreeMap::new, |map| {
-        map.iter().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).take(200).collect()
+        map.iter().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).take(200).sorted_map()
     });
     Ok(Some((program.to_owned(), variables)))
 }

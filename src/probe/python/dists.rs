@@ -98,7 +98,18 @@ pub(super) struct Found {
     pub(super) count: u32,
     /// Those that do not matter: location and folder name, for `--deep`.
     pub(super) rest: Vec<(String, String)>,
+    /// All requirements of TensorFlow and Keras.
+    pub(super) requires: Vec<Requires>,
     pub(super) troubles: Vec<Trouble>,
+}
+
+/// The requirements of a distribution, as its METADATA states them.
+#[derive(Debug)]
+pub(super) struct Requires {
+    /// The path of METADATA.
+    pub(super) path: String,
+    /// Its `Requires-Dist` lines with their numbers.
+    pub(super) lines: Vec<(u32, String)>,
 }
 
 /// The head of a METADATA file.
@@ -193,8 +204,7 @@ pub(super) fn find(
                 continue;
             }
             let folder = item.kind == Kind::Folder || (item.kind == Kind::Link && folders.host.is_dir(&path));
-            let dist = read(folders, &path, folder, &entry.path, (name, version), markers, &mut found.troubles);
-            found.dists.push(dist);
+            read(folders, &path, folder, &entry.path, (name, version), markers, &mut found);
         }
     }
     conda(folders.host, &layout.prefix, &mut found);
@@ -221,7 +231,7 @@ pub(super) fn packages(folders: &Folders<'_>, sys_path: &[SysPathEntry]) -> Vec<
             packages.push((!(is_tensorflow(&name) || is_keras(&name)), package));
         }
     }
-    packages.sort_by_key(|(later, _)| *later);
+    crate::sort::by_key(&mut packages, |(later, _)| *later);
     packages.into_iter().map(|(_, package)| package).collect()
 }
 
@@ -232,8 +242,8 @@ fn read(
     location: &str,
     (name, version): (String, String),
     markers: &MarkerEnv,
-    troubles: &mut Vec<Trouble>,
-) -> Dist {
+    found: &mut Found,
+) {
     let mut dist = Dist { name, version, metadata: path.to_owned(), location: location.to_owned(), ..Dist::default() };
     let file = if !folder {
         path.to_owned()
@@ -256,8 +266,11 @@ fn read(
                 dist.requires =
                     head.requires.iter().filter_map(|(line, text)| required(*line, text, markers)).collect();
             }
+            if is_tensorflow(&dist.name) || is_keras(&dist.name) {
+                found.requires.push(Requires { path: file, lines: head.requires });
+            }
         }
-        Err(error) => troubles.push(Trouble { at: file, why: error.why.to_string() }),
+        Err(error) => found.troubles.push(Trouble { at: file, why: error.why.to_string() }),
     }
     if folder && path.ends_with(".dist-info") {
         let small = |name: &str| {
@@ -276,7 +289,7 @@ fn read(
             dist.editable = small("direct_url.json").and_then(|text| editable(&text));
         }
     }
-    dist
+    found.dists.push(dist);
 }
 
 /// The project folder of an editable installation.

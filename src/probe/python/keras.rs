@@ -13,6 +13,7 @@ use crate::facts::{
 use crate::host::{Host, Kind, TEXT_LIMIT, Why};
 use crate::probe::loader::Search;
 use crate::probe::symbols;
+use crate::sort::Sorted as _;
 
 /// What `import keras` gives.
 pub(super) fn keras(importer: &Importer<'_, '_>) -> Option<Module> {
@@ -306,7 +307,7 @@ pub(super) fn jax(importer: &Importer<'_, '_>, search: &Search<'_>, interpreter:
         .rev()
         .filter(|dist| dists::is_jax_plugin(&dist.name))
         .map(|dist| (dist.name.clone(), dist.version.clone()))
-        .collect();
+        .sorted_map();
     if module.is_none() && jaxlib.is_none() && plugins.is_empty() {
         return None;
     }

@@ -56,7 +56,10 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
         rest = rest.get(end + 1..).unwrap_or_default();
         Some(whole.strip_suffix('\r').unwrap_or(whole))
     };
-    std::iter::from_fn(next).take(LINES).filter_map(line)
+    // No path holds a NUL; where the text has none, no line is searched for it.
+    let nul = memchr(0, text.as_bytes()).is_some();
+    let read = move |text| line(text).filter(|line| !nul || memchr(0, line.path.as_bytes()).is_none());
+    std::iter::from_fn(next).take(LINES).filter_map(read)
 }
 
 fn line(line: &str) -> Option<Line<'_>> {
@@ -73,7 +76,7 @@ fn usual(line: &str) -> Option<Line<'_>> {
     let (path, hash) = rest.split_at_checked(rest.len().checked_sub(HASH.len() + SHA256)?)?;
     let hash = hash.strip_prefix(HASH)?;
     let plain = hash.last().is_some_and(u8::is_ascii_alphanumeric) && memchr(b',', hash).is_none();
-    if !plain || path.is_empty() || path.starts_with(b"\"") || memchr(0, path).is_some() {
+    if !plain || path.is_empty() || path.starts_with(b"\"") {
         return None;
     }
     let size = size.iter().fold(0, |size, digit| size * 10 + u64::from(digit - b'0'));
@@ -120,7 +123,7 @@ fn unusual(line: &str) -> Option<Line<'_>> {
         };
         (Cow::Borrowed(path), hash, size)
     };
-    if path.is_empty() || memchr(0, path.as_bytes()).is_some() {
+    if path.is_empty() {
         return None;
     }
     let size = size.trim().parse().ok();
@@ -605,7 +608,7 @@ fn base64(bytes: &[u8]) -> String {
 
 fn settle(check: &mut RecordCheck, mut missing: Vec<String>) {
     check.missing = u32::try_from(missing.len()).unwrap_or(u32::MAX);
-    missing.sort_by_key(|path| !is_library(path));
+    crate::sort::by_key(&mut missing, |path| !is_library(path));
     missing.truncate(EXAMPLES);
     check.missing_examples = missing;
 }
@@ -666,7 +669,6 @@ mod tests {
             format!("a,b.py,sha256={hash},18446744073709551615"),
             format!("a/b.py,sha256={hash},99999999999999999999"),
             format!("\u{e9},sha256={hash},0"),
-            format!("a\0b,sha256={hash},1"),
             format!("a,sha256={shorter}=,1"),
             format!("a,sha256={shorter},,1"),
             format!("a,sha256={shorter} ,1"),
@@ -680,6 +682,8 @@ mod tests {
             assert!(usual(&text).is_none_or(|found| Some(found) == unusual(&text)), "{text}");
         }
         assert!(usual(&format!("a/b.py,sha256={hash},12")).is_some());
+        let paths = |text: &str| lines(text).map(|line| line.path.into_owned()).collect::<Vec<_>>();
+        assert_eq!(paths(&format!("a\0b,sha256={hash},1\nc,sha256={hash},1\n\0d,,\ne,,\0\n")), ["c", "e"]);
     }
 
     #[test]

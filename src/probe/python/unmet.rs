@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::dists;
+use super::dists::{self, Requires};
 use super::layout::join;
 use super::modules::Importer;
 use super::record;
@@ -25,8 +25,13 @@ struct Lost {
     modules: Vec<String>,
 }
 
-/// What TensorFlow and Keras of an environment do not get.
-pub(super) fn read(importer: &Importer<'_, '_>, env: &PythonEnv, markers: &MarkerEnv) -> Vec<UnmetImport> {
+/// What TensorFlow and Keras of an environment do not get; `known` are their requirements.
+pub(super) fn read(
+    importer: &Importer<'_, '_>,
+    env: &PythonEnv,
+    known: &[Requires],
+    markers: &MarkerEnv,
+) -> Vec<UnmetImport> {
     let mut found: Vec<UnmetImport> = Vec::new();
     // What lies in a folder that may not be read is not known to be gone.
     let closed = |path: &str| importer.folders.list(path).is_none() && importer.folders.host.exists(path);
@@ -37,14 +42,17 @@ pub(super) fn read(importer: &Importer<'_, '_>, env: &PythonEnv, markers: &Marke
     for (name, module) in [("tensorflow", tensorflow), ("keras", env.keras.as_ref())] {
         let Some(module) = module.filter(|module| !module.namespace && !module.archived) else { continue };
         let Some(dist) = module.dist.and_then(|index| env.dists.get(index)) else { continue };
-        let mut lost = lost(importer, &dist.metadata, markers);
+        let path = join(&dist.metadata, "METADATA");
+        let requires = known.iter().find(|known| known.path == path);
+        let mut lost = requires.map(|requires| lost(importer, requires, markers)).unwrap_or_default();
         let mut follow = vec![(name.to_owned(), module.clone())];
         // Of what TensorFlow requires, this alone has requirements that an import needs.
         if name == "tensorflow"
             && let Some(requests) = importer.module("requests").filter(|module| !module.namespace)
             && let Some((metadata, _)) = metadata(importer, "requests")
+            && let Some(requires) = requires_of(importer, &metadata)
         {
-            lost.extend(self::lost(importer, &metadata, markers));
+            lost.extend(self::lost(importer, &requires, markers));
             follow.push(("requests".to_owned(), requests));
         }
         lost.retain(|lost| {
@@ -59,12 +67,16 @@ pub(super) fn read(importer: &Importer<'_, '_>, env: &PythonEnv, markers: &Marke
     found
 }
 
-/// The requirements of which nothing, or not the compiled part, is on `sys.path`.
-fn lost(importer: &Importer<'_, '_>, metadata: &str, markers: &MarkerEnv) -> Vec<Lost> {
+/// The requirements of a distribution that was not read with the others.
+fn requires_of(importer: &Importer<'_, '_>, metadata: &str) -> Option<Requires> {
     let path = join(metadata, "METADATA");
-    let Ok(text) = importer.folders.read_head(&path, HEAD) else { return Vec::new() };
-    let head = dists::head(&String::from_utf8_lossy(&text));
-    let requires = head.requires.iter().filter_map(|(line, text)| {
+    let text = importer.folders.read_head(&path, HEAD).ok()?;
+    Some(Requires { path, lines: dists::head(&String::from_utf8_lossy(&text)).requires })
+}
+
+/// The requirements of which nothing, or not the compiled part, is on `sys.path`.
+fn lost(importer: &Importer<'_, '_>, requires: &Requires, markers: &MarkerEnv) -> Vec<Lost> {
+    let lost = requires.lines.iter().filter_map(|(line, text)| {
         let parsed = requirement::parse(text)?;
         let wanted = parsed.extra().is_none() && parsed.applies(markers, "") == Some(true);
         let own_rule = dists::is_tensorflow(&parsed.name)
@@ -77,12 +89,12 @@ fn lost(importer: &Importer<'_, '_>, metadata: &str, markers: &MarkerEnv) -> Vec
             specifier: parsed.specifier,
             installed,
             lacks,
-            required: Evidence::package(&path, text).line(*line),
+            required: Evidence::package(&requires.path, text).line(*line),
             ..UnmetImport::default()
         };
         Some(Lost { unmet, modules })
     });
-    requires.collect()
+    lost.collect()
 }
 
 /// The modules of a distribution that are gone, its version where its metadata is here, and the part that is gone.
@@ -189,7 +201,7 @@ fn walk(
             }
         }
     }
-    found.sort_by(|a: &UnmetImport, b| a.name.cmp(&b.name));
+    crate::sort::by(&mut found, |a: &UnmetImport, b| a.name.cmp(&b.name));
     found
 }
 
