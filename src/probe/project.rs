@@ -11,8 +11,6 @@ use crate::host::{Host, HostError};
 use crate::options::Options;
 
 #[cfg(feature = "cli")]
-mod answer;
-#[cfg(feature = "cli")]
 mod graph;
 mod manifest;
 #[cfg(feature = "cli")]
@@ -194,7 +192,10 @@ fn ask(host: &Host, manifest: &Path, options: &Options, names: &[&str], lock: &s
         return Err("only files are read (--static)".to_owned());
     }
     let answer = metadata::ask(host, manifest, options)?;
-    metadata::resolved(&answer, host, lock, manifest, options, names)
+    let resolved = answer.resolved(host, lock, manifest, options, names);
+    // Giving its hundred thousand pieces back takes milliseconds, and nobody has to wait for that.
+    let _ = std::thread::Builder::new().spawn(move || drop(answer));
+    Ok(resolved)
 }
 
 #[cfg(not(feature = "cli"))]

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use super::answer::Metadata;
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, TargetKind};
+
 use super::graph::{Active, Asked, Graph, name_of};
 use super::{Resolved, manifest};
 use crate::facts::{Evidence, LockedCrate};
@@ -17,8 +18,12 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// How much of its answer is read; the largest known have ten megabytes.
 const CAP: usize = 128 << 20;
 
+/// What Cargo said.
+#[derive(Debug)]
+pub(super) struct Answer(Metadata);
+
 /// Asks Cargo; the reason where it gave no graph.
-pub(super) fn ask(host: &Host, manifest: &Path, options: &Options) -> Result<Vec<u8>, String> {
+pub(super) fn ask(host: &Host, manifest: &Path, options: &Options) -> Result<Answer, String> {
     let cargo = host.env_nonempty("CARGO").unwrap_or("cargo");
     let cargo = find_program(host, cargo).ok_or("there is no `cargo` on PATH")?;
     let target = options.target.clone().or_else(|| super::configured_target(host)).unwrap_or_else(host_triple);
@@ -42,7 +47,8 @@ pub(super) fn ask(host: &Host, manifest: &Path, options: &Options) -> Result<Vec
     if ran.end != End::Code(0) {
         return Err(format!("cargo metadata: {}", complaint(&ran.stderr, ran.end)));
     }
-    Ok(ran.stdout)
+    let text = std::str::from_utf8(&ran.stdout).map_err(|_| "cargo metadata: its answer is not UTF-8".to_owned())?;
+    MetadataCommand::parse(text).map(Answer).map_err(|error| format!("cargo metadata: {error}"))
 }
 
 /// The decisive line of Cargo's complaint: the last of its causes that is no advice.
@@ -57,76 +63,79 @@ fn host_triple() -> String {
     format!("{}-unknown-linux-{}", std::env::consts::ARCH, if cfg!(target_env = "musl") { "musl" } else { "gnu" })
 }
 
-/// The crates of `names` that a build compiles, what is asked of them, and whether that build links anything; out of
-/// Cargo's answer.
-pub(super) fn resolved(
-    answer: &[u8],
-    host: &Host,
-    lock: &str,
-    manifest: &Path,
-    options: &Options,
-    names: &[&str],
-) -> Result<Resolved, String> {
-    let metadata: Metadata<'_> = serde_json::from_slice(answer).map_err(|error| format!("cargo metadata: {error}"))?;
-    let root = metadata.resolve.as_ref().and_then(|resolve| resolve.root.as_ref());
-    let at_workspace = Path::new(&*metadata.workspace_root).join("Cargo.toml") == manifest;
-    let roots: Vec<&str> = match root {
-        Some(root) if !at_workspace || options.package.is_some() => vec![&**root],
-        _ => {
-            let members = metadata.workspace_default_members.as_ref().unwrap_or(&metadata.workspace_members);
-            members.iter().map(|id| &**id).collect()
-        }
-    };
-    let features = split_features(&options.features);
-    let asked = Asked { features: &features, all: options.all_features, no_default: options.no_default_features };
-    let graph = Graph::resolve(&metadata, &roots, asked);
-    let ways = graph.ways(&roots);
-    let mut crates: Vec<LockedCrate> = graph
-        .built()
-        .filter(|(_, active)| names.contains(&&*active.package.name))
-        .map(|(at, active)| {
-            let (name, version) = (active.package.name.to_owned(), active.package.version.to_owned());
-            let mut via = Vec::new();
-            let (mut here, mut kinds, mut target, mut optional) = (at, BTreeSet::new(), None, false);
-            let mut declared = None;
-            while let Some((before, dependency)) = ways.get(&here) {
-                let package = graph.package(*before).package;
-                via.insert(0, format!("{} {}", &*package.name, &*package.version));
-                kinds.insert(dependency.is_of_build());
-                target = dependency.target.as_deref().map(str::to_owned).or(target);
-                optional |= dependency.optional;
-                declared = Some((Path::new(&*package.manifest_path), name_of(dependency)));
-                here = *before;
+impl Answer {
+    /// The crates of `names` that a build compiles, what is asked of them, and whether that build links anything.
+    pub(super) fn resolved(
+        &self,
+        host: &Host,
+        lock: &str,
+        manifest: &Path,
+        options: &Options,
+        names: &[&str],
+    ) -> Resolved {
+        let metadata = &self.0;
+        let root = metadata.resolve.as_ref().and_then(|resolve| resolve.root.as_ref());
+        let at_workspace = metadata.workspace_root.join("Cargo.toml").as_std_path() == manifest;
+        let roots: Vec<&str> = match root {
+            Some(root) if !at_workspace || options.package.is_some() => vec![root.repr.as_str()],
+            _ if metadata.workspace_default_members.is_available() => {
+                metadata.workspace_default_members.iter().map(|id| id.repr.as_str()).collect()
             }
-            LockedCrate {
-                // Its line is known to who reads the lock file.
-                evidence: Evidence::file(lock, format!("{name} {version}")),
-                features: active.features.iter().map(|name| (*name).to_owned()).collect(),
-                all_features: true,
-                built: true,
-                declared: declared.and_then(|(file, key)| manifest::declared(host, file, key)),
-                only_for: kinds.contains(&true).then(|| "build".to_owned()),
-                via,
-                target,
-                optional,
-                name,
-                version,
-            }
-        })
-        .collect();
-    crate::sort::by(&mut crates, |a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
-    let links = graph.built().filter(|(_, active)| roots.contains(&&*active.package.id)).any(
-        |(_, Active { package, features, .. })| {
-            let mut targets = package.targets.iter().filter(|target| {
-                target.kind.iter().any(|kind| matches!(&**kind, "bin" | "cdylib" | "dylib" | "proc-macro"))
-            });
-            targets.any(|target| target.required_features.iter().all(|feature| features.contains(&**feature)))
-        },
-    );
-    Ok(Resolved { crates, links })
+            _ => metadata.workspace_members.iter().map(|id| id.repr.as_str()).collect(),
+        };
+        let features: Vec<String> = split_features(&options.features);
+        let asked = Asked { features: &features, all: options.all_features, no_default: options.no_default_features };
+        let graph = Graph::resolve(metadata, &roots, asked);
+        let ways = graph.ways(&roots);
+        let mut crates: Vec<LockedCrate> = graph
+            .built()
+            .filter(|(_, active)| names.contains(&active.package.name.as_str()))
+            .map(|(at, active)| {
+                let (name, version) = (active.package.name.to_string(), active.package.version.to_string());
+                let mut via = Vec::new();
+                let (mut here, mut kinds, mut target, mut optional) = (at, BTreeSet::new(), None, false);
+                let mut declared = None;
+                while let Some((before, dependency)) = ways.get(&here) {
+                    let package = graph.package(*before).package;
+                    via.insert(0, format!("{} {}", package.name, package.version));
+                    kinds.insert(dependency.kind == DependencyKind::Build);
+                    target = dependency.target.as_ref().map(ToString::to_string).or(target);
+                    optional |= dependency.optional;
+                    declared = Some((package.manifest_path.as_std_path(), name_of(dependency)));
+                    here = *before;
+                }
+                LockedCrate {
+                    // Its line is known to who reads the lock file.
+                    evidence: Evidence::file(lock, format!("{name} {version}")),
+                    features: active.features.iter().cloned().collect(),
+                    all_features: true,
+                    built: true,
+                    declared: declared.and_then(|(file, key)| manifest::declared(host, file, key)),
+                    only_for: kinds.contains(&true).then(|| "build".to_owned()),
+                    via,
+                    target,
+                    optional,
+                    name,
+                    version,
+                }
+            })
+            .collect();
+        crate::sort::by(&mut crates, |a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
+        let links = graph.built().filter(|(_, active)| roots.contains(&active.package.id.repr.as_str())).any(
+            |(_, Active { package, features, .. })| {
+                let mut targets = package.targets.iter().filter(|target| {
+                    target.kind.iter().any(|kind| {
+                        matches!(kind, TargetKind::Bin | TargetKind::CDyLib | TargetKind::DyLib | TargetKind::ProcMacro)
+                    })
+                });
+                targets.any(|target| target.required_features.iter().all(|feature| features.contains(feature)))
+            },
+        );
+        Resolved { crates, links }
+    }
 }
 
 /// Features as `--features` takes them: separated by commas or blanks.
-fn split_features(given: &[String]) -> Vec<&str> {
-    given.iter().flat_map(|text| text.split([',', ' '])).filter(|name| !name.is_empty()).collect()
+fn split_features(given: &[String]) -> Vec<String> {
+    given.iter().flat_map(|text| text.split([',', ' '])).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
