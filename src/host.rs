@@ -26,7 +26,7 @@ use crate::facts::User;
 
 mod exec;
 
-pub use exec::{End, Program, Ran};
+pub use exec::{BEAT, Beside, End, Program, Ran};
 
 /// Text files are read up to this many bytes unless a caller says otherwise.
 pub const TEXT_LIMIT: u64 = 4 << 20;

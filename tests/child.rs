@@ -26,8 +26,13 @@ fn rude() -> &'static str {
 
 fn opened(library: &str, how: &str, limit: Duration) -> Reply<Opened> {
     let env = [("RUDE".to_owned(), how.to_owned()), ("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into();
-    let child = Child { program: env!("CARGO_BIN_EXE_cargo-gpu-doctor").into(), limit };
+    let child = child(limit);
     ask(&Host::here_with(env).unwrap(), &child, &Question::Open(Open { library: library.to_owned() }), limit)
+}
+
+/// How the program is asked as a child.
+fn child(limit: Duration) -> Child {
+    Child { program: env!("CARGO_BIN_EXE_cargo-gpu-doctor").into(), ..Child::this(limit) }
 }
 
 const LONG: Duration = Duration::from_mins(2);
@@ -89,11 +94,11 @@ fn a_program_that_does_not_understand_is_an_ordinary_failure() {
     let host = Host::here_with([("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into()).unwrap();
     let question = Question::Open(Open { library: rude().to_owned() });
     for (program, code) in [("/bin/true", 0), ("/bin/false", 1)] {
-        let child = Child { program: program.into(), limit: LIMIT };
+        let child = Child { program: program.into(), ..Child::this(LIMIT) };
         let reply: Reply<Opened> = ask(&host, &child, &question, LIMIT);
         assert_eq!(reply.failure.unwrap().how, How::NoAnswer(code, String::new()));
     }
-    let child = Child { program: "/no/such/program".into(), limit: LIMIT };
+    let child = Child { program: "/no/such/program".into(), ..Child::this(LIMIT) };
     let reply: Reply<Opened> = ask(&host, &child, &question, LIMIT);
     assert!(matches!(reply.failure.unwrap().how, How::NotStarted(_)));
 }

@@ -118,6 +118,8 @@ impl Job<'_> {
                 });
                 Done { results: self.results(host, made, false).into_iter().map(Ok).collect(), started, unkept }
             }
+            // It was ended with all others, which is no failure of it.
+            Err(_) if child.is_over() => Done { results: Vec::new(), started, unkept: None },
             Err(failed) => {
                 let failure = CompileFailure {
                     route: self.compiler.route,
@@ -217,11 +219,11 @@ impl Job<'_> {
     fn compile(&self, host: &Host, child: &Child, limit: Duration, source: &str) -> Result<Made, Failed> {
         match self.compiler.route {
             Route::Nvrtc => self.nvrtc(host, child, limit, source),
-            Route::Nvcc | Route::Ptx => self.nvcc(host, limit, source),
+            Route::Nvcc | Route::Ptx => self.nvcc(host, child, limit, source),
         }
     }
 
-    fn nvcc(&self, host: &Host, limit: Duration, source: &str) -> Result<Made, Failed> {
+    fn nvcc(&self, host: &Host, child: &Child, limit: Duration, source: &str) -> Result<Made, Failed> {
         let temporary = host.env_nonempty("TMPDIR").unwrap_or("/tmp");
         let no_space = |error: &std::io::Error| Failed {
             stage: Stage::Start,
@@ -252,6 +254,7 @@ impl Job<'_> {
             limit,
             most: None,
             cap: CAP,
+            beside: child.beside.as_deref(),
         };
         let ran = host.run(&program).map_err(|error| Failed {
             stage: Stage::Start,

@@ -23,10 +23,11 @@ pub fn compile(host: &Host, facts: &Facts, settings: &Settings, targets: &[Dotte
     let mut compilation = Compilation::default();
     let compilers = if host.is_rooted() { Vec::new() } else { compilers(host, facts) };
     let cache = settings.cache.then(|| Cache::of(host)).flatten();
-    let child = match &settings.program {
-        Some(program) => Child { program: program.clone(), limit: settings.limit },
-        None => Child::this(settings.limit),
-    };
+    let mut child = Child::this(settings.limit);
+    child.beside.clone_from(&settings.beside);
+    if let Some(program) = &settings.program {
+        child.program.clone_from(program);
+    }
     let mut ccbins = Vec::new();
     if compilers.iter().any(|compiler| compiler.route == Route::Nvcc) {
         ccbins = host_compilers(host, &child, cache.as_ref(), &mut compilation);
@@ -44,7 +45,12 @@ pub fn compile(host: &Host, facts: &Facts, settings: &Settings, targets: &[Dotte
             }
         }
     }
-    for done in side_by_side(&jobs, |job| job.run(host, &child, cache.as_ref())) {
+    for done in side_by_side(&jobs, |job| {
+        if child.is_over() {
+            return Done { results: Vec::new(), started: 0, unkept: None };
+        }
+        job.run(host, &child, cache.as_ref())
+    }) {
         compilation.results.extend(done.results);
         compilation.started += done.started;
         if let Some(why) = done.unkept {

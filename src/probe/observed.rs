@@ -1,9 +1,11 @@
 //! Asks driver, NVML, compilers, cuBLAS and cuDNN, and launches the test kernel, all in child processes; judges nothing.
 //!
 //! Nothing is called where no kernel module is loaded: as root, NVIDIA's libraries would make device nodes that mislead
-//! other programs. The first probe of the driver that hangs is the last one.
+//! other programs. The first probe of the driver that hangs is the last one, and ends the compilers too.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread::{Builder, scope};
 use std::time::{Duration, Instant};
 
@@ -15,8 +17,8 @@ use crate::facts::{
     ApiDevice, Cause, CompileFailed, ComputeMode, DriverApi, Facts, Failed, KernelCompile, KernelRun, Library,
     LibraryRun, LibraryWork, MathLibrary, Nvml, NvmlGpu, Observed, Probed, Resolution, Source, Stage, Trouble,
 };
-use crate::host::Host;
-use crate::kernel::{self, Code, Compiled};
+use crate::host::{Beside, Host};
+use crate::kernel::{self, Code, Compilation, Compiled, Settings};
 use crate::options::{Launch, Options};
 use crate::version::Dotted;
 use crate::view::View;
@@ -26,8 +28,10 @@ const ROUNDS: usize = 24;
 /// Libraries that compute at most, and for how long another one is begun: a machine may have many environments.
 const LIBRARIES: usize = 8;
 const LIBRARIES_TIME: Duration = Duration::from_secs(20);
-/// What each further GPU may take while the driver starts.
+/// What each further GPU may take while the driver starts, if it works meanwhile.
 const EACH_GPU: Duration = Duration::from_secs(1);
+/// How long compilers are waited for before the driver is asked beside them: what is kept comes sooner.
+const SOON: Duration = Duration::from_millis(150);
 /// How many limits a library may take for one step: cuDNN alone is a gigabyte, which may come over a network.
 const LIBRARY_LIMITS: u32 = 4;
 
@@ -62,27 +66,52 @@ pub fn probe(host: &Host, options: &Options, facts: &Facts) -> Option<Observed> 
     }
     let gpus = facts.pci.iter().filter(|device| device.is_nvidia_gpu()).count();
     let further = u32::try_from(gpus.saturating_sub(1)).unwrap_or(0);
-    let patient = Child { limit: child.limit + EACH_GPU * further, ..child.clone() };
+    let patience = EACH_GPU * further;
     let (mut targets, all_known) = targets(facts);
-    let launches = libcuda.filter(|_| why.is_none()).map(Launches::new);
+    let launches = libcuda.filter(|_| why.is_none()).map(|libcuda| Launches::new(libcuda, patience));
     let nvml = launches.as_ref().and_then(|_| library(&facts.driver.nvml, "libnvidia-ml.so.1"));
-    // Beside each other: where both hang, that costs one time limit.
+    // They may wait for the same GPUs.
+    let asking = Child { beside: Some(Arc::default()), ..child.clone() };
+    let compilers = Arc::new(Beside::default());
+    let settings = Settings { beside: Some(Arc::clone(&compilers)), ..options.compile.clone() };
+    // Beside each other: where several hang, that costs one time limit.
     scope(|scope| {
-        let ask_nvml = |library| Builder::new().spawn_scoped(scope, || one_nvml(host, &patient, library));
+        let ask_nvml = |library| Builder::new().spawn_scoped(scope, || one_nvml(host, &asking, patience, library));
         let nvml = nvml.map(ask_nvml);
         let mut launches = launches;
         if let Some(launches) = launches.as_mut().filter(|_| !all_known) {
             // Where files do not tell what is to be compiled for, the driver does.
-            launches.round(host, &patient, &[], &mut observed.troubles);
+            launches.round(host, &asking, &[], &mut observed.troubles);
             targets.extend(launches.told.api.devices.iter().filter_map(|device| device.compute.clone()));
             targets.sort();
             targets.dedup();
         }
-        let compiled = compile(host, options, facts, &targets, &mut observed);
-        let Some(launches) = launches else { return };
+        let compile = || kernel::compile(host, facts, &settings, &targets);
+        let Some(mut launches) = launches else {
+            compiled(compile(), &mut observed);
+            return;
+        };
         let mut images = vec![kernel::embedded()];
-        images.extend(compiled);
-        launches.launch(host, &patient, &images, &mut observed);
+        let mut compilation = None;
+        if !launches.hung {
+            let (done, result) = channel();
+            // Where no thread can be had there is no sender: the kernel of this program is launched alone.
+            let _ = Builder::new().spawn_scoped(scope, move || done.send(compile()));
+            compilation = result.recv_timeout(SOON).ok();
+            if compilation.is_none() {
+                launches.all(host, &asking, &images, &mut observed.troubles);
+                if launches.hung {
+                    compilers.end();
+                }
+                compilation = result.recv().ok();
+            }
+        }
+        if launches.hung {
+            let why = "what was not compiled yet was not waited for: the driver hangs".to_owned();
+            observed.troubles.push(Trouble { at: "the compilers".to_owned(), why });
+        }
+        images.extend(compiled(compilation.unwrap_or_default(), &mut observed));
+        launches.launch(host, &asking, &images, &mut observed);
         observed.nvml = match nvml {
             None => Probed::Absent,
             Some(Ok(nvml)) => {
@@ -254,15 +283,8 @@ fn targets(facts: &Facts) -> (Vec<Dotted>, bool) {
     (targets, all_known)
 }
 
-/// Compiles the kernel for compute capabilities.
-fn compile(
-    host: &Host,
-    options: &Options,
-    facts: &Facts,
-    targets: &[Dotted],
-    observed: &mut Observed,
-) -> Vec<Compiled> {
-    let compilation = kernel::compile(host, facts, &options.compile, targets);
+/// Writes down what compilers made and what they did not make; the former.
+fn compiled(compilation: Compilation, observed: &mut Observed) -> Vec<Compiled> {
     observed.compilers_started = (!compilation.results.is_empty()).then_some(compilation.started);
     observed.troubles.extend(compilation.troubles);
     let mut done = Vec::new();
@@ -303,8 +325,8 @@ fn word(of: &impl serde::Serialize) -> String {
     serde_json::to_value(of).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-fn one_nvml(host: &Host, child: &Child, library: String) -> Probed<Nvml> {
-    let question = Question::Nvml(nvml::Ask { library: library.clone() });
+fn one_nvml(host: &Host, child: &Child, patience: Duration, library: String) -> Probed<Nvml> {
+    let question = Question::Nvml(nvml::Ask { library: library.clone(), patience });
     let Reply { parts, failure } = ask::<nvml::Part>(host, child, &question, child.limit);
     let (mut seen, mut gpus) = (None, Vec::new());
     for part in parts {
@@ -379,12 +401,16 @@ struct Launches {
     rounds: usize,
     /// Whether another process would meet the same.
     over: bool,
+    /// Whether that is because it hangs.
+    hung: bool,
+    /// How long its start may work in silence before its limit counts.
+    patience: Duration,
 }
 
 impl Launches {
-    fn new(libcuda: String) -> Self {
+    fn new(libcuda: String, patience: Duration) -> Self {
         let told = Told { api: DriverApi { library: libcuda, ..DriverApi::default() }, ..Told::default() };
-        Self { told, unheard: None, rounds: 0, over: false }
+        Self { told, unheard: None, rounds: 0, over: false, hung: false, patience }
     }
 
     /// One process, which launches what is open.
@@ -394,11 +420,12 @@ impl Launches {
         let mut done: Vec<_> = told.ran.iter().map(|ran| (ran.gpu, ran.image)).collect();
         done.extend(told.left.iter().flat_map(|gpu| (0..images.len()).map(|image| (*gpu, image))));
         let library = told.api.library.clone();
-        let question = driver::Ask { library: library.clone(), images: images.to_vec(), done };
+        let patience = self.patience;
+        let question = driver::Ask { library: library.clone(), images: images.to_vec(), done, patience };
         let before = told.ran.len() + told.left.len();
         let Reply { parts, failure } = ask(host, child, &Question::Driver(question), child.limit);
         told.take(parts, first);
-        let hung = failure.as_ref().is_some_and(Failure::hung);
+        self.hung = failure.as_ref().is_some_and(Failure::hung);
         if let Some(failure) = failure {
             match (told.at.take(), called(&failure)) {
                 (Some((gpu, image, stage)), Some((cause, _))) => {
@@ -417,10 +444,11 @@ impl Launches {
             }
         }
         let nothing_new = !images.is_empty() && before == told.ran.len() + told.left.len();
-        self.over = hung || told.api.failure.is_some() || nothing_new || self.rounds >= ROUNDS;
+        self.over = self.hung || told.api.failure.is_some() || nothing_new || self.rounds >= ROUNDS;
     }
 
-    fn launch(mut self, host: &Host, child: &Child, compiled: &[Compiled], observed: &mut Observed) {
+    /// As many processes as it takes.
+    fn all(&mut self, host: &Host, child: &Child, compiled: &[Compiled], troubles: &mut Vec<Trouble>) {
         let images: Vec<Image> = compiled
             .iter()
             .map(|made| Image {
@@ -433,8 +461,12 @@ impl Launches {
             })
             .collect();
         while !self.over && (self.rounds == 0 || !self.told.open(&images).is_empty()) {
-            self.round(host, child, &images, &mut observed.troubles);
+            self.round(host, child, &images, troubles);
         }
+    }
+
+    fn launch(mut self, host: &Host, child: &Child, compiled: &[Compiled], observed: &mut Observed) {
+        self.all(host, child, compiled, &mut observed.troubles);
         let Self { told, unheard, .. } = self;
         let libcuda = told.api.library.clone();
         for Ran { gpu, image, ms, failure } in told.ran {

@@ -13,7 +13,7 @@
  *   STANDIN_CUDA      what cuDriverGetVersion reports                           default 12040
  *   STANDIN_FAIL      NAME=CODE pairs, comma-separated: that call returns the code, such as cuInit=803; with NAME@GPU
  *                     only on that GPU. In place of a code: `hang`, `crash`, `exit`, `garbage` on standard output, or
- *                     200ms: it takes that long and succeeds
+ *                     200ms: it takes that long and succeeds; 200busy: and it works meanwhile
  *   STANDIN_MODE      the compute mode of every GPU, by number                  default 0
  *   STANDIN_MIG       1: the devices are MIG instances
  *   STANDIN_WRONG     `number` or `total`: what the kernel computes wrongly; `nothing`: it does not touch its results;

@@ -1,7 +1,8 @@
 /*
  * A stand-in for NVML (libnvidia-ml.so.1), for tests on machines without a GPU: start, driver version, devices.
  *
- *   STANDIN_NVML     the code that nvmlInit returns                 default 0
+ *   STANDIN_NVML     the code that nvmlInit returns, `hang`, `crash`, or 200ms: it takes that long
+ *                                                                   default 0
  *   STANDIN_DRIVER   the driver version                             default 550.54.14
  *   STANDIN_DEVICES  how many GPUs there are                        default 1
  *   STANDIN_NVML_DEVICES  how many of them NVML tells of            default STANDIN_DEVICES
@@ -31,6 +32,10 @@ API int nvmlInitWithFlags(unsigned flags) {
     const char *how = getenv("STANDIN_NVML");
     if (how && !strcmp(how, "hang")) for (;;) sleep(100);
     if (how && !strcmp(how, "crash")) *(volatile int *)0 = 1;
+    if (how && strstr(how, "ms")) {
+        usleep((useconds_t)atoi(how) * 1000);
+        return 0;
+    }
     return number("STANDIN_NVML", 0);
 }
 API int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::ptr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,9 @@ pub struct Ask {
     pub images: Vec<Image>,
     /// GPU and image that are done already.
     pub done: Vec<(u32, usize)>,
+    /// How long the start may work in silence before its limit counts.
+    #[serde(default)]
+    pub patience: Duration,
 }
 
 /// A compiled kernel.
@@ -239,10 +242,12 @@ pub(super) fn ask(question: &Ask, teller: &mut Teller) -> Result<(), String> {
     teller.part(&Part::Driver { mapped, cuda: reported });
     teller.stage("cuInit ran");
     let mut count = 0;
+    let beats = teller.beats(question.patience);
     let started = call!(cuda, Stage::Init, None, init, "cuInit", 0).and_then(|()| {
         teller.stage("cuDeviceGetCount ran");
         call!(cuda, Stage::Init, None, count, "cuDeviceGetCount", &raw mut count)
     });
+    drop(beats);
     if let Err(failed) = started {
         teller.part(&Part::Failed(failed));
         return Ok(());

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "one call is not in the crate, and is made in child processes only")]
 
 use std::ffi::{OsStr, c_int, c_uint};
+use std::time::Duration;
 
 use nvml_wrapper::Device;
 use nvml_wrapper::Nvml as Library;
@@ -20,6 +21,9 @@ use crate::version::Dotted;
 pub struct Ask {
     /// The libnvidia-ml that the loader would choose.
     pub library: String,
+    /// How long it may work in silence before its limit counts.
+    #[serde(default)]
+    pub patience: Duration,
 }
 
 /// A piece of the answer.
@@ -40,6 +44,7 @@ const INSTANCES: u32 = 16;
 /// Answers [`Ask`].
 pub(super) fn ask(question: &Ask, teller: &mut Teller) -> Result<(), String> {
     teller.stage("nvmlInit ran");
+    let _beats = teller.beats(question.patience);
     let nvml = Library::builder().lib_path(OsStr::new(&question.library)).init();
     let nvml = nvml.map_err(|error| format!("nvmlInit: {}", told(&error)))?;
     // The same library again, for what the crate does not have; it stays without where that fails.

@@ -108,6 +108,7 @@ fn one(
         limit,
         most: None,
         cap: CAP,
+        beside: None,
     };
     let ran = match host.run(&program) {
         Ok(ran) => ran,
