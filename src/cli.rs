@@ -563,7 +563,7 @@ pub fn main() -> Exit {
     }
     #[cfg(feature = "cuda")]
     if args.get(1).is_some_and(|first| first == crate::probe::child::ARGUMENT) {
-        return crate::probe::child::answer();
+        return crate::probe::child::answer(args.get(2..).unwrap_or_default());
     }
     let here = Host::here();
     let env = |name: &str| here.as_ref().ok().and_then(|host| host.env_nonempty(name));

@@ -25,8 +25,10 @@ use rustix::io::Errno;
 use crate::facts::User;
 
 mod exec;
+mod keep;
 
 pub use exec::{BEAT, Beside, End, Program, Ran};
+pub use keep::{Kept, keep, start_keeper};
 
 /// Text files are read up to this many bytes unless a caller says otherwise.
 pub const TEXT_LIMIT: u64 = 4 << 20;

@@ -6,7 +6,9 @@
 #[path = "support/standin.rs"]
 mod standin;
 
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -101,4 +103,60 @@ fn a_program_that_does_not_understand_is_an_ordinary_failure() {
     let child = Child { program: "/no/such/program".into(), ..Child::this(LIMIT) };
     let reply: Reply<Opened> = ask(&host, &child, &question, LIMIT);
     assert!(matches!(reply.failure.unwrap().how, How::NotStarted(_)));
+}
+
+/// The processes that were told of in a folder and still run.
+fn running(folder: &Path) -> Vec<String> {
+    let mut ids: Vec<String> =
+        std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    // One that has ended and that nobody has waited for yet is none.
+    ids.retain(|id| std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| !stat.contains(") Z ")));
+    ids
+}
+
+#[test]
+fn whatever_ends_the_program_nothing_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    for name in ["bin", "ids", "temporary"] {
+        std::fs::create_dir(path(name)).unwrap();
+    }
+    // It starts something that knows nothing of anybody, as nvcc does.
+    let slow = format!("#!/bin/sh\nsleep 300 &\n: >{0}/$!; : >{0}/$$\nwait\n", path("ids").display());
+    for name in ["bin/nvcc", "c++"] {
+        std::fs::write(path(name), &slow).unwrap();
+        std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    for (signal, more) in
+        [("TERM", None), ("KILL", None), ("INT", None), ("HUP", None), ("KILL", Some(("CXX", path("c++"))))]
+    {
+        let mut doctor = Command::new(env!("CARGO_BIN_EXE_cargo-gpu-doctor"))
+            .arg("kernel")
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", folder.path())
+            .env("CUDA_HOME", folder.path())
+            .env("TMPDIR", path("temporary"))
+            .envs(more.clone())
+            .current_dir(folder.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let begin = Instant::now();
+        while running(&path("ids")).len() < 2 {
+            assert!(begin.elapsed() < LONG && doctor.try_wait().unwrap().is_none());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(std::fs::read_dir(path("temporary")).unwrap().count(), 1);
+        let kill = Command::new("/bin/kill").args([&format!("-{signal}"), &doctor.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        doctor.wait().unwrap();
+        let begin = Instant::now();
+        while !running(&path("ids")).is_empty() || std::fs::read_dir(path("temporary")).unwrap().count() > 0 {
+            assert!(begin.elapsed() < Duration::from_secs(10), "{signal} {more:?}: {:?}", running(&path("ids")));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        std::fs::remove_dir_all(path("ids")).unwrap();
+        std::fs::create_dir(path("ids")).unwrap();
+    }
 }

@@ -110,6 +110,7 @@ pub(super) fn run(program: &Program<'_>) -> std::io::Result<Ran> {
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()?;
+    let _kept = super::Kept::group(child.id());
     let start = Instant::now();
     let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
     let watch = group.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());

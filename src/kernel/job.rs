@@ -9,7 +9,7 @@ use super::store::{Cache, digest};
 use super::{
     Cause, Code, CompileFailure, Compiled, Compiler, GENERATION_ENTRY, GENERATION_SOURCE, Route, SOURCE, Stage, message,
 };
-use crate::host::{End, Host, Program};
+use crate::host::{End, Host, Kept, Program};
 use crate::probe::child::{self, Child, How, Question, nvrtc};
 use crate::probe::toolkit::define;
 use crate::version::Dotted;
@@ -93,6 +93,7 @@ impl Job<'_> {
                 unkept: None,
             };
         }
+        child.keep();
         let mut started = 1;
         let mut begin = Instant::now();
         let mut made = self.compile(host, child, limit, &whole);
@@ -224,16 +225,12 @@ impl Job<'_> {
     }
 
     fn nvcc(&self, host: &Host, child: &Child, limit: Duration, source: &str) -> Result<Made, Failed> {
-        let temporary = host.env_nonempty("TMPDIR").unwrap_or("/tmp");
         let no_space = |error: &std::io::Error| Failed {
             stage: Stage::Start,
             cause: Cause::NoTemporarySpace,
-            message: format!("{temporary}: {error}"),
+            message: format!("{}: {error}", place(host)),
         };
-        let folder = tempfile::Builder::new()
-            .prefix("gpu-doctor-")
-            .tempdir_in(host.absolute(temporary))
-            .map_err(|error| no_space(&error))?;
+        let (_kept, folder) = temporary(host).map_err(|error| no_space(&error))?;
         crate::host::write_file(&folder.path().join("kernel.cu"), source.as_bytes())
             .map_err(|error| no_space(&error))?;
         let mut args: Vec<String> = ["-c", "--keep", "-o", "kernel.o"].map(str::to_owned).into();
@@ -339,6 +336,17 @@ impl Job<'_> {
         };
         Err(Failed { stage, cause, message: failure.to_string() })
     }
+}
+
+/// Where temporary files belong.
+pub(super) fn place(host: &Host) -> &str {
+    host.env_nonempty("TMPDIR").unwrap_or("/tmp")
+}
+
+/// A folder for temporary files, which is removed even where this process is killed; it is dropped first.
+pub(super) fn temporary(host: &Host) -> std::io::Result<(Kept, tempfile::TempDir)> {
+    let folder = tempfile::Builder::new().prefix("gpu-doctor-").tempdir_in(host.absolute(place(host)))?;
+    Ok((Kept::folder(folder.path()), folder))
 }
 
 /// `90` of 9.0.

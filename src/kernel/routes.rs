@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::job::{Done, Job, stamp};
+use super::job::{Done, Job, place, stamp, temporary};
 use super::store::Cache;
 use super::{Compilation, Route, Settings, compilers};
 use crate::facts::{Facts, Trouble};
@@ -113,7 +113,14 @@ fn host_compilers(
         || {
             // It runs the compiler, to learn which one it is.
             compilation.started += 1;
-            let choice = ask_one::<host_compiler::Choice>(host, child, &Question::HostCompiler, child.limit);
+            child.keep();
+            let choice = match temporary(host) {
+                Ok((_kept, folder)) => {
+                    let question = Question::HostCompiler(host_compiler::Ask { folder: folder.path().to_path_buf() });
+                    ask_one::<host_compiler::Choice>(host, child, &question, child.limit).map_err(|why| why.to_string())
+                }
+                Err(error) => Err(format!("{}: {error}", place(host))),
+            };
             if let (Ok(choice), Some(cache)) = (&choice, cache)
                 && let Ok(text) = serde_json::to_string(choice)
             {
@@ -131,8 +138,10 @@ fn host_compilers(
             std::iter::once(choice.ccbin).chain(also.then_some(None)).collect()
         }
         Ok(_) => vec![None],
-        Err(failure) => {
-            compilation.troubles.push(Trouble { at: "the host compiler".to_owned(), why: failure.to_string() });
+        // It was ended with all others.
+        Err(_) if child.is_over() => Vec::new(),
+        Err(why) => {
+            compilation.troubles.push(Trouble { at: "the host compiler".to_owned(), why });
             vec![None]
         }
     }

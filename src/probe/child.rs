@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
-use crate::host::{BEAT, Beside, End, Host, Program};
+use crate::host::{BEAT, Beside, End, Host, Program, keep, start_keeper};
 
 pub mod driver;
 pub mod host_compiler;
@@ -28,6 +28,8 @@ pub mod nvrtc;
 
 /// The hidden argument that makes the program a child.
 pub const ARGUMENT: &str = "__probe";
+/// What follows it where nothing is asked, and what was started is to be ended some day.
+const KEEP: &str = "keep";
 /// What begins each line of an answer.
 const MARK: &str = "@@cargo-gpu-doctor@@ ";
 /// Bytes of output that are kept.
@@ -53,6 +55,11 @@ impl Child {
         Self { program: PathBuf::from("/proc/self/exe"), limit, beside: None }
     }
 
+    /// Has a process wait for the end of this one, to end what was started then; once.
+    pub fn keep(&self) {
+        start_keeper(&self.program, &[ARGUMENT, KEEP]);
+    }
+
     /// Whether children are not wanted any more.
     pub fn is_over(&self) -> bool {
         self.beside.as_ref().is_some_and(|beside| beside.is_over())
@@ -74,7 +81,7 @@ pub enum Question {
     /// What becomes of a computation by a library of NVIDIA's: many [`math::Part`].
     Math(math::Ask),
     /// Which host compiler the crate `cc` hands to nvcc: one [`host_compiler::Choice`].
-    HostCompiler,
+    HostCompiler(host_compiler::Ask),
 }
 
 /// One line of an answer.
@@ -339,7 +346,13 @@ fn worked() -> Duration {
 /// The child's side: reads a question from standard input, answers it, and ends.
 ///
 /// Whatever foreign code writes to standard output goes to standard error from here on.
-pub fn answer() -> Exit {
+pub fn answer(args: &[std::ffi::OsString]) -> Exit {
+    if args.first().is_some_and(|first| first == KEEP) {
+        // What ends the one that it waits for must not end it first.
+        library::ignore_ends();
+        keep(&mut std::io::stdin().lock());
+        return Exit::Ok;
+    }
     let Some(mut teller) = prepare() else { return Exit::Incomplete };
     let asked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let mut text = Vec::new();
@@ -365,7 +378,7 @@ fn dispatch(question: Question, teller: &mut Teller) -> Result<(), String> {
         Question::Nvml(question) => nvml::ask(&question, teller),
         Question::Nvrtc(question) => nvrtc::compile(&question, teller),
         Question::Math(question) => math::ask(&question, teller),
-        Question::HostCompiler => host_compiler::choose(teller),
+        Question::HostCompiler(question) => host_compiler::choose(&question, teller),
     }
 }
 

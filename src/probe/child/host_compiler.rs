@@ -4,6 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Teller;
 
+/// Asks for a [`Choice`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ask {
+    /// A folder for temporary files. Without one cc would make the place for them where it is missing, and hide that it was.
+    pub folder: std::path::PathBuf,
+}
+
 /// What `cc` would do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choice {
@@ -12,10 +19,8 @@ pub struct Choice {
 }
 
 /// Answers the question. It may print, and it may run the compiler, to find out what that is.
-pub(super) fn choose(teller: &mut Teller) -> Result<(), String> {
+pub(super) fn choose(question: &Ask, teller: &mut Teller) -> Result<(), String> {
     teller.stage("the crate cc looked for the host compiler");
-    // Without a folder of its own cc would make the temporary folder where it is missing, and hide that it was.
-    let folder = tempfile::tempdir().map_err(|error| format!("there is no place for temporary files: {error}"))?;
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let tool = cc::Build::new()
         .cuda(true)
@@ -23,7 +28,7 @@ pub(super) fn choose(teller: &mut Teller) -> Result<(), String> {
         .cargo_warnings(false)
         .target(&triple)
         .host(&triple)
-        .out_dir(folder.path())
+        .out_dir(&question.folder)
         .opt_level(0)
         .debug(false)
         .try_get_compiler()

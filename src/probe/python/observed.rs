@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::facts::{Evidence, Observation, Probed, PythonEnv, Seen, Source};
-use crate::host::{Host, Program};
+use crate::host::{Host, Kept, Program};
 
 const SCRIPT: &str = include_str!("observe.py");
 /// What begins the line that is meant for us; the rest of what a framework prints is noise.
@@ -35,6 +35,7 @@ struct Answer {
 /// Observes every environment in which there is something to ask.
 pub fn observe(host: &Host, pythons: &mut [PythonEnv], limit: Duration) {
     for env in pythons {
+        let _kept;
         let folder = match tempfile::Builder::new().prefix("gpu-doctor-").tempdir() {
             Ok(folder) => folder,
             Err(error) => {
@@ -43,6 +44,7 @@ pub fn observe(host: &Host, pythons: &mut [PythonEnv], limit: Duration) {
                 continue;
             }
         };
+        _kept = Kept::folder(folder.path());
         let variables = variables(host, folder.path(), env);
         let ask = |question: &str, there: bool| {
             if there {
