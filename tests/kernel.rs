@@ -354,6 +354,23 @@ fn a_crash_hits_one_gpu_and_is_named() {
 }
 
 #[test]
+fn a_gpu_that_crashes_who_asks_it_hides_no_other() {
+    let four = ("STANDIN_DEVICES", "4");
+    let fail = ("STANDIN_FAIL", "cuDeviceGetName@1=crash,nvmlDeviceGetName@1=crash,cuDeviceGetName@2=exit");
+    let report = report(&[four, fail]);
+    assert_eq!(outcomes(&report), [(0, "ok"), (3, "ok")]);
+    let observed = &report["facts"]["observed"];
+    let devices = list(&observed["driver"]["value"]["devices"]);
+    let failed: Vec<&Value> = devices.iter().map(|device| &device["failure"]["cause"]).collect();
+    assert_eq!(failed, [&Value::Null, &json!("crashed"), &json!("crashed"), &Value::Null]);
+    let gpus = list(&observed["nvml"]["value"]["gpus"]);
+    let failed: Vec<bool> = gpus.iter().map(|gpu| gpu["failure"].is_string()).collect();
+    assert_eq!(failed, [false, true, false, false]);
+    let title = "2 GPUs cannot be asked: SIGSEGV ended it while GPU 1 was asked";
+    assert!(findings(&report).contains(&("kernel-launch-failed", title)), "{:?}", findings(&report));
+}
+
+#[test]
 fn a_crash_behind_a_launch_takes_no_answer_away() {
     let two = ("STANDIN_DEVICES", "2");
     for fail in ["cuCtxDestroy=crash", "cuCtxDestroy=exit"] {

@@ -81,7 +81,7 @@ pub fn probe(host: &Host, options: &Options, facts: &Facts) -> Option<Observed> 
         let mut launches = launches;
         if let Some(launches) = launches.as_mut().filter(|_| !all_known) {
             // Where files do not tell what is to be compiled for, the driver does.
-            launches.round(host, &asking, &[], &mut observed.troubles);
+            launches.all(host, &asking, &[], &mut observed.troubles);
             targets.extend(launches.told.api.devices.iter().filter_map(|device| device.compute.clone()));
             targets.sort();
             targets.dedup();
@@ -326,22 +326,33 @@ fn word(of: &impl serde::Serialize) -> String {
 }
 
 fn one_nvml(host: &Host, child: &Child, patience: Duration, library: String) -> Probed<Nvml> {
-    let question = Question::Nvml(nvml::Ask { library: library.clone(), patience });
-    let Reply { parts, failure } = ask::<nvml::Part>(host, child, &question, child.limit);
     let (mut seen, mut gpus) = (None, Vec::new());
-    for part in parts {
-        match part {
-            nvml::Part::Library(library) => seen = Some(*library),
-            nvml::Part::Gpu(gpu) => gpus.push(*gpu),
+    loop {
+        let from = u32::try_from(gpus.len()).unwrap_or(u32::MAX);
+        let question = Question::Nvml(nvml::Ask { library: library.clone(), patience, from });
+        let Reply { parts, failure } = ask::<nvml::Part>(host, child, &question, child.limit);
+        let mut heard = false;
+        for part in parts {
+            match part {
+                nvml::Part::Library(library) => (seen, heard) = (seen.or(Some(*library)), true),
+                nvml::Part::Gpu(gpu) => gpus.push(*gpu),
+            }
+        }
+        let Some(failure) = failure else { break };
+        if seen.is_none() {
+            return Probed::failed(format!("{library}: {failure}"));
+        }
+        // What it told before it failed stands; the GPU that it was at is the one that failed.
+        let index = u32::try_from(gpus.len()).unwrap_or(u32::MAX);
+        gpus.push(NvmlGpu { index, failure: Some(failure.to_string()), ..NvmlGpu::default() });
+        // One that crashes its process hides no other; whatever else it is, the next one meets it too.
+        if !heard || failure.hung() || gpus.len() >= ROUNDS {
+            break;
         }
     }
     let Some(mut seen) = seen else {
-        let why = failure.map_or_else(|| "the child process told nothing".to_owned(), |failure| failure.to_string());
-        return Probed::failed(format!("{library}: {why}"));
+        return Probed::failed(format!("{library}: the child process told nothing"));
     };
-    // What it told before it failed stands; the GPU that it was at is the one that failed.
-    let index = u32::try_from(gpus.len()).unwrap_or(u32::MAX);
-    gpus.extend(failure.map(|why| NvmlGpu { index, failure: Some(why.to_string()), ..NvmlGpu::default() }));
     seen.gpus = gpus;
     let driver = seen.driver.as_ref().map_or("an unknown driver", Dotted::as_str);
     let says = format!("driver {driver}, {} GPUs", seen.gpus.len());
@@ -366,7 +377,7 @@ impl Told {
                 Part::Driver { mapped, cuda } if first => {
                     (self.api.mapped, self.api.cuda, self.heard) = (mapped, cuda, true);
                 }
-                Part::Device(device) if first => self.api.devices.push(device),
+                Part::Device(device) if self.device(device.gpu).is_none() => self.api.devices.push(device),
                 Part::Failed(failed) if first => self.api.failure = Some(failed),
                 // What went well once and fails in a later process is told of what was open then.
                 Part::Driver { .. } | Part::Device(_) | Part::Failed(_) => {}
@@ -378,6 +389,11 @@ impl Told {
                 Part::Leave(gpu) => self.left.push(gpu),
             }
         }
+    }
+
+    /// What is known of a GPU.
+    fn device(&mut self, gpu: u32) -> Option<&mut ApiDevice> {
+        self.api.devices.iter_mut().find(|device| device.gpu == gpu)
     }
 
     /// What is still to be launched.
@@ -399,6 +415,10 @@ struct Launches {
     /// Why a process told nothing.
     unheard: Option<String>,
     rounds: usize,
+    /// GPUs that crashed the process that asked them: those behind them are still to be asked.
+    crashed: Vec<u32>,
+    /// Whether a process that asks for the others is still to come.
+    more: bool,
     /// Whether another process would meet the same.
     over: bool,
     /// Whether that is because it hangs.
@@ -410,7 +430,7 @@ struct Launches {
 impl Launches {
     fn new(libcuda: String, patience: Duration) -> Self {
         let told = Told { api: DriverApi { library: libcuda, ..DriverApi::default() }, ..Told::default() };
-        Self { told, unheard: None, rounds: 0, over: false, hung: false, patience }
+        Self { told, unheard: None, rounds: 0, crashed: Vec::new(), more: false, over: false, hung: false, patience }
     }
 
     /// One process, which launches what is open.
@@ -421,16 +441,35 @@ impl Launches {
         done.extend(told.left.iter().flat_map(|gpu| (0..images.len()).map(|image| (*gpu, image))));
         let library = told.api.library.clone();
         let patience = self.patience;
-        let question = driver::Ask { library: library.clone(), images: images.to_vec(), done, patience };
-        let before = told.ran.len() + told.left.len();
+        let question = driver::Ask {
+            library: library.clone(),
+            images: images.to_vec(),
+            done,
+            skip: self.crashed.clone(),
+            patience,
+        };
+        let before = told.ran.len() + told.left.len() + self.crashed.len();
         let Reply { parts, failure } = ask(host, child, &Question::Driver(question), child.limit);
         told.take(parts, first);
         self.hung = failure.as_ref().is_some_and(Failure::hung);
+        self.more = false;
         if let Some(failure) = failure {
             match (told.at.take(), called(&failure)) {
                 (Some((gpu, image, stage)), Some((cause, _))) => {
                     let failed = Failed { stage, cause, code: None, says: failure.to_string() };
                     told.ran.push(Ran { gpu, image, ms: BTreeMap::new(), failure: Some(failed) });
+                }
+                // One GPU that cannot be asked hides no other.
+                (None, Some((cause @ Cause::Crashed, stage @ Stage::Device))) => {
+                    if let Some(gpu) = asked(&failure) {
+                        let failed = Failed { stage, cause, code: None, says: failure.to_string() };
+                        if told.device(gpu).is_none() {
+                            told.api.devices.push(ApiDevice { gpu, ..ApiDevice::default() });
+                        }
+                        told.device(gpu).into_iter().for_each(|device| device.failure = Some(failed.clone()));
+                        self.crashed.push(gpu);
+                        self.more = true;
+                    }
                 }
                 // Behind a launch that went well the context is left: that took no answer away.
                 (None, Some(_)) if !told.ran.is_empty() => {
@@ -443,7 +482,7 @@ impl Launches {
                 _ => self.unheard = Some(failure.to_string()),
             }
         }
-        let nothing_new = !images.is_empty() && before == told.ran.len() + told.left.len();
+        let nothing_new = !images.is_empty() && before == told.ran.len() + told.left.len() + self.crashed.len();
         self.over = self.hung || told.api.failure.is_some() || nothing_new || self.rounds >= ROUNDS;
     }
 
@@ -460,14 +499,14 @@ impl Launches {
                 },
             })
             .collect();
-        while !self.over && (self.rounds == 0 || !self.told.open(&images).is_empty()) {
+        while !self.over && (self.rounds == 0 || self.more || !self.told.open(&images).is_empty()) {
             self.round(host, child, &images, troubles);
         }
     }
 
     fn launch(mut self, host: &Host, child: &Child, compiled: &[Compiled], observed: &mut Observed) {
         self.all(host, child, compiled, &mut observed.troubles);
-        let Self { told, unheard, .. } = self;
+        let Self { mut told, unheard, .. } = self;
         let libcuda = told.api.library.clone();
         for Ran { gpu, image, ms, failure } in told.ran {
             let Some(made) = compiled.get(image) else { continue };
@@ -487,6 +526,7 @@ impl Launches {
             });
         }
         observed.runs.sort_by_key(|run| run.gpu);
+        told.api.devices.sort_by_key(|device| device.gpu);
         observed.driver = if told.heard {
             let says = match (&told.api.failure, &told.api.cuda) {
                 (Some(failed), _) => failed.says.clone(),
@@ -508,6 +548,11 @@ impl Launches {
             };
         }
     }
+}
+
+/// The GPU that was asked when a process ended: `GPU 3 was asked`.
+fn asked(failure: &Failure) -> Option<u32> {
+    failure.stage.as_deref()?.strip_prefix("GPU ")?.split(' ').next()?.parse().ok()
 }
 
 /// Whether a failure is one of the driver, with its cause and the stage, where nothing was launched yet.

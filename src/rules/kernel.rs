@@ -33,6 +33,8 @@ impl Kind {
 /// Failures of one cause: one finding.
 struct Case<'a> {
     failed: &'a Failed,
+    /// Further ones that hit no run.
+    more: Vec<&'a Failed>,
     /// The runs that it hit; none where the driver itself failed.
     runs: Vec<&'a KernelRun>,
 }
@@ -59,8 +61,9 @@ fn cases<'a>(driver: Option<&'a DriverApi>, observed: &'a Observed, kind: Kind) 
                     || run.is_some_and(|run| case.runs.first().is_some_and(|first| origin(first) == origin(run))))
         });
         match same {
+            Some(case) if run.is_none() => case.more.push(failed),
             Some(case) => case.runs.extend(run),
-            None => cases.push(Case { failed, runs: run.into_iter().collect() }),
+            None => cases.push(Case { failed, more: Vec::new(), runs: run.into_iter().collect() }),
         }
     }
     cases
@@ -85,7 +88,9 @@ pub(super) fn check(cx: &Cx<'_>, kind: Kind, out: &mut Judgment) {
         let mut finding = Finding::new(Subject::Machine, title(&case, kind));
         let library = driver.map_or("libcuda.so.1", |driver| driver.library.as_str());
         if case.runs.is_empty() {
-            finding = finding.because(Evidence::new(Source::Run, library, &failed.says));
+            for failed in std::iter::once(&failed).chain(&case.more).take(8) {
+                finding = finding.because(Evidence::new(Source::Run, library, &failed.says));
+            }
         }
         for run in &case.runs {
             let says = run.failure.as_ref().map_or("", |failed| failed.says.as_str());
@@ -194,8 +199,11 @@ fn title(case: &Case<'_>, kind: Kind) -> String {
     let Some(run) = case.runs.first() else {
         return match kind {
             Kind::TimedOut => format!("the driver hangs: no answer while {doing}"),
-            _ if failed.cause == Cause::Crashed => format!("the driver crashes while {doing}"),
+            _ if failed.stage == Stage::Device && !case.more.is_empty() => {
+                format!("{} GPUs cannot be asked: {}", case.more.len() + 1, failed.says)
+            }
             _ if failed.stage == Stage::Device => format!("a GPU cannot be asked: {}", failed.says),
+            _ if failed.cause == Cause::Crashed => format!("the driver crashes while {doing}"),
             _ => format!("the driver does not start: {}", failed.says),
         };
     };

@@ -10,12 +10,10 @@
  *   STANDIN_CC       their compute capabilities                     default 9.0
  *   STANDIN_MODE     their compute mode, by number                  default 0
  *   STANDIN_MIG      1: MIG is on, with two instances
+ *   STANDIN_FAIL     as in cuda.c: nvmlDeviceGetName=3
  *   STANDIN_PIDS     how many processes compute on each             default 0
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "inject.h"
 
 #define API __attribute__((visibility("default")))
 static int number(const char *name, int otherwise) {
@@ -58,7 +56,7 @@ API int nvmlDeviceGetUUID(void *device, char *text, unsigned size) {
     else snprintf(text, size, "GPU-%02x111111-1111-1111-1111-111111111111", 0x11 + index_of(device));
     return 0;
 }
-API int nvmlDeviceGetName(void *device, char *text, unsigned size) { (void)device; snprintf(text, size, "Stand-in GPU"); return 0; }
+API int nvmlDeviceGetName(void *device, char *text, unsigned size) { busy = index_of(device); GIVE("nvmlDeviceGetName"); snprintf(text, size, "Stand-in GPU"); return 0; }
 
 API int nvmlDeviceGetCudaComputeCapability(void *device, int *major, int *minor) {
     const char *text = getenv("STANDIN_CC");

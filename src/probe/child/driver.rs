@@ -27,6 +27,9 @@ pub struct Ask {
     pub images: Vec<Image>,
     /// GPU and image that are done already.
     pub done: Vec<(u32, usize)>,
+    /// GPUs that are not asked: one that was crashed another process.
+    #[serde(default)]
+    pub skip: Vec<u32>,
     /// How long the start may work in silence before its limit counts.
     #[serde(default)]
     pub patience: Duration,
@@ -253,7 +256,8 @@ pub(super) fn ask(question: &Ask, teller: &mut Teller) -> Result<(), String> {
         return Ok(());
     }
     let mut devices = Vec::new();
-    for gpu in 0..u32::try_from(count).unwrap_or(0).min(MOST_GPUS) {
+    let all = 0..u32::try_from(count).unwrap_or(0).min(MOST_GPUS);
+    for gpu in all.filter(|gpu| !question.skip.contains(gpu)) {
         teller.stage(format!("GPU {gpu} was asked"));
         let mut device = 0;
         let mut seen = ApiDevice { gpu, ..ApiDevice::default() };

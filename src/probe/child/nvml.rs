@@ -24,6 +24,9 @@ pub struct Ask {
     /// How long it may work in silence before its limit counts.
     #[serde(default)]
     pub patience: Duration,
+    /// The first GPU that is asked: one before it crashed another process.
+    #[serde(default)]
+    pub from: u32,
 }
 
 /// A piece of the answer.
@@ -56,7 +59,7 @@ pub(super) fn ask(question: &Ask, teller: &mut Teller) -> Result<(), String> {
     seen.cuda = cuda.filter(|cuda| *cuda > 0).map(Dotted::of_cuda);
     let count = nvml.device_count().map_err(|error| format!("nvmlDeviceGetCount: {}", told(&error)))?;
     teller.part(&Part::Library(Box::new(seen)));
-    for index in 0..count.min(MOST_GPUS) {
+    for index in question.from..count.min(MOST_GPUS) {
         teller.stage(format!("GPU {index} was asked"));
         let seen = match nvml.device_by_index(index) {
             Ok(device) => gpu(index, &device, raw.as_ref()),
