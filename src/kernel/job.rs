@@ -11,7 +11,7 @@ use super::{
 };
 use crate::host::{End, Host, Kept, Program};
 use crate::probe::child::{self, Child, How, Question, nvrtc};
-use crate::probe::toolkit::define;
+use crate::probe::toolkit::{ccbin_of, define};
 use crate::version::Dotted;
 
 /// Bytes of a compiler's output that are kept.
@@ -121,6 +121,9 @@ impl Job<'_> {
             }
             // It was ended with all others, which is no failure of it.
             Err(_) if child.is_over() => Done { results: Vec::new(), started, unkept: None },
+            // Never kept. What makes it fail is often not in the key: a header that is installed later, a compiler behind a
+            // wrapper that keeps its size and time, a disk that was full. To be told of a fault that has been mended is
+            // worse than the tenth of a second in which a compiler fails again.
             Err(failed) => {
                 let failure = CompileFailure {
                     route: self.compiler.route,
@@ -154,7 +157,9 @@ impl Job<'_> {
                 let root = self.root(host);
                 key.extend(PARTS.iter().map(|part| stamp(host, &root.join(part))));
                 key.extend(FLAGS.iter().filter_map(|name| Some(format!("{name}={}", host.env(name)?))));
-                let ccbin = self.ccbin.or_else(|| host.env_nonempty("NVCC_CCBIN")).unwrap_or("gcc");
+                let flags = |name| host.env(name).and_then(ccbin_of);
+                let ccbin = flags("NVCC_APPEND_FLAGS").or(self.ccbin).or_else(|| flags("NVCC_PREPEND_FLAGS"));
+                let ccbin = ccbin.or_else(|| host.env_nonempty("NVCC_CCBIN")).unwrap_or("gcc");
                 let program = crate::probe::toolkit::find_program(host, ccbin);
                 key.push(format!(
                     "{:?} {ccbin} {}",

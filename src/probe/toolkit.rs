@@ -326,11 +326,12 @@ pub(crate) fn comparisons<'c>(condition: &'c str, name: &'c str) -> impl Iterato
 }
 
 fn compilers(host: &Host) -> Vec<HostCompiler> {
-    let chosen: Vec<HostCompiler> = ["NVCC_CCBIN", "CXX", "CC"]
+    // nvcc takes the last that it is told, and the variable where it is told nothing.
+    let chosen: Vec<HostCompiler> = ["NVCC_APPEND_FLAGS", "NVCC_PREPEND_FLAGS", "NVCC_CCBIN", "CXX", "CC"]
         .into_iter()
         .filter_map(|name| {
             let value = host.env_nonempty(name)?;
-            let word = compiler_word(host, value)?;
+            let word = compiler_word(host, if name.ends_with("_FLAGS") { ccbin_of(value)? } else { value })?;
             Some(compiler(host, &word, Evidence::env(name, value)))
         })
         .collect();
@@ -339,6 +340,19 @@ fn compilers(host: &Host) -> Vec<HostCompiler> {
     }
     let on_path = ["c++", "g++", "gcc"].into_iter().find_map(|name| find_program(host, name));
     on_path.map(|path| compiler(host, &path, Evidence::env("PATH", &path))).into_iter().collect()
+}
+
+/// The host compiler that options of nvcc name.
+pub(crate) fn ccbin_of(flags: &str) -> Option<&str> {
+    let mut words = flags.split_whitespace();
+    let mut named = None;
+    while let Some(word) = words.next() {
+        let (option, value) = word.split_once('=').map_or((word, None), |(option, value)| (option, Some(value)));
+        if ["-ccbin", "--compiler-bindir"].contains(&option) {
+            named = value.or_else(|| words.next());
+        }
+    }
+    named.map(|name| name.trim_matches(['"', '\'']))
 }
 
 /// The compiler in a variable's value, which may begin with a cache and end with options.
@@ -568,6 +582,10 @@ mod tests {
         assert_eq!(told(&[]), pair("gcc", "12"));
         assert_eq!(told(&[("CXX", "ccache clang -O2")]), pair("clang", "15"));
         assert_eq!(told(&[("NVCC_CCBIN", "/opt/rh/usr/bin")]), pair("gcc", "13"));
+        let flags =
+            [("NVCC_CCBIN", "/opt/rh/usr/bin"), ("NVCC_APPEND_FLAGS", "-O2 -ccbin clang --compiler-bindir=g++")];
+        assert_eq!(told(&flags), pair("gcc", "12"));
+        assert_eq!(told(&[("CXX", "clang"), ("NVCC_APPEND_FLAGS", "-O2 -ccbin")]), pair("clang", "15"));
         assert_eq!(told(&[("CC", "gcc-99")]), ("gcc".to_owned(), None));
     }
 
