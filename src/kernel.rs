@@ -140,6 +140,8 @@ pub enum Cause {
     HeaderMissing,
     /// libdevice is not there.
     LibdeviceMissing,
+    /// It lies where it cannot work: a shell reads its path otherwise.
+    PathUnsupported,
     /// The compiler does not know the architecture.
     ArchitectureUnknown,
     /// The temporary folder cannot be written, is full or is not there.

@@ -6,6 +6,7 @@
 #[path = "support/standin.rs"]
 mod standin;
 
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -159,4 +160,27 @@ fn whatever_ends_the_program_nothing_is_left() {
         std::fs::remove_dir_all(path("ids")).unwrap();
         std::fs::create_dir(path("ids")).unwrap();
     }
+}
+
+#[test]
+fn a_compiler_gets_variables_that_are_no_utf_8_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let odd = std::ffi::OsStr::from_bytes(b"a\xe9b");
+    std::fs::create_dir(folder.path().join("bin")).unwrap();
+    let nvcc = folder.path().join("bin/nvcc");
+    let seen = folder.path().join("seen");
+    std::fs::write(&nvcc, format!("#!/bin/sh\nprintf %s \"$ODD $TMPDIR\" >{}\nexit 1\n", seen.display())).unwrap();
+    std::fs::set_permissions(&nvcc, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_cargo-gpu-doctor"))
+        .arg("kernel")
+        .env_clear()
+        .envs([("PATH", "/usr/bin:/bin".as_ref()), ("HOME", folder.path().join(odd).as_os_str()), ("ODD", odd)])
+        .envs([("CUDA_HOME", folder.path()), ("TMPDIR", &folder.path().join(odd))])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let text = std::fs::read(&seen).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stdout)));
+    assert!(text.starts_with(b"a\xe9b /tmp/gpu-doctor-"), "{}", text.escape_ascii());
+    // Nothing is made under a name that is only like it.
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
 }

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is the seam that the fence protects")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
@@ -103,7 +104,8 @@ pub(super) fn run(program: &Program<'_>) -> std::io::Result<Ran> {
     let mut child = Command::new(program.file)
         .args(&program.args)
         .env_clear()
-        .envs(&program.env)
+        .envs(program.env.iter().map(|(name, value)| (name, whole(name, value))))
+        .envs(super::keep::mark())
         .current_dir(program.cwd)
         .stdin(if program.stdin.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())
@@ -252,6 +254,12 @@ fn drain(from: OwnedFd, mut take: impl FnMut(&[u8])) -> Option<OwnedFd> {
         }
     }
     Some(from)
+}
+
+/// The value of a variable as this process got it, where its text is not all of it: it is no UTF-8.
+fn whole(name: &str, value: &str) -> OsString {
+    let own = || std::env::var_os(name).filter(|own| own.to_string_lossy() == value);
+    value.contains(char::REPLACEMENT_CHARACTER).then(own).flatten().unwrap_or_else(|| value.into())
 }
 
 fn end(status: ExitStatus) -> End {

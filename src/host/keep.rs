@@ -15,10 +15,13 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-/// The pipe to the keeper, where there is one.
-static KEEPER: OnceLock<Option<std::process::ChildStdin>> = OnceLock::new();
+/// The pipe to the keeper and its number, where there is one.
+static KEEPER: OnceLock<Option<(std::process::ChildStdin, String)>> = OnceLock::new();
+/// By this variable, with the number of the keeper, a process is known that was started when this one was killed, before
+/// the keeper could be told, and one that left its group.
+const MARK: &str = "CARGO_GPU_DOCTOR_KEEPER";
 
 /// Starts the keeper, where there is none: a program that hands these arguments over to [`keep`]. Without it nothing is
 /// kept, and nothing fails.
@@ -34,15 +37,21 @@ pub fn start_keeper(program: &Path, args: &[&str]) {
             .process_group(0)
             .spawn()
             .ok()?;
-        keeper.stdin.take()
+        Some((keeper.stdin.take()?, keeper.id().to_string()))
     });
 }
 
 /// Tells the keeper, in one piece.
 fn tell(kind: u8, what: &[u8]) {
-    if let Some(Some(mut keeper)) = KEEPER.get().map(Option::as_ref) {
+    if let Some(Some((keeper, _))) = KEEPER.get() {
+        let mut keeper = keeper;
         let _ = keeper.write_all(&[&[kind], what, &[0]].concat());
     }
+}
+
+/// The variable that marks what is started.
+pub(super) fn mark() -> Option<(&'static str, &'static str)> {
+    KEEPER.get()?.as_ref().map(|(_, id)| (MARK, id.as_str()))
 }
 
 /// Something that is kept until this is dropped.
@@ -89,6 +98,16 @@ pub fn keep(from: &mut impl Read) {
     for group in groups.filter_map(|id| Pid::from_raw(id.parse().ok()?)) {
         let _ = kill_process_group(group, Signal::KILL);
     }
+    if left.is_empty() {
+        return;
+    }
+    // One may be about to become a program, and has no mark yet.
+    for _ in 0..10 {
+        for process in marked(std::process::id()) {
+            let _ = kill_process(process, Signal::KILL);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
     let folders = left.iter().filter(|(kind, _)| *kind == b'F').map(|(_, path)| PathBuf::from(OsStr::from_bytes(path)));
     for folder in folders {
         // What was killed may still be writing.
@@ -101,9 +120,31 @@ pub fn keep(from: &mut impl Read) {
     }
 }
 
+/// Processes with the mark of a keeper.
+fn marked(keeper: u32) -> impl Iterator<Item = Pid> {
+    let mark = format!("{MARK}={keeper}");
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    processes.filter_map(move |entry| {
+        let id = entry.file_name().to_str()?.parse().ok()?;
+        let variables = std::fs::read(entry.path().join("environ")).ok()?;
+        variables.split(|byte| *byte == 0).any(|one| one == mark.as_bytes()).then(|| Pid::from_raw(id))?
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_could_not_be_told_is_known_by_its_mark() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kept");
+        std::fs::create_dir(&path).unwrap();
+        let mut sleeper =
+            Command::new("/bin/sleep").arg("600").env(MARK, std::process::id().to_string()).spawn().unwrap();
+        keep(&mut format!("F{}\0", path.display()).as_bytes());
+        assert!(!path.exists() && !sleeper.wait().unwrap().success());
+    }
 
     #[test]
     fn only_what_is_still_kept_is_removed() {

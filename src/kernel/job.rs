@@ -277,7 +277,7 @@ impl Job<'_> {
                 Stage::Preprocess
             };
             let (cause, message) = match ran.end {
-                End::Code(_) => (message::cause(&text, self.ccbin), message::first_useful(&text)),
+                End::Code(_) => (self.placed(message::cause(&text, self.ccbin)), message::first_useful(&text)),
                 End::Signal(_) => (Cause::Crashed, ran.end.to_string()),
                 End::Overtime(_) => (Cause::TimedOut, ran.end.to_string()),
             };
@@ -294,6 +294,20 @@ impl Job<'_> {
             Piece { arch: format!("compute_{arch}"), ptx: Some(ptx.clone()), cubin: None },
         ];
         Ok(Made { toolkit: version_of(&ptx), ms: 0.0, pieces })
+    }
+
+    /// The cause of a failure of nvcc. It hands its own path to a shell in double quotes (seen with 13.0 and 13.5): where
+    /// that reads it otherwise, nothing of the toolkit is found.
+    fn placed(&self, cause: Cause) -> Cause {
+        let lost = matches!(
+            cause,
+            Cause::HeaderMissing
+                | Cause::PartMissing
+                | Cause::LibdeviceMissing
+                | Cause::HostCompilerMissing
+                | Cause::Other
+        );
+        if lost && self.compiler.path.contains(['$', '"', '`']) { Cause::PathUnsupported } else { cause }
     }
 
     fn nvrtc(&self, host: &Host, child: &Child, limit: Duration, source: &str) -> Result<Made, Failed> {
@@ -345,7 +359,8 @@ impl Job<'_> {
 
 /// Where temporary files belong.
 pub(super) fn place(host: &Host) -> &str {
-    host.env_nonempty("TMPDIR").unwrap_or("/tmp")
+    // One that is no UTF-8 is not known by its name here.
+    host.env_nonempty("TMPDIR").filter(|path| !path.contains(char::REPLACEMENT_CHARACTER)).unwrap_or("/tmp")
 }
 
 /// A folder for temporary files, which is removed even where this process is killed; it is dropped first.

@@ -20,6 +20,7 @@ pub(super) static RULE: Rule = Rule {
 
 An nvcc or an NVRTC on this machine was given the test kernel, which any of them takes, and gave nothing: its host compiler \
 is unsupported or missing, a part of the toolkit (`cicc`, `ptxas`, headers, libdevice, NVRTC's built-ins) is missing, it \
+lies at a path that a shell reads otherwise, it \
 does not know the GPU's architecture, or there is no room for temporary files.
 
 ### Why it matters
@@ -80,6 +81,13 @@ fn judge(cx: &Cx<'_>, compiling: &[(&LockedCrate, &CrateRow)], out: &mut Judgmen
             }
             "part-missing" | "header-missing" | "libdevice-missing" => {
                 finding.help("install that toolkit as a whole, or remove it")
+            }
+            "path-unsupported" => {
+                let root = compiler.rsplitn(3, '/').last().unwrap_or_default();
+                finding.run(
+                    "nvcc cannot work at a path with `$`, `\"` or backquotes: reach it by a link elsewhere, and build with that",
+                    format!("ln -s {} ~/cuda && export CUDA_HOME=~/cuda PATH=~/cuda/bin:\"$PATH\"", crate::shell::word(root)),
+                )
             }
             "architecture-unknown" => finding.help("use a toolkit that knows this GPU"),
             "no-temporary-space" => {
