@@ -11,7 +11,7 @@ use super::{
 };
 use crate::host::{End, Host, Kept, Program};
 use crate::probe::child::{self, Child, How, Question, nvrtc};
-use crate::probe::toolkit::{ccbin_of, define};
+use crate::probe::toolkit::{ccbin_of, define, misread};
 use crate::version::Dotted;
 
 /// Bytes of a compiler's output that are kept.
@@ -307,7 +307,7 @@ impl Job<'_> {
                 | Cause::HostCompilerMissing
                 | Cause::Other
         );
-        if lost && self.compiler.path.contains(['$', '"', '`']) { Cause::PathUnsupported } else { cause }
+        if lost && misread(&self.compiler.path) { Cause::PathUnsupported } else { cause }
     }
 
     fn nvrtc(&self, host: &Host, child: &Child, limit: Duration, source: &str) -> Result<Made, Failed> {

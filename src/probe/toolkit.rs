@@ -115,6 +115,9 @@ fn add(host: &Host, toolkits: &mut Vec<Toolkit>, folder: &str, evidence: Evidenc
         if !known.found_by.contains(&evidence) {
             known.found_by.push(evidence);
         }
+        if let Some(nvcc) = known.nvcc.as_mut().filter(|nvcc| misread(nvcc)) {
+            *nvcc = format!("{}/bin/nvcc", readable(&path, &known.real));
+        }
         return Some(real);
     }
     let kind = if real == DEBIAN || real == "/usr" || real == "/usr/lib/cuda" {
@@ -126,7 +129,7 @@ fn add(host: &Host, toolkits: &mut Vec<Toolkit>, folder: &str, evidence: Evidenc
     } else {
         ToolkitKind::System
     };
-    let nvcc = [format!("{real}/bin/nvcc"), "/usr/bin/nvcc".to_owned()]
+    let nvcc = [format!("{}/bin/nvcc", readable(&path, &real)), "/usr/bin/nvcc".to_owned()]
         .into_iter()
         .take(if kind == ToolkitKind::Distribution { 2 } else { 1 })
         .find(|path| host.is_file(path));
@@ -139,6 +142,17 @@ fn add(host: &Host, toolkits: &mut Vec<Toolkit>, folder: &str, evidence: Evidenc
     let host_limits = host_limits(host, &include);
     toolkits.push(Toolkit { path, real: real.clone(), kind, found_by: vec![evidence], readings, nvcc, host_limits });
     Some(real)
+}
+
+/// Whether a shell reads a path otherwise, to which nvcc hands its own in double quotes.
+pub(crate) fn misread(path: &str) -> bool {
+    path.contains(['$', '"', '`'])
+}
+
+/// The folder by which nvcc is to be called: the real one, or where it cannot work there, the link that leads to it.
+fn readable(path: &Path, real: &str) -> String {
+    let path = path.to_string_lossy();
+    if misread(real) && !misread(&path) { path.into_owned() } else { real.to_owned() }
 }
 
 /// Folders in which a toolkit keeps its headers.
@@ -559,6 +573,17 @@ mod tests {
         assert_eq!(found.toolkits[0].kind, ToolkitKind::Distribution);
         assert_eq!(found.toolkits[0].readings.len(), 2);
         assert!(found.selectors.iter().all(|one| one.toolkit.as_deref() == Some(DEBIAN)));
+    }
+
+    #[test]
+    fn a_path_that_a_shell_reads_otherwise_is_left_for_a_link() {
+        let tree = Tree::new();
+        tree.program("/opt/a$b/bin/nvcc").link("/opt/a$b", "/opt/link");
+        let nvcc = |env: &[(&str, &str)]| probe(&tree.host(env)).toolkits.swap_remove(0).nvcc.unwrap();
+        assert_eq!(nvcc(&[("CUDA_HOME", "/opt/a$b")]), "/opt/a$b/bin/nvcc");
+        assert_eq!(nvcc(&[("CUDA_HOME", "/opt/a$b"), ("CUDA_PATH", "/opt/link")]), "/opt/link/bin/nvcc");
+        tree.link("/opt/a$b", "/usr/local/cuda");
+        assert_eq!(nvcc(&[]), "/usr/local/cuda/bin/nvcc");
     }
 
     #[test]
