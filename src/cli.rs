@@ -739,7 +739,7 @@ fn scene(host: &Host, manifest: Option<&str>) -> Scene {
 fn facts(args: &FactsArgs, here: Result<Host, host::HostError>, paint: Paint) -> Result<Exit, Failure> {
     let db = database(here.as_ref().ok());
     let (options, host) = prepare(&args.inspect, here)?;
-    let mut facts = crate::probe::probe(&host, &options);
+    let mut facts = progress::during("reading this machine", || crate::probe::probe(&host, &options));
     if !args.no_redact {
         crate::facts::redact::redact(&mut facts);
     }

@@ -6,6 +6,7 @@
 #[path = "support/standin.rs"]
 mod standin;
 
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -160,6 +161,69 @@ fn whatever_ends_the_program_nothing_is_left() {
         std::fs::remove_dir_all(path("ids")).unwrap();
         std::fs::create_dir(path("ids")).unwrap();
     }
+}
+
+/// What the program writes to a terminal on standard error, and to standard output, while an nvcc takes two seconds.
+fn on_a_terminal(columns: u16, terminal: bool) -> (String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["bin", "include"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    let nvcc = folder.path().join("bin/nvcc");
+    std::fs::write(folder.path().join("include/cuda.h"), "#define CUDA_VERSION 13000\n").unwrap();
+    std::fs::write(&nvcc, "#!/bin/sh\nsleep 2\nexit 1\n").unwrap();
+    std::fs::set_permissions(&nvcc, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (ours, theirs) = terminal_of(columns);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cargo-gpu-doctor"));
+    command.arg("kernel").env_clear().env("PATH", "/usr/bin:/bin").env("HOME", folder.path());
+    command.env("CUDA_HOME", folder.path()).current_dir(folder.path());
+    // The other way round: a terminal on standard output is no reason to speak on standard error.
+    let (stdout, stderr) = if terminal { (Stdio::piped(), theirs.into()) } else { (theirs.into(), Stdio::piped()) };
+    let mut doctor = command.stdout(stdout).stderr(stderr).spawn().unwrap();
+    // It holds the terminal, too.
+    drop(command);
+    let shown = std::thread::spawn(move || {
+        let (mut ours, mut shown) = (std::fs::File::from(ours), Vec::new());
+        // The end of a terminal's other side is an error.
+        let _ = std::io::Read::read_to_end(&mut ours, &mut shown);
+        String::from_utf8_lossy(&shown).into_owned()
+    });
+    let mut piped = String::new();
+    let reads =
+        |from: Option<&mut dyn std::io::Read>, to: &mut String| from.map(|from| from.read_to_string(to).unwrap());
+    reads(doctor.stdout.as_mut().map(|it| it as &mut dyn std::io::Read), &mut piped);
+    reads(doctor.stderr.as_mut().map(|it| it as &mut dyn std::io::Read), &mut piped);
+    doctor.wait().unwrap();
+    (shown.join().unwrap(), piped)
+}
+
+/// Both ends of a terminal of so many columns.
+fn terminal_of(columns: u16) -> (OwnedFd, OwnedFd) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let name = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
+    let theirs = std::fs::File::options().read(true).write(true).open(name).unwrap();
+    let size = rustix::termios::Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    rustix::termios::tcsetwinsize(&theirs, size).unwrap();
+    (ours, theirs.into())
+}
+
+#[test]
+fn a_terminal_is_told_what_is_waited_for_and_nothing_of_it_stays() {
+    let (shown, report) = on_a_terminal(80, true);
+    assert!(shown.contains("\r\x1b[Kcompiling with nvcc 13.0 … 1 s"), "{shown:?}");
+    assert!(shown.ends_with("\r\x1b[K") && !shown.contains('\n'), "{shown:?}");
+    assert!(report.contains("kernel-compile-failed") && !report.contains("compiling"), "{report}");
+    // A line that is cut fits.
+    let (shown, _) = on_a_terminal(12, true);
+    assert!(shown.contains("\r\x1b[Kcompiling w\r") && shown.ends_with("\r\x1b[K"), "{shown:?}");
+    let (report, nothing) = on_a_terminal(80, false);
+    assert!(
+        nothing.is_empty() && report.contains("kernel-compile-failed") && !report.contains("compiling"),
+        "{nothing:?}"
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::store::{Cache, digest};
 use super::{
     Cause, Code, CompileFailure, Compiled, Compiler, GENERATION_ENTRY, GENERATION_SOURCE, Route, SOURCE, Stage, message,
 };
+use crate::doing::doing;
 use crate::host::{End, Host, Kept, Program};
 use crate::probe::child::{self, Child, How, Question, nvrtc};
 use crate::probe::toolkit::{ccbin_of, define, misread};
@@ -94,6 +95,9 @@ impl Job<'_> {
             };
         }
         child.keep();
+        let name = if self.compiler.route == Route::Nvrtc { "NVRTC" } else { "nvcc" };
+        let stated = self.stated(host).map_or_else(String::new, |version| format!(" {version}"));
+        let _doing = doing(format!("compiling with {name}{stated}"));
         let mut started = 1;
         let mut begin = Instant::now();
         let mut made = self.compile(host, child, limit, &whole);

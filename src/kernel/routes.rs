@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::job::{Done, Job, place, stamp, temporary};
 use super::store::Cache;
 use super::{Compilation, Route, Settings, compilers};
+use crate::doing::doing;
 use crate::facts::{Facts, Trouble};
 use crate::host::Host;
 use crate::probe::child::{Child, Question, ask_one, host_compiler};
@@ -114,6 +115,7 @@ fn host_compilers(
             // It runs the compiler, to learn which one it is.
             compilation.started += 1;
             child.keep();
+            let _doing = doing("asking which host compiler Cargo's cc takes");
             let choice = match temporary(host) {
                 Ok((_kept, folder)) => {
                     let question = Question::HostCompiler(host_compiler::Ask { folder: folder.path().to_path_buf() });

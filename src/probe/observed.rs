@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::child::driver::{self, Image, Part, Ran};
 use super::child::{Child, Failure, How, Question, Reply, ask, math, nvml};
 use crate::db::Database;
+use crate::doing::doing;
 use crate::facts::Evidence;
 use crate::facts::{
     ApiDevice, Cause, CompileFailed, ComputeMode, DriverApi, Facts, Failed, KernelCompile, KernelRun, Library,
@@ -219,6 +220,7 @@ fn compute(
 fn work(host: &Host, child: &Child, mut question: math::Ask, envs: Vec<usize>) -> Result<LibraryWork, Failure> {
     let mut work =
         LibraryWork { library: question.which, path: question.library.clone(), envs, ..LibraryWork::default() };
+    let _doing = doing(format!("computing with {}", question.which.name()));
     // A GPU on which it failed is the last of its process; the others have another one.
     while !question.gpus.is_empty() {
         let Reply { parts, failure } = ask(host, child, &Question::Math(question.clone()), child.limit);
@@ -326,6 +328,7 @@ fn word(of: &impl serde::Serialize) -> String {
 }
 
 fn one_nvml(host: &Host, child: &Child, patience: Duration, library: String) -> Probed<Nvml> {
+    let _doing = doing("waiting for NVML");
     let (mut seen, mut gpus) = (None, Vec::new());
     loop {
         let from = u32::try_from(gpus.len()).unwrap_or(u32::MAX);
@@ -449,6 +452,7 @@ impl Launches {
             patience,
         };
         let before = told.ran.len() + told.left.len() + self.crashed.len();
+        let _doing = doing("waiting for the driver");
         let Reply { parts, failure } = ask(host, child, &Question::Driver(question), child.limit);
         told.take(parts, first);
         self.hung = failure.as_ref().is_some_and(Failure::hung);

@@ -53,6 +53,7 @@ pub(super) fn ask(host: &Host, manifest: &Path, options: &Options) -> Result<Ans
         cap: CAP,
         beside: None,
     };
+    let _doing = crate::doing::doing("waiting for cargo metadata");
     let ran = host.run(&program).map_err(|error| format!("{cargo} could not be run: {}", error.why))?;
     if ran.end != End::Code(0) {
         return Err(format!("cargo metadata: {}", complaint(&ran.stderr, ran.end)));

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::doing::doing;
 use crate::facts::{Evidence, Observation, Probed, PythonEnv, Seen, Source};
 use crate::host::{Host, Kept, Program};
 
@@ -54,6 +55,7 @@ pub fn observe(host: &Host, pythons: &mut [PythonEnv], limit: Duration) {
             }
         };
         let (has_tensorflow, has_keras) = (env.tensorflow.is_some(), env.keras.is_some() || env.tf_keras.is_some());
+        let _doing = doing("asking Python what TensorFlow and Keras do");
         // One after the other: two frameworks that fill one GPU's memory at the same time would be in each other's way.
         let tensorflow = ask("tensorflow", has_tensorflow);
         let keras = ask("keras", has_keras);
