@@ -460,6 +460,14 @@ fn nvml_may_be_absent_fail_or_disagree() {
 }
 
 #[test]
+fn rows_of_memory_that_could_not_be_remapped_are_told() {
+    let (report, code) = report_of("both", &[], &[("STANDIN_ROWS", "failed")]);
+    let found = findings(&report);
+    assert!(found.contains(&("gpu-memory-failing", "rows of the memory of GPU 0 could not be remapped")), "{found:?}");
+    assert_eq!((outcomes(&report), code), (vec![(0, "ok")], Some(0)));
+}
+
+#[test]
 fn garbage_on_standard_output_does_no_harm() {
     let report = report(&[("STANDIN_FAIL", "cuInit=garbage")]);
     assert_eq!(outcomes(&report), [(0, "ok")]);

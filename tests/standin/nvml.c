@@ -11,6 +11,7 @@
  *   STANDIN_MODE     their compute mode, by number                  default 0
  *   STANDIN_MIG      1: MIG is on, with two instances
  *   STANDIN_FAIL     as in cuda.c: nvmlDeviceGetName=3
+ *   STANDIN_ROWS     `pending`, `failed` or both: what is to be said of remapped rows
  *   STANDIN_PIDS     how many processes compute on each             default 0
  */
 #include "inject.h"
@@ -92,7 +93,7 @@ API int nvmlDeviceGetMigDeviceHandleByIndex(void *device, unsigned index, void *
 }
 API int nvmlDeviceGetEccMode(void *device, int *now, int *next) { (void)device; *now = *next = 1; return 0; }
 API int nvmlDeviceGetTotalEccErrors(void *device, int type, int counter, unsigned long long *count) { (void)device; (void)type; (void)counter; *count = 0; return 0; }
-API int nvmlDeviceGetRemappedRows(void *device, unsigned *good, unsigned *bad, unsigned *pending, unsigned *failed) { (void)device; *good = 1; *bad = *pending = *failed = 0; return 0; }
+API int nvmlDeviceGetRemappedRows(void *device, unsigned *good, unsigned *bad, unsigned *pending, unsigned *failed) { (void)device; const char *rows = getenv("STANDIN_ROWS"); *good = 1; *bad = 0; *pending = rows && strstr(rows, "pending"); *failed = rows && strstr(rows, "failed"); return 0; }
 typedef struct { unsigned pid; unsigned long long memory; unsigned gpu, compute; } Process;
 API int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, Process *processes) {
     (void)device;
