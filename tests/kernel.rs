@@ -513,7 +513,7 @@ fn the_command_kernel_prints_a_table() {
     assert!(rows.iter().any(|row| row.starts_with(&["GPU", "route", "toolkit", "for", "compile"])), "{text}");
     assert!(rows.iter().any(|row| row.starts_with(&["0", "ptx"]) && row.ends_with(&["ok"])), "{text}");
     assert!(rows.iter().any(|row| row.starts_with(&["1", "ptx"]) && row.ends_with(&["kernel-fault"])), "{text}");
-    assert!(text.contains("error[kernel-launch-failed]: GPU 1: the test kernel cannot be launched"), "{text}");
+    assert!(text.contains("error[kernel-launch-failed]: GPU 1: the test kernel ends with a fault"), "{text}");
 }
 
 /// Where no driver is loaded nothing is opened, not even a library that lies where the loader finds it.

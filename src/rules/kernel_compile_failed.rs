@@ -177,11 +177,11 @@ mod tests {
     #[test]
     fn the_newest_host_compiler_that_it_takes_is_proposed() {
         // The words of CUDA 13.0's host_config.h.
-        assert_eq!(super::newest("unsupported GNU version! gcc versions later than 15 are not supported!"), "g++-15");
+        assert_eq!(newest("unsupported GNU version! gcc versions later than 15 are not supported!"), "g++-15");
         let clang =
             "unsupported clang version! clang version must be less than 21 and greater than 3.2 . The nvcc flag";
-        assert_eq!(super::newest(clang), "clang++-20");
-        assert_eq!(super::newest("later than"), "g++-12");
+        assert_eq!(newest(clang), "clang++-20");
+        assert_eq!(newest("later than"), "g++-12");
     }
 
     #[test]
