@@ -96,8 +96,8 @@ impl Job<'_> {
         }
         child.keep();
         let name = if self.compiler.route == Route::Nvrtc { "NVRTC" } else { "nvcc" };
-        let stated = self.stated(host).map_or_else(String::new, |version| format!(" {version}"));
-        let _doing = doing(format!("compiling with {name}{stated}"));
+        let release = self.stated(host).map_or_else(String::new, |version| format!(" {version}"));
+        let _doing = doing(format!("compiling with {name}{release}"));
         let mut started = 1;
         let mut begin = Instant::now();
         let mut made = self.compile(host, child, limit, &whole);

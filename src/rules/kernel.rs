@@ -376,6 +376,7 @@ mod tests {
 
     #[test]
     fn what_is_proposed_fits_the_code_and_the_stage() {
+        use {Cause as C, Stage as S};
         let says = |stage, cause, code, route: &str| {
             let mut facts = observed(vec![run(0, route, "compute_30", Some((stage, cause)))]);
             let launched = facts.observed.as_mut().unwrap();
@@ -390,7 +391,6 @@ mod tests {
             let mut all = rules.iter().flat_map(|rule| judge(rule, &facts).findings);
             format!("{:?}", all.next().unwrap())
         };
-        use {Cause as C, Stage as S};
         for (stage, cause, code, route, want) in [
             (S::Init, C::OutOfMemory, 2, "ptx", "ulimit -v"),
             (S::Context, C::OutOfMemory, 2, "ptx", "no program gets a context: it fails"),
