@@ -118,7 +118,7 @@ fn host_compilers(
             let _doing = doing("asking which host compiler Cargo's cc takes");
             let choice = match temporary(host) {
                 Ok((_kept, folder)) => {
-                    let question = Question::HostCompiler(host_compiler::Ask { folder: folder.path().to_path_buf() });
+                    let question = Question::HostCompiler(folder.path().to_string_lossy().into_owned());
                     ask_one::<host_compiler::Choice>(host, child, &question, child.limit).map_err(|why| why.to_string())
                 }
                 Err(error) => Err(format!("{}: {error}", place(host))),

@@ -80,8 +80,8 @@ pub enum Question {
     Nvrtc(nvrtc::Compile),
     /// What becomes of a computation by a library of NVIDIA's: many [`math::Part`].
     Math(math::Ask),
-    /// Which host compiler the crate `cc` hands to nvcc: one [`host_compiler::Choice`].
-    HostCompiler(host_compiler::Ask),
+    /// Which host compiler the crate `cc` hands to nvcc, with a folder for temporary files: one [`host_compiler::Choice`].
+    HostCompiler(String),
 }
 
 /// One line of an answer.
@@ -292,7 +292,8 @@ impl Teller {
     /// Shows for some time that this process works, while a call that it is in tells nothing; until that is dropped.
     ///
     /// One that stands still does not work: only processor time counts.
-    pub fn beats(&self, patience: Duration) -> Beats {
+    pub fn beats(&self, seconds: u32) -> Beats {
+        let patience = Duration::from_secs(seconds.into());
         let beats = Beats(Arc::new(AtomicBool::new(true)));
         let (begin, mut before, on) = (Instant::now(), worked(), Arc::clone(&beats.0));
         if let (Ok(mut to), false) = (self.to.try_clone(), patience.is_zero()) {

@@ -5,8 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
-use std::thread::{Builder, scope};
+use std::thread::{Builder, scope, sleep};
 use std::time::{Duration, Instant};
 
 use super::child::driver::{self, Image, Part, Ran};
@@ -29,8 +28,8 @@ const ROUNDS: usize = 24;
 /// Libraries that compute at most, and for how long another one is begun: a machine may have many environments.
 const LIBRARIES: usize = 8;
 const LIBRARIES_TIME: Duration = Duration::from_secs(20);
-/// What each further GPU may take while the driver starts, if it works meanwhile.
-const EACH_GPU: Duration = Duration::from_secs(1);
+/// How many seconds each further GPU may take while the driver starts, if it works meanwhile.
+const EACH_GPU: u32 = 1;
 /// How long compilers are waited for before the driver is asked beside them: what is kept comes sooner.
 const SOON: Duration = Duration::from_millis(150);
 /// How many limits a library may take for one step: cuDNN alone is a gigabyte, which may come over a network.
@@ -67,7 +66,7 @@ pub fn probe(host: &Host, options: &Options, facts: &Facts) -> Option<Observed> 
     }
     let gpus = facts.pci.iter().filter(|device| device.is_nvidia_gpu()).count();
     let further = u32::try_from(gpus.saturating_sub(1)).unwrap_or(0);
-    let patience = EACH_GPU * further;
+    let patience = EACH_GPU.saturating_mul(further);
     let (mut targets, all_known) = targets(facts);
     let launches = libcuda.filter(|_| why.is_none()).map(|libcuda| Launches::new(libcuda, patience));
     let nvml = launches.as_ref().and_then(|_| library(&facts.driver.nvml, "libnvidia-ml.so.1"));
@@ -95,23 +94,25 @@ pub fn probe(host: &Host, options: &Options, facts: &Facts) -> Option<Observed> 
         let mut images = vec![kernel::embedded()];
         let mut compilation = None;
         if !launches.hung {
-            let (done, result) = channel();
-            // Where no thread can be had there is no sender: the kernel of this program is launched alone.
-            let _ = Builder::new().spawn_scoped(scope, move || done.send(compile()));
-            compilation = result.recv_timeout(SOON).ok();
-            if compilation.is_none() {
+            // Where no thread can be had the kernel of this program is launched alone.
+            compilation = Builder::new().spawn_scoped(scope, compile).ok();
+            let (begin, running) = (Instant::now(), || compilation.as_ref().is_some_and(|it| !it.is_finished()));
+            while running() && begin.elapsed() < SOON {
+                sleep(Duration::from_millis(1));
+            }
+            if running() {
                 launches.all(host, &asking, &images, &mut observed.troubles);
                 if launches.hung {
                     compilers.end();
                 }
-                compilation = result.recv().ok();
             }
         }
         if launches.hung {
             let why = "what was not compiled yet was not waited for: the driver hangs".to_owned();
             observed.troubles.push(Trouble { at: "the compilers".to_owned(), why });
         }
-        images.extend(compiled(compilation.unwrap_or_default(), &mut observed));
+        let compilation = compilation.and_then(|it| it.join().ok()).unwrap_or_default();
+        images.extend(compiled(compilation, &mut observed));
         launches.launch(host, &asking, &images, &mut observed);
         observed.nvml = match nvml {
             None => Probed::Absent,
@@ -327,7 +328,7 @@ fn word(of: &impl serde::Serialize) -> String {
     serde_json::to_value(of).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-fn one_nvml(host: &Host, child: &Child, patience: Duration, library: String) -> Probed<Nvml> {
+fn one_nvml(host: &Host, child: &Child, patience: u32, library: String) -> Probed<Nvml> {
     let _doing = doing("waiting for NVML");
     let (mut seen, mut gpus) = (None, Vec::new());
     loop {
@@ -426,12 +427,12 @@ struct Launches {
     over: bool,
     /// Whether that is because it hangs.
     hung: bool,
-    /// How long its start may work in silence before its limit counts.
-    patience: Duration,
+    /// How many seconds its start may work in silence before its limit counts.
+    patience: u32,
 }
 
 impl Launches {
-    fn new(libcuda: String, patience: Duration) -> Self {
+    fn new(libcuda: String, patience: u32) -> Self {
         let told = Told { api: DriverApi { library: libcuda, ..DriverApi::default() }, ..Told::default() };
         Self { told, unheard: None, rounds: 0, crashed: Vec::new(), more: false, over: false, hung: false, patience }
     }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::ptr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,9 +30,9 @@ pub struct Ask {
     /// GPUs that are not asked: one that was crashed another process.
     #[serde(default)]
     pub skip: Vec<u32>,
-    /// How long the start may work in silence before its limit counts.
+    /// How many seconds the start may work in silence before its limit counts.
     #[serde(default)]
-    pub patience: Duration,
+    pub patience: u32,
 }
 
 /// A compiled kernel.

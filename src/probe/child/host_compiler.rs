@@ -4,13 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::Teller;
 
-/// Asks for a [`Choice`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Ask {
-    /// A folder for temporary files. Without one cc would make the place for them where it is missing, and hide that it was.
-    pub folder: std::path::PathBuf,
-}
-
 /// What `cc` would do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choice {
@@ -18,8 +11,9 @@ pub struct Choice {
     pub ccbin: Option<String>,
 }
 
-/// Answers the question. It may print, and it may run the compiler, to find out what that is.
-pub(super) fn choose(question: &Ask, teller: &mut Teller) -> Result<(), String> {
+/// Answers the question. Without the folder cc would make the place for temporary files where it is missing, and hide that
+/// it was. It may print, and it may run the compiler, to find out what that is.
+pub(super) fn choose(folder: &str, teller: &mut Teller) -> Result<(), String> {
     teller.stage("the crate cc looked for the host compiler");
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let tool = cc::Build::new()
@@ -28,7 +22,7 @@ pub(super) fn choose(question: &Ask, teller: &mut Teller) -> Result<(), String> 
         .cargo_warnings(false)
         .target(&triple)
         .host(&triple)
-        .out_dir(&question.folder)
+        .out_dir(folder)
         .opt_level(0)
         .debug(false)
         .try_get_compiler()

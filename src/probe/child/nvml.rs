@@ -3,7 +3,6 @@
 #![expect(unsafe_code, reason = "one call is not in the crate, and is made in child processes only")]
 
 use std::ffi::{OsStr, c_int, c_uint};
-use std::time::Duration;
 
 use nvml_wrapper::Device;
 use nvml_wrapper::Nvml as Library;
@@ -21,9 +20,9 @@ use crate::version::Dotted;
 pub struct Ask {
     /// The libnvidia-ml that the loader would choose.
     pub library: String,
-    /// How long it may work in silence before its limit counts.
+    /// How many seconds it may work in silence before its limit counts.
     #[serde(default)]
-    pub patience: Duration,
+    pub patience: u32,
     /// The first GPU that is asked: one before it crashed another process.
     #[serde(default)]
     pub from: u32,
