@@ -563,7 +563,7 @@ pub fn main() -> Exit {
     }
     #[cfg(feature = "cuda")]
     if args.get(1).is_some_and(|first| first == crate::probe::child::ARGUMENT) {
-        return crate::probe::child::answer();
+        return crate::probe::child::answer(args.get(2..).unwrap_or_default());
     }
     let here = Host::here();
     let env = |name: &str| here.as_ref().ok().and_then(|host| host.env_nonempty(name));
@@ -739,7 +739,7 @@ fn scene(host: &Host, manifest: Option<&str>) -> Scene {
 fn facts(args: &FactsArgs, here: Result<Host, host::HostError>, paint: Paint) -> Result<Exit, Failure> {
     let db = database(here.as_ref().ok());
     let (options, host) = prepare(&args.inspect, here)?;
-    let mut facts = crate::probe::probe(&host, &options);
+    let mut facts = progress::during("reading this machine", || crate::probe::probe(&host, &options));
     if !args.no_redact {
         crate::facts::redact::redact(&mut facts);
     }

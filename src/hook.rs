@@ -45,7 +45,17 @@ impl<'h> Git<'h> {
         env.insert("LC_ALL".to_owned(), "C".to_owned());
         let ran = self
             .host
-            .run(&Program { file: "git", args, env, cwd: &self.folder, stdin: &[], most: None, limit: LIMIT, cap: CAP })
+            .run(&Program {
+                file: "git",
+                args,
+                env,
+                cwd: &self.folder,
+                stdin: &[],
+                most: None,
+                limit: LIMIT,
+                cap: CAP,
+                beside: None,
+            })
             .map_err(|error| GitError(format!("git cannot be run: {}", error.why)))?;
         match ran.end {
             End::Code(0) if ran.stdout.len() < CAP => Ok(ran.stdout),

@@ -26,8 +26,10 @@ use crate::facts::User;
 use crate::sort::Sorted as _;
 
 mod exec;
+mod keep;
 
-pub use exec::{End, Program, Ran};
+pub use exec::{BEAT, Beside, End, Program, Ran};
+pub use keep::{Kept, keep, start_keeper};
 
 /// Text files are read up to this many bytes unless a caller says otherwise.
 pub const TEXT_LIMIT: u64 = 4 << 20;

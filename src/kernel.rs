@@ -4,11 +4,13 @@
 //! NVRTC, which it loads, or nvcc, which its build ran.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::facts::Trouble;
+use crate::host::Beside;
 
 mod compilers;
 #[cfg(feature = "cuda")]
@@ -138,6 +140,8 @@ pub enum Cause {
     HeaderMissing,
     /// libdevice is not there.
     LibdeviceMissing,
+    /// It lies where it cannot work: a shell reads its path otherwise.
+    PathUnsupported,
     /// The compiler does not know the architecture.
     ArchitectureUnknown,
     /// The temporary folder cannot be written, is full or is not there.
@@ -159,11 +163,13 @@ pub struct Settings {
     pub cache: bool,
     /// The program that answers as a child process; the running one unless told.
     pub program: Option<PathBuf>,
+    /// What ends them all: then there are no results of those that are not done.
+    pub beside: Option<Arc<Beside>>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { limit: Duration::from_mins(1), cache: true, program: None }
+        Self { limit: Duration::from_mins(1), cache: true, program: None, beside: None }
     }
 }
 

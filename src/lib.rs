@@ -8,6 +8,7 @@
 
 pub mod build_script;
 pub mod db;
+pub mod doing;
 pub mod env;
 pub mod exit;
 pub mod facts;

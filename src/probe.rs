@@ -102,6 +102,10 @@ pub fn probe_timed(host: &Host, options: &Options, meanwhile: impl FnOnce()) -> 
     }
     #[cfg(feature = "cli")]
     if let Some(limit) = options.run_python {
+        #[cfg(feature = "cuda")]
+        if let Some(child) = &options.child {
+            child.keep();
+        }
         times.part("probe.observe", || python::observe(host, &mut facts.pythons, limit));
     }
     #[cfg(feature = "cuda")]

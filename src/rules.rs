@@ -44,6 +44,7 @@ mod driver_readings_disagree;
 mod fabric_manager_missing;
 mod gpu_absent;
 mod gpu_lost;
+mod gpu_memory_failing;
 mod gpu_not_targeted_by_toolkit;
 mod host_compiler_unsupported;
 mod ignore_expired;
@@ -205,6 +206,7 @@ static RULES: &[&Rule] = &[
     &device_node_inaccessible::RULE,
     &container_without_gpu::RULE,
     &gpu_lost::RULE,
+    &gpu_memory_failing::RULE,
     &mig_without_compute_instance::RULE,
     &fabric_manager_missing::RULE,
     &wsl_driver_shadowed::RULE,

@@ -14,11 +14,13 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use gpu_doctor::facts::Cause;
+use gpu_doctor::facts::{Cause, Facts, Observed, PciDevice, Probed, Toolkit};
 use gpu_doctor::host::Host;
-use gpu_doctor::kernel;
+use gpu_doctor::kernel::{self, Settings};
+use gpu_doctor::options::{Launch, Options};
 use gpu_doctor::probe::child::driver::{Ask, Image, Part};
 use gpu_doctor::probe::child::{Child, Question, ask};
+use gpu_doctor::probe::observed;
 use serde_json::{Value, json};
 
 /// Folders with stand-ins: both libraries, libcuda alone, one without contexts, and one that leaves a mark.
@@ -63,6 +65,78 @@ fn doctor(cwd: &Path, args: &[&str], variables: &[(&str, &str)]) -> Output {
         .current_dir(cwd)
         .output()
         .unwrap()
+}
+
+/// How the program is asked as a child.
+fn child(limit: Duration) -> Child {
+    Child { program: env!("CARGO_BIN_EXE_cargo-gpu-doctor").into(), ..Child::this(limit) }
+}
+
+/// What is observed where the bus has so many GPUs, an nvcc hangs and a child may be silent for three seconds; how long
+/// that takes.
+fn observe(gpus: u32, variables: &[(&str, &str)]) -> (Observed, Duration) {
+    let folder = tempfile::tempdir().unwrap();
+    let nvcc = folder.path().join("bin/nvcc");
+    std::fs::create_dir(folder.path().join("bin")).unwrap();
+    std::fs::write(&nvcc, "#!/bin/sh\nsleep 300\n").unwrap();
+    std::fs::set_permissions(&nvcc, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let toolkit = Toolkit { real: text(folder.path()), nvcc: Some(text(&nvcc)), ..Toolkit::default() };
+    let pci = |at: u32| PciDevice {
+        address: format!("0000:{:02x}:00.0", at + 1),
+        vendor: "0x10de".to_owned(),
+        device: "0x2330".to_owned(),
+        class: "0x030200".to_owned(),
+        ..PciDevice::default()
+    };
+    let facts = Facts { pci: (0..gpus).map(pci).collect(), toolkits: vec![toolkit], ..Facts::default() };
+    let devices = ("STANDIN_DEVICES", gpus.to_string());
+    let path = ("PATH", "/usr/bin:/bin".to_owned());
+    let home = ("TMPDIR", text(folder.path()));
+    let env =
+        [devices, path, home].into_iter().chain(variables.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    let host = Host::here_with(env.map(|(name, value)| (name.to_owned(), value)).collect()).unwrap();
+    let child = child(Duration::from_secs(3));
+    let compile = Settings { program: Some(child.program.clone()), ..Settings::default() };
+    let stand_in = Some(StandIns::get().path("both"));
+    let options = Options { child: Some(child), launch: Launch::Asked, stand_in, compile, ..Options::default() };
+    let begin = Instant::now();
+    let observed = observed::probe(&host, &options, &facts).unwrap();
+    (observed, begin.elapsed())
+}
+
+#[test]
+fn whatever_hangs_the_check_ends_a_second_after_the_limit() {
+    for (gpus, fail, nvml) in
+        [(8, "cuInit=hang", "0"), (8, "cuInit=hang", "hang"), (2, "cuModuleLoadData@1=hang", "hang")]
+    {
+        let (observed, took) = observe(gpus, &[("STANDIN_FAIL", fail), ("STANDIN_NVML", nvml)]);
+        // Seven seconds of patience, and a compiler with a minute: a busy machine is slower, but not by that.
+        assert!(took < Duration::from_secs(7), "{gpus} {fail} {nvml}: {took:?}");
+        let run = observed.runs.iter().find_map(|run| run.failure.as_ref());
+        let failed = run.or(observed.driver.value().and_then(|driver| driver.failure.as_ref())).unwrap();
+        assert_eq!(failed.cause, Cause::TimedOut, "{failed:?}");
+        assert_eq!(matches!(observed.nvml, Probed::Found { .. }), nvml == "0", "{:?}", observed.nvml);
+        // A compiler that was ended for that has not failed.
+        assert!(observed.compiles.is_empty(), "{:?}", observed.compiles);
+        assert!(observed.troubles.iter().any(|trouble| trouble.at == "the compilers"));
+    }
+}
+
+#[test]
+fn many_gpus_may_start_slowly_as_long_as_the_driver_works() {
+    // NVML may have to wait for the same GPUs.
+    let slow = [("STANDIN_FAIL", "cuInit=5000busy"), ("STANDIN_NVML", "5000ms")];
+    let (observed, _) = observe(8, &[slow[0], slow[1], ("PATH", "/nonexistent")]);
+    assert_eq!(observed.driver.value().unwrap().failure, None);
+    assert_eq!(observed.nvml.value().unwrap().gpus.len(), 8);
+    assert!(observed.works());
+    // One GPU has no such patience, and one that stands still has none however many there are.
+    for (gpus, fail) in [(1, "cuInit=5000busy"), (8, "cuInit=5000ms")] {
+        let (observed, took) = observe(gpus, &[("STANDIN_FAIL", fail), ("STANDIN_NVML", "5000ms")]);
+        let failed = observed.driver.value().unwrap().failure.clone().unwrap();
+        assert!(failed.cause == Cause::TimedOut && took < Duration::from_secs(7), "{fail}: {took:?}, {failed:?}");
+    }
 }
 
 /// The report on a stand-in; its children get all the time that they want, unless `more` says otherwise.
@@ -139,11 +213,11 @@ fn the_second_kernel_is_launched_behind_the_first() {
     let launch = |generation: bool, wrong: &str| {
         let env = [("STANDIN_WRONG".to_owned(), wrong.to_owned())].into();
         let limit = Duration::from_mins(5);
-        let child = Child { program: env!("CARGO_BIN_EXE_cargo-gpu-doctor").into(), limit };
+        let child = child(limit);
         let code = kernel::PTX.as_bytes().to_vec();
         let image = Image { origin: "nvcc".to_owned(), arch: "compute_30".to_owned(), code, generation };
         let library = StandIns::get().path("both").join("libcuda.so.1").to_str().unwrap().to_owned();
-        let question = Question::Driver(Ask { library, images: vec![image], done: Vec::new() });
+        let question = Question::Driver(Ask { library, images: vec![image], ..Ask::default() });
         let reply = ask::<Part>(&Host::here_with(env).unwrap(), &child, &question, limit);
         assert_eq!(reply.failure, None);
         let ran = reply.parts.into_iter().find_map(|part| if let Part::Ran(ran) = part { Some(ran) } else { None });
@@ -280,6 +354,23 @@ fn a_crash_hits_one_gpu_and_is_named() {
 }
 
 #[test]
+fn a_gpu_that_crashes_who_asks_it_hides_no_other() {
+    let four = ("STANDIN_DEVICES", "4");
+    let fail = ("STANDIN_FAIL", "cuDeviceGetName@1=crash,nvmlDeviceGetName@1=crash,cuDeviceGetName@2=exit");
+    let report = report(&[four, fail]);
+    assert_eq!(outcomes(&report), [(0, "ok"), (3, "ok")]);
+    let observed = &report["facts"]["observed"];
+    let devices = list(&observed["driver"]["value"]["devices"]);
+    let failed: Vec<&Value> = devices.iter().map(|device| &device["failure"]["cause"]).collect();
+    assert_eq!(failed, [&Value::Null, &json!("crashed"), &json!("crashed"), &Value::Null]);
+    let gpus = list(&observed["nvml"]["value"]["gpus"]);
+    let failed: Vec<bool> = gpus.iter().map(|gpu| gpu["failure"].is_string()).collect();
+    assert_eq!(failed, [false, true, false, false]);
+    let title = "2 GPUs cannot be asked: SIGSEGV ended it while GPU 1 was asked";
+    assert!(findings(&report).contains(&("kernel-launch-failed", title)), "{:?}", findings(&report));
+}
+
+#[test]
 fn a_crash_behind_a_launch_takes_no_answer_away() {
     let two = ("STANDIN_DEVICES", "2");
     for fail in ["cuCtxDestroy=crash", "cuCtxDestroy=exit"] {
@@ -369,6 +460,14 @@ fn nvml_may_be_absent_fail_or_disagree() {
 }
 
 #[test]
+fn rows_of_memory_that_could_not_be_remapped_are_told() {
+    let (report, code) = report_of("both", &[], &[("STANDIN_ROWS", "failed")]);
+    let found = findings(&report);
+    assert!(found.contains(&("gpu-memory-failing", "rows of the memory of GPU 0 could not be remapped")), "{found:?}");
+    assert_eq!((outcomes(&report), code), (vec![(0, "ok")], Some(0)));
+}
+
+#[test]
 fn garbage_on_standard_output_does_no_harm() {
     let report = report(&[("STANDIN_FAIL", "cuInit=garbage")]);
     assert_eq!(outcomes(&report), [(0, "ok")]);
@@ -414,7 +513,7 @@ fn the_command_kernel_prints_a_table() {
     assert!(rows.iter().any(|row| row.starts_with(&["GPU", "route", "toolkit", "for", "compile"])), "{text}");
     assert!(rows.iter().any(|row| row.starts_with(&["0", "ptx"]) && row.ends_with(&["ok"])), "{text}");
     assert!(rows.iter().any(|row| row.starts_with(&["1", "ptx"]) && row.ends_with(&["kernel-fault"])), "{text}");
-    assert!(text.contains("error[kernel-launch-failed]: GPU 1: the test kernel cannot be launched"), "{text}");
+    assert!(text.contains("error[kernel-launch-failed]: GPU 1: the test kernel ends with a fault"), "{text}");
 }
 
 /// Where no driver is loaded nothing is opened, not even a library that lies where the loader finds it.

@@ -256,6 +256,7 @@ fn uncounted(report: &str) -> String {
 /// Rules that no machine here can show, and where they are tested.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("kernel-", "needs a driver that answers; tested in tests/kernel.rs with a stand-in"),
+    ("gpu-memory-failing", "needs an NVML that answers; tested in tests/kernel.rs with a stand-in"),
     ("library-computation-failed", "needs a driver that answers; tested in tests/libraries.rs with stand-ins"),
     ("toolkit-", "speaks only where a project or a reader of a variable is there; tested with the projects"),
     ("host-compiler-unsupported", "speaks only where a project compiles CUDA; tested with the projects"),

@@ -272,6 +272,39 @@ fn paths_with_blanks_and_no_target() {
 }
 
 #[test]
+fn a_path_that_a_shell_reads_otherwise_is_named() {
+    let name = "a_path_that_a_shell_reads_otherwise_is_named";
+    let Some(site) = installed(name) else { return };
+    for odd in ["a$HOME", "a\"b", "a`id`b"] {
+        let mut bench = Bench::new(&site);
+        let here = bench.path(odd);
+        copy_without(&site, &here, "lib/libnvrtc.so.13");
+        bench.site.clone_from(&here);
+        let compilation = bench.compile(&["9.0"]);
+        assert_eq!(failures(&compilation, Route::Nvcc)[0].cause, Cause::PathUnsupported, "{compilation:?}");
+        // A link elsewhere helps.
+        let link = bench.path("link");
+        std::os::unix::fs::symlink(&here, &link).unwrap();
+        bench.site = link;
+        assert_eq!(good(&bench.compile(&["9.0"])).len(), 2);
+    }
+    // What else is odd does no harm, there and in the places for temporary files and for what is kept.
+    let mut bench = Bench::new(&site);
+    let odd = "a'b;c&d(e)\\f#g%h*i\nj é";
+    let here = bench.path(odd);
+    copy_without(&site, &here, "lib/libnvrtc.so.13");
+    bench.site = here;
+    for (variable, odd) in [("TMPDIR", "t $HOME\"`id`"), ("XDG_CACHE_HOME", "c $HOME\"`id`")] {
+        let path = bench.path(odd);
+        std::fs::create_dir(&path).unwrap();
+        bench.set(variable, path);
+    }
+    assert_eq!(good(&bench.compile(&["9.0"])).len(), 2);
+    assert_eq!(bench.compile(&["9.0"]).started, 0);
+    ran(name);
+}
+
+#[test]
 fn a_missing_part_is_named() {
     let name = "a_missing_part_is_named";
     let Some(site) = installed(name) else { return };

@@ -119,10 +119,15 @@ impl Case {
         fs::write(path, text).unwrap();
     }
 
-    /// Every device is hidden, so that the prediction is the same on machines with a GPU.
     fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Every device is hidden, so that the prediction is the same on machines with a GPU.
+    fn command(&self, args: &[&str]) -> Command {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        Command::new(cargo_bin!("cargo-gpu-doctor"))
+        let mut command = Command::new(cargo_bin!("cargo-gpu-doctor"));
+        command
             .env_clear()
             .env("PATH", path)
             .env("HOME", self.home())
@@ -131,9 +136,8 @@ impl Case {
             .current_dir(self.dir.path().join("work"))
             .args(["check", "--format", "json", "--python"])
             .arg(self.env())
-            .args(args)
-            .output()
-            .unwrap()
+            .args(args);
+        command
     }
 
     fn report(&self, args: &[&str]) -> (Value, Option<i32>) {
@@ -220,6 +224,26 @@ fn an_interpreter_that_hangs_is_ended_and_tells_nothing() {
     let missing = missing(&report);
     assert_eq!(missing.len(), 1);
     assert!(missing[0].contains("it took longer than 1 s"), "{missing:?}");
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+fn one_that_runs_ends_with_the_program_and_leaves_no_folder() {
+    let case = Case::scripted("#!/bin/sh\n: >started; sleep 600; : >ended\n");
+    let mut doctor = case.command(&["--run-python"]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let temporary = || fs::read_dir(case.dir.path().join("tmp")).unwrap().count();
+    let until = |done: &dyn Fn() -> bool| {
+        let start = std::time::Instant::now();
+        while !done() && start.elapsed().as_secs() < 30 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        assert!(done());
+    };
+    until(&|| case.dir.path().join("work/started").exists());
+    assert_eq!(temporary(), 1);
+    doctor.kill().unwrap();
+    doctor.wait().unwrap();
+    until(&|| temporary() == 0);
 }
 
 #[test]

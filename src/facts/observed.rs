@@ -459,6 +459,8 @@ pub enum Cause {
     InvalidPtx,
     /// The driver's own compiler for PTX is missing.
     JitCompilerMissing,
+    /// It was switched off.
+    JitDisabled,
     /// The kernel ended with a fault.
     KernelFault,
     /// The numbers are wrong.
@@ -478,27 +480,30 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The cause that a code of the driver API stands for.
+    /// The cause that a code of the driver API stands for; what the codes mean is said in CUDA's `cuda.h` (13.5).
     pub fn of(code: i32, stage: Stage, mode: Option<ComputeMode>) -> Self {
         let shared = matches!(mode, None | Some(ComputeMode::Default));
         match code {
             2 => Self::OutOfMemory,
             34 => Self::StubLibrary,
-            35 | 36 => Self::DriverTooOld,
+            35 | 36 | 227 => Self::DriverTooOld,
             // Drivers answer either to a process that comes second.
             46 | 101 if stage == Stage::Context && !shared => Self::ExclusiveMode,
             46 => Self::DeviceUnavailable,
             100 => Self::NoDevice,
+            // Before a GPU was named, none can be lost.
+            101 if stage <= Stage::Init => Self::Other,
             101 | 709 => Self::DeviceLost,
             200 | 209 => Self::NoBinaryForGpu,
             218 => Self::InvalidPtx,
             221 => Self::JitCompilerMissing,
-            222 | 223 => Self::PtxNewerThanDriver,
-            214 | 220 | 226 | 227 => Self::HardwareFault,
+            222 => Self::PtxNewerThanDriver,
+            223 => Self::JitDisabled,
+            214 | 220 | 226 => Self::HardwareFault,
             702 => Self::TimedOut,
-            700 | 701 | 703..=708 | 710 | 714..=719 => Self::KernelFault,
+            700 | 710 | 714..=719 => Self::KernelFault,
             800 => Self::NotPermitted,
-            802 => Self::SystemNotReady,
+            802 | 919 => Self::SystemNotReady,
             803 => Self::DriverMismatch,
             804 => Self::CompatUnsupported,
             _ => Self::Other,
@@ -527,6 +532,11 @@ mod tests {
             (2, Stage::Context, "out-of-memory"),
             (100, Stage::Init, "no-device"),
             (719, Stage::Launch, "kernel-fault"),
+            (101, Stage::Init, "other"),
+            (223, Stage::Load, "jit-disabled"),
+            (227, Stage::Load, "driver-too-old"),
+            (919, Stage::Init, "system-not-ready"),
+            (701, Stage::Launch, "other"),
             (4321, Stage::Launch, "other"),
         ] {
             assert_eq!(Cause::of(code, stage, None).word(), cause, "{code}");

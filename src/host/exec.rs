@@ -5,10 +5,12 @@
 #![expect(clippy::disallowed_methods, reason = "this is the seam that the fence protects")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -34,7 +36,33 @@ pub struct Program<'a> {
     pub most: Option<Duration>,
     /// How many bytes of each of its outputs are kept.
     pub cap: usize,
+    /// What it has to do with programs that run at the same time.
+    pub beside: Option<&'a Beside>,
 }
+
+/// What programs that run at the same time have to do with each other.
+#[derive(Debug, Default)]
+pub struct Beside {
+    /// How often one of them showed that it works ([`BEAT`]).
+    beats: AtomicU32,
+    over: AtomicBool,
+}
+
+impl Beside {
+    /// Ends them: what they would tell is not wanted any more.
+    pub fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether they were ended.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+}
+
+/// What a program prints that has nothing to tell yet and works: where its lines give it its time anew, this does too,
+/// to it and to those beside it, which may wait for the same.
+pub const BEAT: u8 = 0;
 
 /// A program that came to its end, or was ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +91,8 @@ pub enum End {
 
 /// How often a running program is looked at where the kernel cannot say when it ends.
 const LOOK: Duration = Duration::from_millis(5);
+/// How often it is asked what those beside it do.
+const GLANCE: Duration = Duration::from_millis(50);
 /// How long what a program left in its pipes is waited for once it has ended, or has been killed.
 ///
 /// Something that left its process group may hold them open for ever, and a process that hangs in a driver does not end
@@ -74,13 +104,15 @@ pub(super) fn run(program: &Program<'_>) -> std::io::Result<Ran> {
     let mut child = Command::new(program.file)
         .args(&program.args)
         .env_clear()
-        .envs(&program.env)
+        .envs(program.env.iter().map(|(name, value)| (name, whole(name, value))))
+        .envs(super::keep::mark())
         .current_dir(program.cwd)
         .stdin(if program.stdin.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()?;
+    let _kept = super::Kept::group(child.id());
     let start = Instant::now();
     let group = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
     let watch = group.and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
@@ -90,6 +122,7 @@ pub(super) fn run(program: &Program<'_>) -> std::io::Result<Ran> {
         stdout: own(child.stdout.take()),
         head: Vec::new(),
         lines: false,
+        beats: false,
         stderr: own(child.stderr.take()),
         tail: Vec::new(),
         cap: program.cap,
@@ -97,11 +130,20 @@ pub(super) fn run(program: &Program<'_>) -> std::io::Result<Ran> {
     let most = start + program.most.unwrap_or(program.limit);
     let mut deadline = start + program.limit;
     let mut status = None;
-    while status.is_none() && Instant::now() < deadline.min(most) {
-        pipes.wait(watch.as_ref(), deadline.min(most));
-        if std::mem::take(&mut pipes.lines) && program.most.is_some() {
+    let beats = |more| program.beside.map_or(0, |beside| beside.beats.fetch_add(more, Ordering::Relaxed) + more);
+    let mut heard = beats(0);
+    while status.is_none()
+        && Instant::now() < deadline.min(most)
+        && program.beside.is_none_or(|beside| !beside.is_over())
+    {
+        let glance = program.beside.map_or(most, |_| Instant::now() + GLANCE);
+        pipes.wait(watch.as_ref(), deadline.min(most).min(glance));
+        let lines = std::mem::take(&mut pipes.lines);
+        let now = beats(u32::from(std::mem::take(&mut pipes.beats)));
+        if (lines || now != heard) && program.most.is_some() {
             deadline = Instant::now() + program.limit;
         }
+        heard = now;
         status = child.try_wait()?;
     }
     // Whatever it started must not outlive it, nor hold its pipes open.
@@ -127,6 +169,8 @@ struct Pipes<'a> {
     head: Vec<u8>,
     /// Whether a line came to its end since this was last cleared.
     lines: bool,
+    /// Whether a [`BEAT`] came since this was last cleared.
+    beats: bool,
     stderr: Option<OwnedFd>,
     tail: Vec<u8>,
     cap: usize,
@@ -163,6 +207,7 @@ impl Pipes<'_> {
             let mut kept = std::mem::take(&mut self.head);
             self.stdout = drain(from, |piece| {
                 self.lines |= piece.contains(&b'\n');
+                self.beats |= piece.contains(&BEAT);
                 // The rest is read and dropped, so that the program does not wait for a reader.
                 let room = self.cap.saturating_sub(kept.len()).min(piece.len());
                 kept.extend_from_slice(&piece[..room]);
@@ -211,6 +256,12 @@ fn drain(from: OwnedFd, mut take: impl FnMut(&[u8])) -> Option<OwnedFd> {
     Some(from)
 }
 
+/// The value of a variable as this process got it, where its text is not all of it: it is no UTF-8.
+fn whole(name: &str, value: &str) -> OsString {
+    let own = || std::env::var_os(name).filter(|own| own.to_string_lossy() == value);
+    value.contains(char::REPLACEMENT_CHARACTER).then(own).flatten().unwrap_or_else(|| value.into())
+}
+
 fn end(status: ExitStatus) -> End {
     match (status.code(), status.signal()) {
         (Some(code), _) => End::Code(code),
@@ -232,6 +283,7 @@ mod tests {
             limit: Duration::from_millis(limit),
             most: None,
             cap: 1000,
+            beside: None,
         })
         .unwrap()
     }
@@ -255,6 +307,7 @@ mod tests {
             limit: Duration::from_secs(20),
             most: None,
             cap: 1000,
+            beside: None,
         });
         assert_eq!(ran.unwrap().end, End::Code(4));
     }
@@ -271,6 +324,7 @@ mod tests {
                 limit: Duration::from_secs(2),
                 most,
                 cap: 1000,
+                beside: None,
             };
             run(&program).unwrap().end
         };

@@ -9,9 +9,10 @@ use super::store::{Cache, digest};
 use super::{
     Cause, Code, CompileFailure, Compiled, Compiler, GENERATION_ENTRY, GENERATION_SOURCE, Route, SOURCE, Stage, message,
 };
-use crate::host::{End, Host, Program};
+use crate::doing::doing;
+use crate::host::{End, Host, Kept, Program};
 use crate::probe::child::{self, Child, How, Question, nvrtc};
-use crate::probe::toolkit::define;
+use crate::probe::toolkit::{ccbin_of, define, misread};
 use crate::version::Dotted;
 
 /// Bytes of a compiler's output that are kept.
@@ -93,6 +94,10 @@ impl Job<'_> {
                 unkept: None,
             };
         }
+        child.keep();
+        let name = if self.compiler.route == Route::Nvrtc { "NVRTC" } else { "nvcc" };
+        let release = self.stated(host).map_or_else(String::new, |version| format!(" {version}"));
+        let _doing = doing(format!("compiling with {name}{release}"));
         let mut started = 1;
         let mut begin = Instant::now();
         let mut made = self.compile(host, child, limit, &whole);
@@ -118,6 +123,11 @@ impl Job<'_> {
                 });
                 Done { results: self.results(host, made, false).into_iter().map(Ok).collect(), started, unkept }
             }
+            // It was ended with all others, which is no failure of it.
+            Err(_) if child.is_over() => Done { results: Vec::new(), started, unkept: None },
+            // Never kept. What makes it fail is often not in the key: a header that is installed later, a compiler behind a
+            // wrapper that keeps its size and time, a disk that was full. To be told of a fault that has been mended is
+            // worse than the tenth of a second in which a compiler fails again.
             Err(failed) => {
                 let failure = CompileFailure {
                     route: self.compiler.route,
@@ -151,7 +161,9 @@ impl Job<'_> {
                 let root = self.root(host);
                 key.extend(PARTS.iter().map(|part| stamp(host, &root.join(part))));
                 key.extend(FLAGS.iter().filter_map(|name| Some(format!("{name}={}", host.env(name)?))));
-                let ccbin = self.ccbin.or_else(|| host.env_nonempty("NVCC_CCBIN")).unwrap_or("gcc");
+                let flags = |name| host.env(name).and_then(ccbin_of);
+                let ccbin = flags("NVCC_APPEND_FLAGS").or(self.ccbin).or_else(|| flags("NVCC_PREPEND_FLAGS"));
+                let ccbin = ccbin.or_else(|| host.env_nonempty("NVCC_CCBIN")).unwrap_or("gcc");
                 let program = crate::probe::toolkit::find_program(host, ccbin);
                 key.push(format!(
                     "{:?} {ccbin} {}",
@@ -217,21 +229,17 @@ impl Job<'_> {
     fn compile(&self, host: &Host, child: &Child, limit: Duration, source: &str) -> Result<Made, Failed> {
         match self.compiler.route {
             Route::Nvrtc => self.nvrtc(host, child, limit, source),
-            Route::Nvcc | Route::Ptx => self.nvcc(host, limit, source),
+            Route::Nvcc | Route::Ptx => self.nvcc(host, child, limit, source),
         }
     }
 
-    fn nvcc(&self, host: &Host, limit: Duration, source: &str) -> Result<Made, Failed> {
-        let temporary = host.env_nonempty("TMPDIR").unwrap_or("/tmp");
+    fn nvcc(&self, host: &Host, child: &Child, limit: Duration, source: &str) -> Result<Made, Failed> {
         let no_space = |error: &std::io::Error| Failed {
             stage: Stage::Start,
             cause: Cause::NoTemporarySpace,
-            message: format!("{temporary}: {error}"),
+            message: format!("{}: {error}", place(host)),
         };
-        let folder = tempfile::Builder::new()
-            .prefix("gpu-doctor-")
-            .tempdir_in(host.absolute(temporary))
-            .map_err(|error| no_space(&error))?;
+        let (_kept, folder) = temporary(host).map_err(|error| no_space(&error))?;
         crate::host::write_file(&folder.path().join("kernel.cu"), source.as_bytes())
             .map_err(|error| no_space(&error))?;
         let mut args: Vec<String> = ["-c", "--keep", "-o", "kernel.o"].map(str::to_owned).into();
@@ -252,6 +260,7 @@ impl Job<'_> {
             limit,
             most: None,
             cap: CAP,
+            beside: child.beside.as_deref(),
         };
         let ran = host.run(&program).map_err(|error| Failed {
             stage: Stage::Start,
@@ -272,7 +281,7 @@ impl Job<'_> {
                 Stage::Preprocess
             };
             let (cause, message) = match ran.end {
-                End::Code(_) => (message::cause(&text, self.ccbin), message::first_useful(&text)),
+                End::Code(_) => (self.placed(message::cause(&text, self.ccbin)), message::first_useful(&text)),
                 End::Signal(_) => (Cause::Crashed, ran.end.to_string()),
                 End::Overtime(_) => (Cause::TimedOut, ran.end.to_string()),
             };
@@ -289,6 +298,20 @@ impl Job<'_> {
             Piece { arch: format!("compute_{arch}"), ptx: Some(ptx.clone()), cubin: None },
         ];
         Ok(Made { toolkit: version_of(&ptx), ms: 0.0, pieces })
+    }
+
+    /// The cause of a failure of nvcc. It hands its own path to a shell in double quotes (seen with 13.0 and 13.5): where
+    /// that reads it otherwise, nothing of the toolkit is found.
+    fn placed(&self, cause: Cause) -> Cause {
+        let lost = matches!(
+            cause,
+            Cause::HeaderMissing
+                | Cause::PartMissing
+                | Cause::LibdeviceMissing
+                | Cause::HostCompilerMissing
+                | Cause::Other
+        );
+        if lost && misread(&self.compiler.path) { Cause::PathUnsupported } else { cause }
     }
 
     fn nvrtc(&self, host: &Host, child: &Child, limit: Duration, source: &str) -> Result<Made, Failed> {
@@ -336,6 +359,18 @@ impl Job<'_> {
         };
         Err(Failed { stage, cause, message: failure.to_string() })
     }
+}
+
+/// Where temporary files belong.
+pub(super) fn place(host: &Host) -> &str {
+    // One that is no UTF-8 is not known by its name here.
+    host.env_nonempty("TMPDIR").filter(|path| !path.contains(char::REPLACEMENT_CHARACTER)).unwrap_or("/tmp")
+}
+
+/// A folder for temporary files, which is removed even where this process is killed; it is dropped first.
+pub(super) fn temporary(host: &Host) -> std::io::Result<(Kept, tempfile::TempDir)> {
+    let folder = tempfile::Builder::new().prefix("gpu-doctor-").tempdir_in(host.absolute(place(host)))?;
+    Ok((Kept::folder(folder.path()), folder))
 }
 
 /// `90` of 9.0.

@@ -67,6 +67,8 @@ pub(super) fn cause(text: &str, ccbin: Option<&str>) -> Cause {
     if has(&[
         "unsupported gnu version",
         "unsupported clang version",
+        "unsupported grace clang version",
+        "unsupported hos clang version",
         "unsupported microsoft visual studio",
         "unsupported pgi configuration",
         "unsupported nvhpc",

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::job::{Done, Job, stamp};
+use super::job::{Done, Job, place, stamp, temporary};
 use super::store::Cache;
 use super::{Compilation, Route, Settings, compilers};
+use crate::doing::doing;
 use crate::facts::{Facts, Trouble};
 use crate::host::Host;
 use crate::probe::child::{Child, Question, ask_one, host_compiler};
@@ -23,10 +24,11 @@ pub fn compile(host: &Host, facts: &Facts, settings: &Settings, targets: &[Dotte
     let mut compilation = Compilation::default();
     let compilers = if host.is_rooted() { Vec::new() } else { compilers(host, facts) };
     let cache = settings.cache.then(|| Cache::of(host)).flatten();
-    let child = match &settings.program {
-        Some(program) => Child { program: program.clone(), limit: settings.limit },
-        None => Child::this(settings.limit),
-    };
+    let mut child = Child::this(settings.limit);
+    child.beside.clone_from(&settings.beside);
+    if let Some(program) = &settings.program {
+        child.program.clone_from(program);
+    }
     let mut ccbins = Vec::new();
     if compilers.iter().any(|compiler| compiler.route == Route::Nvcc) {
         ccbins = host_compilers(host, &child, cache.as_ref(), &mut compilation);
@@ -44,7 +46,12 @@ pub fn compile(host: &Host, facts: &Facts, settings: &Settings, targets: &[Dotte
             }
         }
     }
-    for done in side_by_side(&jobs, |job| job.run(host, &child, cache.as_ref())) {
+    for done in side_by_side(&jobs, |job| {
+        if child.is_over() {
+            return Done { results: Vec::new(), started: 0, unkept: None };
+        }
+        job.run(host, &child, cache.as_ref())
+    }) {
         compilation.results.extend(done.results);
         compilation.started += done.started;
         if let Some(why) = done.unkept {
@@ -107,7 +114,15 @@ fn host_compilers(
         || {
             // It runs the compiler, to learn which one it is.
             compilation.started += 1;
-            let choice = ask_one::<host_compiler::Choice>(host, child, &Question::HostCompiler, child.limit);
+            child.keep();
+            let _doing = doing("asking which host compiler Cargo's cc takes");
+            let choice = match temporary(host) {
+                Ok((_kept, folder)) => {
+                    let question = Question::HostCompiler(folder.path().to_string_lossy().into_owned());
+                    ask_one::<host_compiler::Choice>(host, child, &question, child.limit).map_err(|why| why.to_string())
+                }
+                Err(error) => Err(format!("{}: {error}", place(host))),
+            };
             if let (Ok(choice), Some(cache)) = (&choice, cache)
                 && let Ok(text) = serde_json::to_string(choice)
             {
@@ -125,8 +140,10 @@ fn host_compilers(
             std::iter::once(choice.ccbin).chain(also.then_some(None)).collect()
         }
         Ok(_) => vec![None],
-        Err(failure) => {
-            compilation.troubles.push(Trouble { at: "the host compiler".to_owned(), why: failure.to_string() });
+        // It was ended with all others.
+        Err(_) if child.is_over() => Vec::new(),
+        Err(why) => {
+            compilation.troubles.push(Trouble { at: "the host compiler".to_owned(), why });
             vec![None]
         }
     }

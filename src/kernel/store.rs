@@ -50,7 +50,9 @@ impl Cache {
             Some(path) => PathBuf::from(path),
             None => Path::new(host.home().filter(|home| home.starts_with('/'))?).join(".cache"),
         };
-        Some(Self { folder: base.join("cargo-gpu-doctor/kernels") })
+        // One that is no UTF-8 is not known by its name: another folder would be made beside it.
+        let known = !base.to_string_lossy().contains(char::REPLACEMENT_CHARACTER);
+        known.then(|| Self { folder: base.join("cargo-gpu-doctor/kernels") })
     }
 
     /// The folder.
@@ -162,6 +164,15 @@ mod tests {
         assert_eq!(cache.wipe().unwrap(), 2);
         assert_eq!(cache.get(&host, "a"), None);
         assert_eq!(cache.wipe().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_folder_whose_name_is_not_known_is_none() {
+        let of = |path: &str| {
+            let env = [("XDG_CACHE_HOME".to_owned(), path.to_owned())].into();
+            Cache::of(&Host::here_with(env).unwrap()).is_some()
+        };
+        assert!(of("/c/é") && !of("/c/a\u{fffd}b"));
     }
 
     #[test]

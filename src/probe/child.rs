@@ -9,13 +9,15 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
-use crate::host::{End, Host, Program};
+use crate::host::{BEAT, Beside, End, Host, Program, keep, start_keeper};
 
 pub mod driver;
 pub mod host_compiler;
@@ -26,6 +28,8 @@ pub mod nvrtc;
 
 /// The hidden argument that makes the program a child.
 pub const ARGUMENT: &str = "__probe";
+/// What follows it where nothing is asked, and what was started is to be ended some day.
+const KEEP: &str = "keep";
 /// What begins each line of an answer.
 const MARK: &str = "@@cargo-gpu-doctor@@ ";
 /// Bytes of output that are kept.
@@ -34,19 +38,31 @@ const CAP: usize = 8 << 20;
 pub const LIMIT: Duration = Duration::from_secs(5);
 
 /// How children are started.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Child {
     /// The program file; it must understand [`ARGUMENT`].
     pub program: PathBuf,
     /// How long one probe may take without telling how far it is.
     pub limit: Duration,
+    /// What it has to do with others at the same time.
+    pub beside: Option<Arc<Beside>>,
 }
 
 impl Child {
     /// The running program, which must hand [`ARGUMENT`] over to [`answer`].
     pub fn this(limit: Duration) -> Self {
         // The kernel's own name of it, which holds where the file was replaced meanwhile.
-        Self { program: PathBuf::from("/proc/self/exe"), limit }
+        Self { program: PathBuf::from("/proc/self/exe"), limit, beside: None }
+    }
+
+    /// Has a process wait for the end of this one, to end what was started then; once.
+    pub fn keep(&self) {
+        start_keeper(&self.program, &[ARGUMENT, KEEP]);
+    }
+
+    /// Whether children are not wanted any more.
+    pub fn is_over(&self) -> bool {
+        self.beside.as_ref().is_some_and(|beside| beside.is_over())
     }
 }
 
@@ -64,8 +80,8 @@ pub enum Question {
     Nvrtc(nvrtc::Compile),
     /// What becomes of a computation by a library of NVIDIA's: many [`math::Part`].
     Math(math::Ask),
-    /// Which host compiler the crate `cc` hands to nvcc: one [`host_compiler::Choice`].
-    HostCompiler,
+    /// Which host compiler the crate `cc` hands to nvcc, with a folder for temporary files: one [`host_compiler::Choice`].
+    HostCompiler(String),
 }
 
 /// One line of an answer.
@@ -188,9 +204,14 @@ pub fn ask<P: DeserializeOwned>(host: &Host, child: &Child, question: &Question,
         limit,
         most: Some(limit * LIMITS),
         cap: CAP,
+        beside: child.beside.as_deref(),
     };
     match host.run(&program) {
-        Ok(ran) => read(&ran.stdout, &ran.stderr, ran.end),
+        Ok(mut ran) => {
+            // A beat may have come into the middle of a line.
+            ran.stdout.retain(|byte| *byte != BEAT);
+            read(&ran.stdout, &ran.stderr, ran.end)
+        }
         Err(error) => nothing(How::NotStarted(error.why.to_string())),
     }
 }
@@ -268,6 +289,30 @@ impl Teller {
         }
     }
 
+    /// Shows for some time that this process works, while a call that it is in tells nothing; until that is dropped.
+    ///
+    /// One that stands still does not work: only processor time counts.
+    pub fn beats(&self, seconds: u32) -> Beats {
+        let patience = Duration::from_secs(seconds.into());
+        let beats = Beats(Arc::new(AtomicBool::new(true)));
+        let (begin, mut before, on) = (Instant::now(), worked(), Arc::clone(&beats.0));
+        if let (Ok(mut to), false) = (self.to.try_clone(), patience.is_zero()) {
+            let beat = move || {
+                while on.load(Ordering::Relaxed) && begin.elapsed() < patience {
+                    std::thread::sleep(BEATS);
+                    let now = worked();
+                    if now.saturating_sub(before) > BEATS / 20 {
+                        let _ = to.write_all(&[BEAT]);
+                    }
+                    before = now;
+                }
+            };
+            // Without a thread the call has the usual time.
+            let _ = std::thread::Builder::new().spawn(beat);
+        }
+        beats
+    }
+
     fn line(&mut self, line: &Line) {
         if let Ok(text) = serde_json::to_string(line) {
             self.put(&text);
@@ -280,10 +325,35 @@ impl Teller {
     }
 }
 
+/// How often it is looked whether a process works.
+const BEATS: Duration = Duration::from_millis(250);
+
+/// Beats until it is dropped.
+#[derive(Debug)]
+pub struct Beats(Arc<AtomicBool>);
+
+impl Drop for Beats {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// The processor time of this process.
+fn worked() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
 /// The child's side: reads a question from standard input, answers it, and ends.
 ///
 /// Whatever foreign code writes to standard output goes to standard error from here on.
-pub fn answer() -> Exit {
+pub fn answer(args: &[std::ffi::OsString]) -> Exit {
+    if args.first().is_some_and(|first| first == KEEP) {
+        // What ends the one that it waits for must not end it first.
+        library::ignore_ends();
+        keep(&mut std::io::stdin().lock());
+        return Exit::Ok;
+    }
     let Some(mut teller) = prepare() else { return Exit::Incomplete };
     let asked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let mut text = Vec::new();
@@ -309,7 +379,7 @@ fn dispatch(question: Question, teller: &mut Teller) -> Result<(), String> {
         Question::Nvml(question) => nvml::ask(&question, teller),
         Question::Nvrtc(question) => nvrtc::compile(&question, teller),
         Question::Math(question) => math::ask(&question, teller),
-        Question::HostCompiler => host_compiler::choose(teller),
+        Question::HostCompiler(question) => host_compiler::choose(&question, teller),
     }
 }
 

@@ -1,22 +1,24 @@
 //! Asks driver, NVML, compilers, cuBLAS and cuDNN, and launches the test kernel, all in child processes; judges nothing.
 //!
 //! Nothing is called where no kernel module is loaded: as root, NVIDIA's libraries would make device nodes that mislead
-//! other programs. The first probe of the driver that hangs is the last one.
+//! other programs. The first probe of the driver that hangs is the last one, and ends the compilers too.
 
 use std::collections::BTreeMap;
-use std::thread::{Builder, scope};
+use std::sync::Arc;
+use std::thread::{Builder, scope, sleep};
 use std::time::{Duration, Instant};
 
 use super::child::driver::{self, Image, Part, Ran};
 use super::child::{Child, Failure, How, Question, Reply, ask, math, nvml};
 use crate::db::Database;
+use crate::doing::doing;
 use crate::facts::Evidence;
 use crate::facts::{
     ApiDevice, Cause, CompileFailed, ComputeMode, DriverApi, Facts, Failed, KernelCompile, KernelRun, Library,
     LibraryRun, LibraryWork, MathLibrary, Nvml, NvmlGpu, Observed, Probed, Resolution, Source, Stage, Trouble,
 };
-use crate::host::Host;
-use crate::kernel::{self, Code, Compiled};
+use crate::host::{Beside, Host};
+use crate::kernel::{self, Code, Compilation, Compiled, Settings};
 use crate::options::{Launch, Options};
 use crate::version::Dotted;
 use crate::view::View;
@@ -26,8 +28,10 @@ const ROUNDS: usize = 24;
 /// Libraries that compute at most, and for how long another one is begun: a machine may have many environments.
 const LIBRARIES: usize = 8;
 const LIBRARIES_TIME: Duration = Duration::from_secs(20);
-/// What each further GPU may take while the driver starts.
-const EACH_GPU: Duration = Duration::from_secs(1);
+/// How many seconds each further GPU may take while the driver starts, if it works meanwhile.
+const EACH_GPU: u32 = 1;
+/// How long compilers are waited for before the driver is asked beside them: what is kept comes sooner.
+const SOON: Duration = Duration::from_millis(150);
 /// How many limits a library may take for one step: cuDNN alone is a gigabyte, which may come over a network.
 const LIBRARY_LIMITS: u32 = 4;
 
@@ -62,27 +66,54 @@ pub fn probe(host: &Host, options: &Options, facts: &Facts) -> Option<Observed> 
     }
     let gpus = facts.pci.iter().filter(|device| device.is_nvidia_gpu()).count();
     let further = u32::try_from(gpus.saturating_sub(1)).unwrap_or(0);
-    let patient = Child { limit: child.limit + EACH_GPU * further, ..child.clone() };
+    let patience = EACH_GPU.saturating_mul(further);
     let (mut targets, all_known) = targets(facts);
-    let launches = libcuda.filter(|_| why.is_none()).map(Launches::new);
+    let launches = libcuda.filter(|_| why.is_none()).map(|libcuda| Launches::new(libcuda, patience));
     let nvml = launches.as_ref().and_then(|_| library(&facts.driver.nvml, "libnvidia-ml.so.1"));
-    // Beside each other: where both hang, that costs one time limit.
+    // They may wait for the same GPUs.
+    let asking = Child { beside: Some(Arc::default()), ..child.clone() };
+    let compilers = Arc::new(Beside::default());
+    let settings = Settings { beside: Some(Arc::clone(&compilers)), ..options.compile.clone() };
+    // Beside each other: where several hang, that costs one time limit.
     scope(|scope| {
-        let ask_nvml = |library| Builder::new().spawn_scoped(scope, || one_nvml(host, &patient, library));
+        let ask_nvml = |library| Builder::new().spawn_scoped(scope, || one_nvml(host, &asking, patience, library));
         let nvml = nvml.map(ask_nvml);
         let mut launches = launches;
         if let Some(launches) = launches.as_mut().filter(|_| !all_known) {
             // Where files do not tell what is to be compiled for, the driver does.
-            launches.round(host, &patient, &[], &mut observed.troubles);
+            launches.all(host, &asking, &[], &mut observed.troubles);
             targets.extend(launches.told.api.devices.iter().filter_map(|device| device.compute.clone()));
             crate::sort::plain(&mut targets);
             targets.dedup();
         }
-        let compiled = compile(host, options, facts, &targets, &mut observed);
-        let Some(launches) = launches else { return };
+        let compile = || kernel::compile(host, facts, &settings, &targets);
+        let Some(mut launches) = launches else {
+            compiled(compile(), &mut observed);
+            return;
+        };
         let mut images = vec![kernel::embedded()];
-        images.extend(compiled);
-        launches.launch(host, &patient, &images, &mut observed);
+        let mut compilation = None;
+        if !launches.hung {
+            // Where no thread can be had the kernel of this program is launched alone.
+            compilation = Builder::new().spawn_scoped(scope, compile).ok();
+            let (begin, running) = (Instant::now(), || compilation.as_ref().is_some_and(|it| !it.is_finished()));
+            while running() && begin.elapsed() < SOON {
+                sleep(Duration::from_millis(1));
+            }
+            if running() {
+                launches.all(host, &asking, &images, &mut observed.troubles);
+                if launches.hung {
+                    compilers.end();
+                }
+            }
+        }
+        if launches.hung {
+            let why = "what was not compiled yet was not waited for: the driver hangs".to_owned();
+            observed.troubles.push(Trouble { at: "the compilers".to_owned(), why });
+        }
+        let compilation = compilation.and_then(|it| it.join().ok()).unwrap_or_default();
+        images.extend(compiled(compilation, &mut observed));
+        launches.launch(host, &asking, &images, &mut observed);
         observed.nvml = match nvml {
             None => Probed::Absent,
             Some(Ok(nvml)) => {
@@ -190,6 +221,7 @@ fn compute(
 fn work(host: &Host, child: &Child, mut question: math::Ask, envs: Vec<usize>) -> Result<LibraryWork, Failure> {
     let mut work =
         LibraryWork { library: question.which, path: question.library.clone(), envs, ..LibraryWork::default() };
+    let _doing = doing(format!("computing with {}", question.which.name()));
     // A GPU on which it failed is the last of its process; the others have another one.
     while !question.gpus.is_empty() {
         let Reply { parts, failure } = ask(host, child, &Question::Math(question.clone()), child.limit);
@@ -254,15 +286,8 @@ fn targets(facts: &Facts) -> (Vec<Dotted>, bool) {
     (targets, all_known)
 }
 
-/// Compiles the kernel for compute capabilities.
-fn compile(
-    host: &Host,
-    options: &Options,
-    facts: &Facts,
-    targets: &[Dotted],
-    observed: &mut Observed,
-) -> Vec<Compiled> {
-    let compilation = kernel::compile(host, facts, &options.compile, targets);
+/// Writes down what compilers made and what they did not make; the former.
+fn compiled(compilation: Compilation, observed: &mut Observed) -> Vec<Compiled> {
     observed.compilers_started = (!compilation.results.is_empty()).then_some(compilation.started);
     observed.troubles.extend(compilation.troubles);
     let mut done = Vec::new();
@@ -303,23 +328,35 @@ fn word(of: &impl serde::Serialize) -> String {
     serde_json::to_value(of).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-fn one_nvml(host: &Host, child: &Child, library: String) -> Probed<Nvml> {
-    let question = Question::Nvml(nvml::Ask { library: library.clone() });
-    let Reply { parts, failure } = ask::<nvml::Part>(host, child, &question, child.limit);
+fn one_nvml(host: &Host, child: &Child, patience: u32, library: String) -> Probed<Nvml> {
+    let _doing = doing("waiting for NVML");
     let (mut seen, mut gpus) = (None, Vec::new());
-    for part in parts {
-        match part {
-            nvml::Part::Library(library) => seen = Some(*library),
-            nvml::Part::Gpu(gpu) => gpus.push(*gpu),
+    loop {
+        let from = u32::try_from(gpus.len()).unwrap_or(u32::MAX);
+        let question = Question::Nvml(nvml::Ask { library: library.clone(), patience, from });
+        let Reply { parts, failure } = ask::<nvml::Part>(host, child, &question, child.limit);
+        let mut heard = false;
+        for part in parts {
+            match part {
+                nvml::Part::Library(library) => (seen, heard) = (seen.or(Some(*library)), true),
+                nvml::Part::Gpu(gpu) => gpus.push(*gpu),
+            }
+        }
+        let Some(failure) = failure else { break };
+        if seen.is_none() {
+            return Probed::failed(format!("{library}: {failure}"));
+        }
+        // What it told before it failed stands; the GPU that it was at is the one that failed.
+        let index = u32::try_from(gpus.len()).unwrap_or(u32::MAX);
+        gpus.push(NvmlGpu { index, failure: Some(failure.to_string()), ..NvmlGpu::default() });
+        // One that crashes its process hides no other; whatever else it is, the next one meets it too.
+        if !heard || failure.hung() || gpus.len() >= ROUNDS {
+            break;
         }
     }
     let Some(mut seen) = seen else {
-        let why = failure.map_or_else(|| "the child process told nothing".to_owned(), |failure| failure.to_string());
-        return Probed::failed(format!("{library}: {why}"));
+        return Probed::failed(format!("{library}: the child process told nothing"));
     };
-    // What it told before it failed stands; the GPU that it was at is the one that failed.
-    let index = u32::try_from(gpus.len()).unwrap_or(u32::MAX);
-    gpus.extend(failure.map(|why| NvmlGpu { index, failure: Some(why.to_string()), ..NvmlGpu::default() }));
     seen.gpus = gpus;
     let driver = seen.driver.as_ref().map_or("an unknown driver", Dotted::as_str);
     let says = format!("driver {driver}, {} GPUs", seen.gpus.len());
@@ -344,7 +381,7 @@ impl Told {
                 Part::Driver { mapped, cuda } if first => {
                     (self.api.mapped, self.api.cuda, self.heard) = (mapped, cuda, true);
                 }
-                Part::Device(device) if first => self.api.devices.push(device),
+                Part::Device(device) if self.device(device.gpu).is_none() => self.api.devices.push(device),
                 Part::Failed(failed) if first => self.api.failure = Some(failed),
                 // What went well once and fails in a later process is told of what was open then.
                 Part::Driver { .. } | Part::Device(_) | Part::Failed(_) => {}
@@ -356,6 +393,11 @@ impl Told {
                 Part::Leave(gpu) => self.left.push(gpu),
             }
         }
+    }
+
+    /// What is known of a GPU.
+    fn device(&mut self, gpu: u32) -> Option<&mut ApiDevice> {
+        self.api.devices.iter_mut().find(|device| device.gpu == gpu)
     }
 
     /// What is still to be launched.
@@ -377,14 +419,22 @@ struct Launches {
     /// Why a process told nothing.
     unheard: Option<String>,
     rounds: usize,
+    /// GPUs that crashed the process that asked them: those behind them are still to be asked.
+    crashed: Vec<u32>,
+    /// Whether a process that asks for the others is still to come.
+    more: bool,
     /// Whether another process would meet the same.
     over: bool,
+    /// Whether that is because it hangs.
+    hung: bool,
+    /// How many seconds its start may work in silence before its limit counts.
+    patience: u32,
 }
 
 impl Launches {
-    fn new(libcuda: String) -> Self {
+    fn new(libcuda: String, patience: u32) -> Self {
         let told = Told { api: DriverApi { library: libcuda, ..DriverApi::default() }, ..Told::default() };
-        Self { told, unheard: None, rounds: 0, over: false }
+        Self { told, unheard: None, rounds: 0, crashed: Vec::new(), more: false, over: false, hung: false, patience }
     }
 
     /// One process, which launches what is open.
@@ -394,16 +444,37 @@ impl Launches {
         let mut done: Vec<_> = told.ran.iter().map(|ran| (ran.gpu, ran.image)).collect();
         done.extend(told.left.iter().flat_map(|gpu| (0..images.len()).map(|image| (*gpu, image))));
         let library = told.api.library.clone();
-        let question = driver::Ask { library: library.clone(), images: images.to_vec(), done };
-        let before = told.ran.len() + told.left.len();
+        let patience = self.patience;
+        let question = driver::Ask {
+            library: library.clone(),
+            images: images.to_vec(),
+            done,
+            skip: self.crashed.clone(),
+            patience,
+        };
+        let before = told.ran.len() + told.left.len() + self.crashed.len();
+        let _doing = doing("waiting for the driver");
         let Reply { parts, failure } = ask(host, child, &Question::Driver(question), child.limit);
         told.take(parts, first);
-        let hung = failure.as_ref().is_some_and(Failure::hung);
+        self.hung = failure.as_ref().is_some_and(Failure::hung);
+        self.more = false;
         if let Some(failure) = failure {
             match (told.at.take(), called(&failure)) {
                 (Some((gpu, image, stage)), Some((cause, _))) => {
                     let failed = Failed { stage, cause, code: None, says: failure.to_string() };
                     told.ran.push(Ran { gpu, image, ms: BTreeMap::new(), failure: Some(failed) });
+                }
+                // One GPU that cannot be asked hides no other.
+                (None, Some((cause @ Cause::Crashed, stage @ Stage::Device))) => {
+                    if let Some(gpu) = asked(&failure) {
+                        let failed = Failed { stage, cause, code: None, says: failure.to_string() };
+                        if told.device(gpu).is_none() {
+                            told.api.devices.push(ApiDevice { gpu, ..ApiDevice::default() });
+                        }
+                        told.device(gpu).into_iter().for_each(|device| device.failure = Some(failed.clone()));
+                        self.crashed.push(gpu);
+                        self.more = true;
+                    }
                 }
                 // Behind a launch that went well the context is left: that took no answer away.
                 (None, Some(_)) if !told.ran.is_empty() => {
@@ -416,11 +487,12 @@ impl Launches {
                 _ => self.unheard = Some(failure.to_string()),
             }
         }
-        let nothing_new = !images.is_empty() && before == told.ran.len() + told.left.len();
-        self.over = hung || told.api.failure.is_some() || nothing_new || self.rounds >= ROUNDS;
+        let nothing_new = !images.is_empty() && before == told.ran.len() + told.left.len() + self.crashed.len();
+        self.over = self.hung || told.api.failure.is_some() || nothing_new || self.rounds >= ROUNDS;
     }
 
-    fn launch(mut self, host: &Host, child: &Child, compiled: &[Compiled], observed: &mut Observed) {
+    /// As many processes as it takes.
+    fn all(&mut self, host: &Host, child: &Child, compiled: &[Compiled], troubles: &mut Vec<Trouble>) {
         let images: Vec<Image> = compiled
             .iter()
             .map(|made| Image {
@@ -432,10 +504,14 @@ impl Launches {
                 },
             })
             .collect();
-        while !self.over && (self.rounds == 0 || !self.told.open(&images).is_empty()) {
-            self.round(host, child, &images, &mut observed.troubles);
+        while !self.over && (self.rounds == 0 || self.more || !self.told.open(&images).is_empty()) {
+            self.round(host, child, &images, troubles);
         }
-        let Self { told, unheard, .. } = self;
+    }
+
+    fn launch(mut self, host: &Host, child: &Child, compiled: &[Compiled], observed: &mut Observed) {
+        self.all(host, child, compiled, &mut observed.troubles);
+        let Self { mut told, unheard, .. } = self;
         let libcuda = told.api.library.clone();
         for Ran { gpu, image, ms, failure } in told.ran {
             let Some(made) = compiled.get(image) else { continue };
@@ -455,6 +531,7 @@ impl Launches {
             });
         }
         crate::sort::by_key(&mut observed.runs, |run| run.gpu);
+        crate::sort::by_key(&mut told.api.devices, |device| device.gpu);
         observed.driver = if told.heard {
             let says = match (&told.api.failure, &told.api.cuda) {
                 (Some(failed), _) => failed.says.clone(),
@@ -476,6 +553,11 @@ impl Launches {
             };
         }
     }
+}
+
+/// The GPU that was asked when a process ended: `GPU 3 was asked`.
+fn asked(failure: &Failure) -> Option<u32> {
+    failure.stage.as_deref()?.strip_prefix("GPU ")?.split(' ').next()?.parse().ok()
 }
 
 /// Whether a failure is one of the driver, with its cause and the stage, where nothing was launched yet.

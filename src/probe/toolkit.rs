@@ -115,6 +115,9 @@ fn add(host: &Host, toolkits: &mut Vec<Toolkit>, folder: &str, evidence: Evidenc
         if !known.found_by.contains(&evidence) {
             known.found_by.push(evidence);
         }
+        if let Some(nvcc) = known.nvcc.as_mut().filter(|nvcc| misread(nvcc)) {
+            *nvcc = format!("{}/bin/nvcc", readable(&path, &known.real));
+        }
         return Some(real);
     }
     let kind = if real == DEBIAN || real == "/usr" || real == "/usr/lib/cuda" {
@@ -126,7 +129,7 @@ fn add(host: &Host, toolkits: &mut Vec<Toolkit>, folder: &str, evidence: Evidenc
     } else {
         ToolkitKind::System
     };
-    let nvcc = [format!("{real}/bin/nvcc"), "/usr/bin/nvcc".to_owned()]
+    let nvcc = [format!("{}/bin/nvcc", readable(&path, &real)), "/usr/bin/nvcc".to_owned()]
         .into_iter()
         .take(if kind == ToolkitKind::Distribution { 2 } else { 1 })
         .find(|path| host.is_file(path));
@@ -139,6 +142,17 @@ fn add(host: &Host, toolkits: &mut Vec<Toolkit>, folder: &str, evidence: Evidenc
     let host_limits = host_limits(host, &include);
     toolkits.push(Toolkit { path, real: real.clone(), kind, found_by: vec![evidence], readings, nvcc, host_limits });
     Some(real)
+}
+
+/// Whether a shell reads a path otherwise, to which nvcc hands its own in double quotes.
+pub(crate) fn misread(path: &str) -> bool {
+    path.contains(['$', '"', '`'])
+}
+
+/// The folder by which nvcc is to be called: the real one, or where it cannot work there, the link that leads to it.
+fn readable(path: &Path, real: &str) -> String {
+    let path = path.to_string_lossy();
+    if misread(real) && !misread(&path) { path.into_owned() } else { real.to_owned() }
 }
 
 /// Folders in which a toolkit keeps its headers.
@@ -326,11 +340,12 @@ pub(crate) fn comparisons<'c>(condition: &'c str, name: &'c str) -> impl Iterato
 }
 
 fn compilers(host: &Host) -> Vec<HostCompiler> {
-    let chosen: Vec<HostCompiler> = ["NVCC_CCBIN", "CXX", "CC"]
+    // nvcc takes the last that it is told, and the variable where it is told nothing.
+    let chosen: Vec<HostCompiler> = ["NVCC_APPEND_FLAGS", "NVCC_PREPEND_FLAGS", "NVCC_CCBIN", "CXX", "CC"]
         .into_iter()
         .filter_map(|name| {
             let value = host.env_nonempty(name)?;
-            let word = compiler_word(host, value)?;
+            let word = compiler_word(host, if name.ends_with("_FLAGS") { ccbin_of(value)? } else { value })?;
             Some(compiler(host, &word, Evidence::env(name, value)))
         })
         .collect();
@@ -339,6 +354,19 @@ fn compilers(host: &Host) -> Vec<HostCompiler> {
     }
     let on_path = ["c++", "g++", "gcc"].into_iter().find_map(|name| find_program(host, name));
     on_path.map(|path| compiler(host, &path, Evidence::env("PATH", &path))).into_iter().collect()
+}
+
+/// The host compiler that options of nvcc name.
+pub(crate) fn ccbin_of(flags: &str) -> Option<&str> {
+    let mut words = flags.split_whitespace();
+    let mut named = None;
+    while let Some(word) = words.next() {
+        let (option, value) = word.split_once('=').map_or((word, None), |(option, value)| (option, Some(value)));
+        if ["-ccbin", "--compiler-bindir"].contains(&option) {
+            named = value.or_else(|| words.next());
+        }
+    }
+    named.map(|name| name.trim_matches(['"', '\'']))
 }
 
 /// The compiler in a variable's value, which may begin with a cache and end with options.
@@ -548,6 +576,17 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_a_shell_reads_otherwise_is_left_for_a_link() {
+        let tree = Tree::new();
+        tree.program("/opt/a$b/bin/nvcc").link("/opt/a$b", "/opt/link");
+        let nvcc = |env: &[(&str, &str)]| probe(&tree.host(env)).toolkits.swap_remove(0).nvcc.unwrap();
+        assert_eq!(nvcc(&[("CUDA_HOME", "/opt/a$b")]), "/opt/a$b/bin/nvcc");
+        assert_eq!(nvcc(&[("CUDA_HOME", "/opt/a$b"), ("CUDA_PATH", "/opt/link")]), "/opt/link/bin/nvcc");
+        tree.link("/opt/a$b", "/usr/local/cuda");
+        assert_eq!(nvcc(&[]), "/usr/local/cuda/bin/nvcc");
+    }
+
+    #[test]
     fn compilers_tell_their_version_by_name_or_folder() {
         let tree = Tree::new();
         tree.program("/usr/bin/x86_64-linux-gnu-g++-12")
@@ -568,6 +607,10 @@ mod tests {
         assert_eq!(told(&[]), pair("gcc", "12"));
         assert_eq!(told(&[("CXX", "ccache clang -O2")]), pair("clang", "15"));
         assert_eq!(told(&[("NVCC_CCBIN", "/opt/rh/usr/bin")]), pair("gcc", "13"));
+        let flags =
+            [("NVCC_CCBIN", "/opt/rh/usr/bin"), ("NVCC_APPEND_FLAGS", "-O2 -ccbin clang --compiler-bindir=g++")];
+        assert_eq!(told(&flags), pair("gcc", "12"));
+        assert_eq!(told(&[("CXX", "clang"), ("NVCC_APPEND_FLAGS", "-O2 -ccbin")]), pair("clang", "15"));
         assert_eq!(told(&[("CC", "gcc-99")]), ("gcc".to_owned(), None));
     }
 

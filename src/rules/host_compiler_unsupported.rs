@@ -26,15 +26,21 @@ about clang), or with errors in the standard library's headers.
 
 ### How to fix it
 
-Install an older compiler beside the present one and tell nvcc to use it, by `NVCC_PREPEND_FLAGS='-ccbin g++-12'` or \
-by the variable that the crate reads (`NVCC_CCBIN`); or install a newer toolkit. `-allow-unsupported-compiler` only \
-silences the check.
+Install an older compiler beside the present one and tell nvcc to use it, by `NVCC_APPEND_FLAGS='-ccbin g++-12'`; or \
+install a newer toolkit. `NVCC_CCBIN` and `NVCC_PREPEND_FLAGS` do not count where nvcc is called with `-ccbin`, as the \
+crate cc calls it: the last option does. `-allow-unsupported-compiler` only silences the check.
 ",
     check,
 };
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
     judge(cx, &compiling(cx), out);
+}
+
+/// How nvcc is told which host compiler to use, whatever it is called with: of several `-ccbin` it takes the last one,
+/// and `NVCC_CCBIN` only without any (seen with nvcc 13.0 and 13.5).
+pub(super) fn use_compiler(name: &str) -> String {
+    format!("export NVCC_APPEND_FLAGS=\"$NVCC_APPEND_FLAGS -ccbin {name}\"")
 }
 
 fn judge(cx: &Cx<'_>, compiling: &[(&LockedCrate, &CrateRow)], out: &mut Judgment) {
@@ -75,10 +81,7 @@ fn judge(cx: &Cx<'_>, compiling: &[(&LockedCrate, &CrateRow)], out: &mut Judgmen
         .because_all(evidence)
         .because(locked_evidence(locked))
         .row(row)
-        .run(
-            format!("with {older} installed, tell nvcc to use it"),
-            format!("export NVCC_PREPEND_FLAGS='-ccbin {older}'"),
-        )
+        .run(format!("with {older} installed, tell nvcc to use it"), use_compiler(&older))
         .breaks(Break::Builds);
     if let Some(("debian" | "ubuntu", package)) = cx
         .facts

@@ -2,7 +2,7 @@
 
 use super::Cx;
 use super::toolkit_missing::compiling;
-use crate::facts::{Cause, DriverApi, Evidence, Failed, KernelRun, Observed, Source, Stage, Xid};
+use crate::facts::{Cause, ComputeMode, DriverApi, Evidence, Failed, KernelRun, Observed, Source, Stage, Xid};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::options::Launch;
 
@@ -33,6 +33,8 @@ impl Kind {
 /// Failures of one cause: one finding.
 struct Case<'a> {
     failed: &'a Failed,
+    /// Further ones that hit no run.
+    more: Vec<&'a Failed>,
     /// The runs that it hit; none where the driver itself failed.
     runs: Vec<&'a KernelRun>,
 }
@@ -59,8 +61,9 @@ fn cases<'a>(driver: Option<&'a DriverApi>, observed: &'a Observed, kind: Kind) 
                     || run.is_some_and(|run| case.runs.first().is_some_and(|first| origin(first) == origin(run))))
         });
         match same {
+            Some(case) if run.is_none() => case.more.push(failed),
             Some(case) => case.runs.extend(run),
-            None => cases.push(Case { failed, runs: run.into_iter().collect() }),
+            None => cases.push(Case { failed, more: Vec::new(), runs: run.into_iter().collect() }),
         }
     }
     cases
@@ -85,7 +88,9 @@ pub(super) fn check(cx: &Cx<'_>, kind: Kind, out: &mut Judgment) {
         let mut finding = Finding::new(Subject::Machine, title(&case, kind));
         let library = driver.map_or("libcuda.so.1", |driver| driver.library.as_str());
         if case.runs.is_empty() {
-            finding = finding.because(Evidence::new(Source::Run, library, &failed.says));
+            for failed in std::iter::once(&failed).chain(&case.more).take(8) {
+                finding = finding.because(Evidence::new(Source::Run, library, &failed.says));
+            }
         }
         for run in &case.runs {
             let says = run.failure.as_ref().map_or("", |failed| failed.says.as_str());
@@ -103,7 +108,14 @@ pub(super) fn check(cx: &Cx<'_>, kind: Kind, out: &mut Judgment) {
         } else if let Some(level) = weight(cx) {
             finding = finding.at(level);
         }
-        out.find(help(cx, finding, failed));
+        let mode = modes(driver, &case);
+        if failed.cause == Cause::ExclusiveMode && mode == Some(ComputeMode::Prohibited) {
+            finding =
+                finding.run("it is set for no process at all: let processes use it", "sudo nvidia-smi -c DEFAULT");
+        } else {
+            finding = help(cx, finding, failed, case.is_bare());
+        }
+        out.find(finding);
     }
 }
 
@@ -158,6 +170,12 @@ fn holders(observed: &Observed, case: &Case<'_>, driver: Option<&DriverApi>) -> 
     .collect()
 }
 
+/// Who may use the first GPU that is hit.
+fn modes(driver: Option<&DriverApi>, case: &Case<'_>) -> Option<ComputeMode> {
+    let hit = case.runs.first()?.gpu;
+    driver?.devices.iter().find(|device| device.gpu == hit)?.compute_mode
+}
+
 /// Whether MIG is on where a GPU has no instance, so that programs are shown none.
 fn mig_without_instances(cx: &Cx<'_>) -> bool {
     let nvml = cx.facts.observed.as_ref().and_then(|observed| observed.nvml.value());
@@ -194,8 +212,11 @@ fn title(case: &Case<'_>, kind: Kind) -> String {
     let Some(run) = case.runs.first() else {
         return match kind {
             Kind::TimedOut => format!("the driver hangs: no answer while {doing}"),
-            _ if failed.cause == Cause::Crashed => format!("the driver crashes while {doing}"),
+            _ if failed.stage == Stage::Device && !case.more.is_empty() => {
+                format!("{} GPUs cannot be asked: {}", case.more.len() + 1, failed.says)
+            }
             _ if failed.stage == Stage::Device => format!("a GPU cannot be asked: {}", failed.says),
+            _ if failed.cause == Cause::Crashed => format!("the driver crashes while {doing}"),
             _ => format!("the driver does not start: {}", failed.says),
         };
     };
@@ -213,7 +234,18 @@ fn title(case: &Case<'_>, kind: Kind) -> String {
         Kind::Wrong => format!("{place}: the test kernel{by} gives wrong numbers"),
         Kind::TimedOut if failed.code.is_some() => format!("{place}: the test kernel took too long: {}", failed.says),
         Kind::TimedOut => format!("{place}: the driver hangs: no answer while {doing}"),
-        Kind::Launch => format!("{place}: the test kernel{by} cannot be launched: {}", failed.says),
+        Kind::Launch => {
+            let what = match (failed.stage, failed.cause) {
+                (Stage::Context, _) => format!("{place}: no program gets a context"),
+                (Stage::Memory, _) => format!("{place}: no memory can be taken and filled for the test kernel{by}"),
+                (Stage::Verify, _) => format!("{place}: the numbers of the test kernel{by} cannot be fetched"),
+                (_, Cause::KernelFault | Cause::HardwareFault | Cause::DeviceLost) => {
+                    format!("{place}: the test kernel{by} ends with a fault")
+                }
+                _ => format!("{place}: the test kernel{by} cannot be launched"),
+            };
+            format!("{what}: {}", failed.says)
+        }
     }
 }
 
@@ -224,15 +256,25 @@ pub(super) fn name(run: &KernelRun) -> String {
 }
 
 /// What helps against a failure.
-pub(super) fn help(cx: &Cx<'_>, finding: Finding, failed: &Failed) -> Finding {
+///
+/// `bare` is what needs nothing but GPU and driver: no compiler is at fault.
+pub(super) fn help(cx: &Cx<'_>, finding: Finding, failed: &Failed, bare: bool) -> Finding {
     let container = cx.facts.machine.container.is_some();
     match failed.cause {
+        Cause::OutOfMemory if failed.stage == Stage::Init => finding.run("at its start the driver takes the machine's memory, not the GPU's: see what this shell and this container may have", "ulimit -v; cat /sys/fs/cgroup/memory.max"),
+        Cause::NoBinaryForGpu | Cause::PtxNewerThanDriver if bare => finding.help("install a driver that supports this GPU: it does not compile the oldest PTX for it"),
+        Cause::JitDisabled => finding.run("let the driver compile PTX again", "unset CUDA_DISABLE_PTX_JIT CUDA_DISABLE_JIT"),
+        Cause::TimedOut if failed.code == Some(702) => finding.run("the watchdog of a display ends what takes long: see what else uses the GPU, and look for an Xid", "nvidia-smi; sudo dmesg | grep -i xid"),
+        Cause::Other if failed.code == Some(102) => finding.run("the virtual GPU has no licence: see its state", "nvidia-smi -q | grep -i licen"),
+        Cause::Other if matches!(failed.code, Some(805..=810)) => finding.run("programs go to CUDA's MPS daemon, which does not serve them: end it, or start it anew", "echo quit | nvidia-cuda-mps-control"),
+        // As pop-os/default-settings#64 and pytorch/pytorch#49081 tell.
+        Cause::Other if failed.code == Some(999) && failed.stage == Stage::Init && !container => finding.run("after a suspend it is mostly the module nvidia_uvm: end what uses the GPU, and load it anew", "sudo modprobe -r nvidia_uvm && sudo modprobe nvidia_uvm").help("else look into the kernel's log for messages of NVRM"),
         Cause::StubLibrary => finding.help("take the toolkit's `stubs` folder out of LD_LIBRARY_PATH: programs must find the driver's own libcuda.so.1"),
         Cause::LibraryBroken | Cause::SymbolMissing => finding.help("install the driver's libraries again, in the version of the loaded module"),
         Cause::DriverTooOld => finding.help("install a newer driver"),
         Cause::NoDevice if mig_without_instances(cx) => finding.run("MIG is on without instances: see which kinds there are, and make one (`-cgi KIND -C`)", "sudo nvidia-smi mig -lgip").help("or switch MIG off: `sudo nvidia-smi -mig 0`"),
         Cause::NoDevice => finding.run("see which devices programs are shown", "env | grep -E 'CUDA_VISIBLE_DEVICES|NVIDIA_VISIBLE_DEVICES'"),
-        Cause::SystemNotReady => finding.run("where NVSwitches join the GPUs, start the fabric manager", "sudo systemctl enable --now nvidia-fabricmanager").help("else look into the kernel's log for messages of NVRM"),
+        Cause::SystemNotReady => finding.run("where NVSwitches join the GPUs, start the fabric manager", "sudo systemctl enable --now nvidia-fabricmanager").help("else look into the kernel's log for messages of NVRM; with confidential computing, `nvidia-smi conf-compute -srs 1` lets programs in"),
         Cause::DriverMismatch if container => finding.help("take the driver's packages out of the image: the container runtime brings the host's libcuda in"),
         Cause::DriverMismatch => finding.run("reboot, so that the module of the installed version is loaded", "sudo reboot"),
         Cause::CompatUnsupported => finding.help("take the `cuda-compat` folder out of LD_LIBRARY_PATH: forward compatibility is for data-center GPUs only"),
@@ -330,6 +372,45 @@ mod tests {
             let one = vec![run(0, "ptx", "compute_30", None), fails(1)];
             assert_eq!(said(rule, &observed(one)), [(None, 0)], "{}", rule.id);
         }
+    }
+
+    #[test]
+    fn what_is_proposed_fits_the_code_and_the_stage() {
+        use {Cause as C, Stage as S};
+        let says = |stage, cause, code, route: &str| {
+            let mut facts = observed(vec![run(0, route, "compute_30", Some((stage, cause)))]);
+            let launched = facts.observed.as_mut().unwrap();
+            if stage <= Stage::Init {
+                let failure = Failed { stage, cause, code, says: String::new() };
+                launched.driver = found(DriverApi { failure: Some(failure), ..DriverApi::default() });
+                launched.runs.clear();
+            } else if let Some(failed) = &mut launched.runs[0].failure {
+                failed.code = code;
+            }
+            let rules = [&kernel_launch_failed::RULE, &kernel_load_failed::RULE, &kernel_timed_out::RULE];
+            let mut all = rules.iter().flat_map(|rule| judge(rule, &facts).findings);
+            format!("{:?}", all.next().unwrap())
+        };
+        for (stage, cause, code, route, want) in [
+            (S::Init, C::OutOfMemory, 2, "ptx", "ulimit -v"),
+            (S::Context, C::OutOfMemory, 2, "ptx", "no program gets a context: it fails"),
+            (S::Init, C::Other, 999, "ptx", "modprobe -r nvidia_uvm"),
+            (S::Context, C::Other, 805, "ptx", "nvidia-cuda-mps-control"),
+            (S::Load, C::NoBinaryForGpu, 209, "ptx", "a driver that supports this GPU"),
+            (S::Load, C::NoBinaryForGpu, 209, "nvcc", "own architecture"),
+            (S::Load, C::JitDisabled, 223, "ptx", "unset CUDA_DISABLE_PTX_JIT"),
+            (S::Launch, C::TimedOut, 702, "ptx", "watchdog"),
+            (S::Launch, C::KernelFault, 719, "ptx", "ends with a fault"),
+        ] {
+            let said = says(stage, cause, Some(code), route);
+            assert!(said.contains(want), "{code}: {said}");
+        }
+        let mut facts = observed(vec![run(0, "ptx", "compute_30", Some((Stage::Context, Cause::ExclusiveMode)))]);
+        assert!(format!("{:?}", judge(&kernel_launch_failed::RULE, &facts).findings).contains("more than one process"));
+        if let Probed::Found { value, .. } = &mut facts.observed.as_mut().unwrap().driver {
+            value.devices[0].compute_mode = Some(ComputeMode::Prohibited);
+        }
+        assert!(format!("{:?}", judge(&kernel_launch_failed::RULE, &facts).findings).contains("for no process at all"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Rule `kernel-compile-failed`: whether the compilers that were found compile the test kernel.
 
+use super::host_compiler_unsupported::use_compiler;
 use super::toolkit_missing::{compiling, selected};
 use super::{Cx, Family, Rule, layer};
 use crate::db::CrateRow;
@@ -19,6 +20,7 @@ pub(super) static RULE: Rule = Rule {
 
 An nvcc or an NVRTC on this machine was given the test kernel, which any of them takes, and gave nothing: its host compiler \
 is unsupported or missing, a part of the toolkit (`cicc`, `ptxas`, headers, libdevice, NVRTC's built-ins) is missing, it \
+lies at a path that a shell reads otherwise, it \
 does not know the GPU's architecture, or there is no room for temporary files.
 
 ### Why it matters
@@ -30,7 +32,7 @@ only too slow, and a note where nothing here would use the compiler.
 ### How to fix it
 
 The finding has the compiler's own words. Install the toolkit as a whole, tell nvcc which host compiler to use \
-(`NVCC_CCBIN`), or remove the toolkit that is not meant to be used.
+(`NVCC_APPEND_FLAGS='-ccbin g++-12'`), or remove the toolkit that is not meant to be used.
 ",
     check,
 };
@@ -70,7 +72,8 @@ fn judge(cx: &Cx<'_>, compiling: &[(&LockedCrate, &CrateRow)], out: &mut Judgmen
         }
         finding = match failed.cause.as_str() {
             "host-compiler-unsupported" => {
-                finding.run("tell nvcc to use a host compiler that it takes", "export NVCC_CCBIN=g++-12")
+                let name = newest(&failed.says);
+                finding.run(format!("with {name} installed, tell nvcc to use it"), use_compiler(&name))
             }
             "host-compiler-missing" => finding.run("install a host compiler", "sudo apt install g++"),
             "parts-mixed" | "crashed" => {
@@ -78,6 +81,13 @@ fn judge(cx: &Cx<'_>, compiling: &[(&LockedCrate, &CrateRow)], out: &mut Judgmen
             }
             "part-missing" | "header-missing" | "libdevice-missing" => {
                 finding.help("install that toolkit as a whole, or remove it")
+            }
+            "path-unsupported" => {
+                let root = compiler.rsplitn(3, '/').last().unwrap_or_default();
+                finding.run(
+                    "nvcc cannot work at a path with `$`, `\"` or backquotes: reach it by a link elsewhere, and build with that",
+                    format!("ln -s {} ~/cuda && export CUDA_HOME=~/cuda PATH=~/cuda/bin:\"$PATH\"", crate::shell::word(root)),
+                )
             }
             "architecture-unknown" => finding.help("use a toolkit that knows this GPU"),
             "no-temporary-space" => {
@@ -100,6 +110,20 @@ fn judge(cx: &Cx<'_>, compiling: &[(&LockedCrate, &CrateRow)], out: &mut Judgmen
             && !compiling.is_empty()
             && selected(cx).is_some_and(|toolkit| toolkit.nvcc == compile.compiler);
         out.find(weigh(cx, observed, compile, used, finding));
+    }
+}
+
+/// The newest host compiler that a toolkit takes, by what its `crt/host_config.h` says of one that it does not: `gcc
+/// versions later than 15 are not supported`, `clang version must be less than 21 and greater than 3.2`.
+fn newest(says: &str) -> String {
+    let number = |before: &str| {
+        let rest = says.split_once(before)?.1;
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u32>().ok()
+    };
+    match (number("gcc versions later than "), number("must be less than ")) {
+        (Some(last), _) => format!("g++-{last}"),
+        (_, Some(next)) => format!("clang++-{}", next.saturating_sub(1)),
+        _ => "g++-12".to_owned(),
     }
 }
 
@@ -148,6 +172,16 @@ mod tests {
         let found = judge(&RULE, &facts).findings.remove(0);
         assert_eq!(found.title, "/opt/cuda/bin/nvcc does not compile the test kernel");
         assert!(found.help.iter().any(|help| help.command.as_deref() == Some("unset NVCC_APPEND_FLAGS")));
+    }
+
+    #[test]
+    fn the_newest_host_compiler_that_it_takes_is_proposed() {
+        // The words of CUDA 13.0's host_config.h.
+        assert_eq!(newest("unsupported GNU version! gcc versions later than 15 are not supported!"), "g++-15");
+        let clang =
+            "unsupported clang version! clang version must be less than 21 and greater than 3.2 . The nvcc flag";
+        assert_eq!(newest(clang), "clang++-20");
+        assert_eq!(newest("later than"), "g++-12");
     }
 
     #[test]

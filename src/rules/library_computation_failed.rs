@@ -105,7 +105,7 @@ fn help(cx: &Cx<'_>, finding: Finding, work: &LibraryWork, failed: &Failed) -> F
         (Cause::KernelFault, _) => {
             finding.run("look for an Xid of that moment in the kernel's log", "sudo dmesg | grep -i xid")
         }
-        _ => kernel::help(cx, finding, failed),
+        _ => kernel::help(cx, finding, failed, false),
     }
 }
 

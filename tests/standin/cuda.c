@@ -13,7 +13,7 @@
  *   STANDIN_CUDA      what cuDriverGetVersion reports                           default 12040
  *   STANDIN_FAIL      NAME=CODE pairs, comma-separated: that call returns the code, such as cuInit=803; with NAME@GPU
  *                     only on that GPU. In place of a code: `hang`, `crash`, `exit`, `garbage` on standard output, or
- *                     200ms: it takes that long and succeeds
+ *                     200ms: it takes that long and succeeds; 200busy: and it works meanwhile
  *   STANDIN_MODE      the compute mode of every GPU, by number                  default 0
  *   STANDIN_MIG       1: the devices are MIG instances
  *   STANDIN_WRONG     `number` or `total`: what the kernel computes wrongly; `nothing`: it does not touch its results;
@@ -88,7 +88,7 @@ API CUresult cuDeviceGet(int *device, int ordinal) {
     *device = busy = ordinal;
     return injected("cuDeviceGet");
 }
-API CUresult cuDeviceGetName(char *name, int size, int device) { snprintf(name, (size_t)size, number("STANDIN_MIG", 0) ? "Stand-in GPU MIG 1g.10gb %d" : "Stand-in GPU %d", device); return OK; }
+API CUresult cuDeviceGetName(char *name, int size, int device) { GIVE("cuDeviceGetName"); snprintf(name, (size_t)size, number("STANDIN_MIG", 0) ? "Stand-in GPU MIG 1g.10gb %d" : "Stand-in GPU %d", device); return OK; }
 API CUresult cuDeviceTotalMem_v2(size_t *bytes, int device) { (void)device; *bytes = (size_t)16 << 30; return OK; }
 API CUresult cuDeviceGetUuid_v2(unsigned char *uuid, int device) { memset(uuid, 0x11 + device, 16); return OK; }
 API CUresult cuDeviceGetUuid(unsigned char *uuid, int device) { return cuDeviceGetUuid_v2(uuid, device); }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The GPU that was dealt with last. */
@@ -34,6 +35,13 @@ static int injected(const char *call) {
             long wanted = strtol(value, &unit, 10);
             if (!strncmp(unit, "ms", 2)) {
                 usleep((useconds_t)wanted * 1000);
+                return 0;
+            }
+            if (!strncmp(unit, "busy", 4)) {
+                struct timespec begin, now;
+                clock_gettime(CLOCK_MONOTONIC, &begin);
+                do clock_gettime(CLOCK_MONOTONIC, &now);
+                while ((now.tv_sec - begin.tv_sec) * 1000 + (now.tv_nsec - begin.tv_nsec) / 1000000 < wanted);
                 return 0;
             }
             return (int)wanted;

@@ -1,7 +1,8 @@
 /*
  * A stand-in for NVML (libnvidia-ml.so.1), for tests on machines without a GPU: start, driver version, devices.
  *
- *   STANDIN_NVML     the code that nvmlInit returns                 default 0
+ *   STANDIN_NVML     the code that nvmlInit returns, `hang`, `crash`, or 200ms: it takes that long
+ *                                                                   default 0
  *   STANDIN_DRIVER   the driver version                             default 550.54.14
  *   STANDIN_DEVICES  how many GPUs there are                        default 1
  *   STANDIN_NVML_DEVICES  how many of them NVML tells of            default STANDIN_DEVICES
@@ -9,12 +10,11 @@
  *   STANDIN_CC       their compute capabilities                     default 9.0
  *   STANDIN_MODE     their compute mode, by number                  default 0
  *   STANDIN_MIG      1: MIG is on, with two instances
+ *   STANDIN_FAIL     as in cuda.c: nvmlDeviceGetName=3
+ *   STANDIN_ROWS     `pending`, `failed` or both: what is to be said of remapped rows
  *   STANDIN_PIDS     how many processes compute on each             default 0
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "inject.h"
 
 #define API __attribute__((visibility("default")))
 static int number(const char *name, int otherwise) {
@@ -31,6 +31,10 @@ API int nvmlInitWithFlags(unsigned flags) {
     const char *how = getenv("STANDIN_NVML");
     if (how && !strcmp(how, "hang")) for (;;) sleep(100);
     if (how && !strcmp(how, "crash")) *(volatile int *)0 = 1;
+    if (how && strstr(how, "ms")) {
+        usleep((useconds_t)atoi(how) * 1000);
+        return 0;
+    }
     return number("STANDIN_NVML", 0);
 }
 API int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
@@ -53,7 +57,7 @@ API int nvmlDeviceGetUUID(void *device, char *text, unsigned size) {
     else snprintf(text, size, "GPU-%02x111111-1111-1111-1111-111111111111", 0x11 + index_of(device));
     return 0;
 }
-API int nvmlDeviceGetName(void *device, char *text, unsigned size) { (void)device; snprintf(text, size, "Stand-in GPU"); return 0; }
+API int nvmlDeviceGetName(void *device, char *text, unsigned size) { busy = index_of(device); GIVE("nvmlDeviceGetName"); snprintf(text, size, "Stand-in GPU"); return 0; }
 
 API int nvmlDeviceGetCudaComputeCapability(void *device, int *major, int *minor) {
     const char *text = getenv("STANDIN_CC");
@@ -89,7 +93,7 @@ API int nvmlDeviceGetMigDeviceHandleByIndex(void *device, unsigned index, void *
 }
 API int nvmlDeviceGetEccMode(void *device, int *now, int *next) { (void)device; *now = *next = 1; return 0; }
 API int nvmlDeviceGetTotalEccErrors(void *device, int type, int counter, unsigned long long *count) { (void)device; (void)type; (void)counter; *count = 0; return 0; }
-API int nvmlDeviceGetRemappedRows(void *device, unsigned *good, unsigned *bad, unsigned *pending, unsigned *failed) { (void)device; *good = 1; *bad = *pending = *failed = 0; return 0; }
+API int nvmlDeviceGetRemappedRows(void *device, unsigned *good, unsigned *bad, unsigned *pending, unsigned *failed) { (void)device; const char *rows = getenv("STANDIN_ROWS"); *good = 1; *bad = 0; *pending = rows && strstr(rows, "pending"); *failed = rows && strstr(rows, "failed"); return 0; }
 typedef struct { unsigned pid; unsigned long long memory; unsigned gpu, compute; } Process;
 API int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, Process *processes) {
     (void)device;

@@ -27,6 +27,12 @@ pub struct Ask {
     pub images: Vec<Image>,
     /// GPU and image that are done already.
     pub done: Vec<(u32, usize)>,
+    /// GPUs that are not asked: one that was crashed another process.
+    #[serde(default)]
+    pub skip: Vec<u32>,
+    /// How many seconds the start may work in silence before its limit counts.
+    #[serde(default)]
+    pub patience: u32,
 }
 
 /// A compiled kernel.
@@ -239,16 +245,19 @@ pub(super) fn ask(question: &Ask, teller: &mut Teller) -> Result<(), String> {
     teller.part(&Part::Driver { mapped, cuda: reported });
     teller.stage("cuInit ran");
     let mut count = 0;
+    let beats = teller.beats(question.patience);
     let started = call!(cuda, Stage::Init, None, init, "cuInit", 0).and_then(|()| {
         teller.stage("cuDeviceGetCount ran");
         call!(cuda, Stage::Init, None, count, "cuDeviceGetCount", &raw mut count)
     });
+    drop(beats);
     if let Err(failed) = started {
         teller.part(&Part::Failed(failed));
         return Ok(());
     }
     let mut devices = Vec::new();
-    for gpu in 0..u32::try_from(count).unwrap_or(0).min(MOST_GPUS) {
+    let all = 0..u32::try_from(count).unwrap_or(0).min(MOST_GPUS);
+    for gpu in all.filter(|gpu| !question.skip.contains(gpu)) {
         teller.stage(format!("GPU {gpu} was asked"));
         let mut device = 0;
         let mut seen = ApiDevice { gpu, ..ApiDevice::default() };

@@ -11,11 +11,10 @@ pub struct Choice {
     pub ccbin: Option<String>,
 }
 
-/// Answers the question. It may print, and it may run the compiler, to find out what that is.
-pub(super) fn choose(teller: &mut Teller) -> Result<(), String> {
+/// Answers the question. Without the folder cc would make the place for temporary files where it is missing, and hide that
+/// it was. It may print, and it may run the compiler, to find out what that is.
+pub(super) fn choose(folder: &str, teller: &mut Teller) -> Result<(), String> {
     teller.stage("the crate cc looked for the host compiler");
-    // Without a folder of its own cc would make the temporary folder where it is missing, and hide that it was.
-    let folder = tempfile::tempdir().map_err(|error| format!("there is no place for temporary files: {error}"))?;
     let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     let tool = cc::Build::new()
         .cuda(true)
@@ -23,7 +22,7 @@ pub(super) fn choose(teller: &mut Teller) -> Result<(), String> {
         .cargo_warnings(false)
         .target(&triple)
         .host(&triple)
-        .out_dir(folder.path())
+        .out_dir(folder)
         .opt_level(0)
         .debug(false)
         .try_get_compiler()

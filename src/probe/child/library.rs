@@ -14,6 +14,7 @@ use super::Teller;
 unsafe extern "C" {
     // Ends the process without running what libraries left to be run at the end, where drivers like to crash.
     safe fn _exit(code: c_int) -> !;
+    fn signal(number: c_int, handler: usize) -> usize;
     fn dlinfo(handle: *mut c_void, request: c_int, info: *mut c_void) -> c_int;
 }
 
@@ -30,6 +31,16 @@ struct LinkMap {
 /// Ends the child.
 pub(super) fn leave() -> ! {
     _exit(0)
+}
+
+/// Lets the signals pass by which a terminal, a user or a service manager ends programs: SIGHUP, SIGINT, SIGTERM.
+pub(super) fn ignore_ends() {
+    /// `SIG_IGN`.
+    const IGNORED: usize = 1;
+    for number in [1, 2, 15] {
+        // SAFETY: no function is handed over that could be called.
+        unsafe { signal(number, IGNORED) };
+    }
 }
 
 /// Asks whether a library can be opened.

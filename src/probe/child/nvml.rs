@@ -20,6 +20,12 @@ use crate::version::Dotted;
 pub struct Ask {
     /// The libnvidia-ml that the loader would choose.
     pub library: String,
+    /// How many seconds it may work in silence before its limit counts.
+    #[serde(default)]
+    pub patience: u32,
+    /// The first GPU that is asked: one before it crashed another process.
+    #[serde(default)]
+    pub from: u32,
 }
 
 /// A piece of the answer.
@@ -40,6 +46,7 @@ const INSTANCES: u32 = 16;
 /// Answers [`Ask`].
 pub(super) fn ask(question: &Ask, teller: &mut Teller) -> Result<(), String> {
     teller.stage("nvmlInit ran");
+    let _beats = teller.beats(question.patience);
     let nvml = Library::builder().lib_path(OsStr::new(&question.library)).init();
     let nvml = nvml.map_err(|error| format!("nvmlInit: {}", told(&error)))?;
     // The same library again, for what the crate does not have; it stays without where that fails.
@@ -51,7 +58,7 @@ pub(super) fn ask(question: &Ask, teller: &mut Teller) -> Result<(), String> {
     seen.cuda = cuda.filter(|cuda| *cuda > 0).map(Dotted::of_cuda);
     let count = nvml.device_count().map_err(|error| format!("nvmlDeviceGetCount: {}", told(&error)))?;
     teller.part(&Part::Library(Box::new(seen)));
-    for index in 0..count.min(MOST_GPUS) {
+    for index in question.from..count.min(MOST_GPUS) {
         teller.stage(format!("GPU {index} was asked"));
         let seen = match nvml.device_by_index(index) {
             Ok(device) => gpu(index, &device, raw.as_ref()),

@@ -42,7 +42,18 @@ pub(super) fn ask(host: &Host, manifest: &Path, options: &Options) -> Result<Ans
     let mut env = host.env_all().clone();
     // A toolchain that is not installed is not to be fetched by asking.
     env.insert("RUSTUP_AUTO_INSTALL".to_owned(), "0".to_owned());
-    let program = Program { file: &cargo, args, env, cwd: host.cwd(), stdin: &[], most: None, limit: LIMIT, cap: CAP };
+    let program = Program {
+        file: &cargo,
+        args,
+        env,
+        cwd: host.cwd(),
+        stdin: &[],
+        most: None,
+        limit: LIMIT,
+        cap: CAP,
+        beside: None,
+    };
+    let _doing = crate::doing::doing("waiting for cargo metadata");
     let ran = host.run(&program).map_err(|error| format!("{cargo} could not be run: {}", error.why))?;
     if ran.end != End::Code(0) {
         return Err(format!("cargo metadata: {}", complaint(&ran.stderr, ran.end)));

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::doing::doing;
 use crate::facts::{Evidence, Observation, Probed, PythonEnv, Seen, Source};
-use crate::host::{Host, Program};
+use crate::host::{Host, Kept, Program};
 
 const SCRIPT: &str = include_str!("observe.py");
 /// What begins the line that is meant for us; the rest of what a framework prints is noise.
@@ -35,6 +36,7 @@ struct Answer {
 /// Observes every environment in which there is something to ask.
 pub fn observe(host: &Host, pythons: &mut [PythonEnv], limit: Duration) {
     for env in pythons {
+        let _kept;
         let folder = match tempfile::Builder::new().prefix("gpu-doctor-").tempdir() {
             Ok(folder) => folder,
             Err(error) => {
@@ -43,6 +45,7 @@ pub fn observe(host: &Host, pythons: &mut [PythonEnv], limit: Duration) {
                 continue;
             }
         };
+        _kept = Kept::folder(folder.path());
         let variables = variables(host, folder.path(), env);
         let ask = |question: &str, there: bool| {
             if there {
@@ -52,6 +55,7 @@ pub fn observe(host: &Host, pythons: &mut [PythonEnv], limit: Duration) {
             }
         };
         let (has_tensorflow, has_keras) = (env.tensorflow.is_some(), env.keras.is_some() || env.tf_keras.is_some());
+        let _doing = doing("asking Python what TensorFlow and Keras do");
         // One after the other: two frameworks that fill one GPU's memory at the same time would be in each other's way.
         let tensorflow = ask("tensorflow", has_tensorflow);
         let keras = ask("keras", has_keras);
@@ -108,6 +112,7 @@ fn one(
         limit,
         most: None,
         cap: CAP,
+        beside: None,
     };
     let ran = match host.run(&program) {
         Ok(ran) => ran,

@@ -1,0 +1,33 @@
+//! What a run is waiting for at the moment, for a word on a terminal; shows nothing itself.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// What is waited for, the longest first.
+static NOW: Mutex<Vec<(u64, Instant, String)>> = Mutex::new(Vec::new());
+
+/// Something that is waited for until this is dropped.
+#[derive(Debug)]
+pub struct Doing(u64);
+
+/// Says what is waited for from here on: `waiting for the driver`.
+pub fn doing(what: impl Into<String>) -> Doing {
+    let Ok(mut now) = NOW.lock() else { return Doing(0) };
+    let id = now.last().map_or(1, |(id, ..)| id + 1);
+    now.push((id, Instant::now(), what.into()));
+    Doing(id)
+}
+
+impl Drop for Doing {
+    fn drop(&mut self) {
+        if let Ok(mut now) = NOW.lock() {
+            now.retain(|(id, ..)| *id != self.0);
+        }
+    }
+}
+
+/// What has been waited for longest, and for how long.
+pub fn longest() -> Option<(String, Duration)> {
+    let now = NOW.lock().ok()?;
+    now.first().map(|(_, begin, what)| (what.clone(), begin.elapsed()))
+}
