@@ -1059,10 +1059,19 @@ impl<'a> EnvView<'_, 'a> {
     }
 
     /// The highest compute capability for which TensorFlow has code or PTX, and all that it has.
+    ///
+    /// `build_info.py` says `compute_90` where the kernels hold PTX for `sm_90a`; the row of the same build knows.
     pub fn compute(&self) -> Vec<String> {
-        let built = self.tf().and_then(|tf| tf.build.value()).map(|build| build.compute.clone()).unwrap_or_default();
-        if built.is_empty() { self.build_row().map(|row| row.compute.clone()).unwrap_or_default() } else { built }
+        let built = self.tf().and_then(|tf| tf.build.value()).map(|build| &build.compute[..]).unwrap_or_default();
+        let row = self.build_row().map(|row| &row.compute[..]).unwrap_or_default();
+        let same = built.len() == row.len() && built.iter().zip(row).all(|(built, row)| built == plain_name(row));
+        if built.is_empty() || same { row.to_vec() } else { built.to_vec() }
     }
+}
+
+/// `compute_90` of `compute_90a`: what a build's own list calls it.
+pub(crate) fn plain_name(name: &str) -> &str {
+    name.trim_end_matches('a')
 }
 
 /// How a GPU fits the code in a binary.
@@ -1079,7 +1088,8 @@ pub enum CodeFit {
 /// Holds a compute capability against the names in a wheel, such as `sm_80` and `compute_90`.
 ///
 /// `sm_XY` runs on the same major with an equal or higher minor. `compute_XY` stands for PTX of XY, for
-/// everything newer, and, as TensorFlow's builds use it, for machine code of XY itself too.
+/// everything newer, and, as TensorFlow's builds use it, for machine code of XY itself too. An `a` at the end binds
+/// both to XY alone (PTX ISA, `.target`: such PTX is not translated for later architectures, and ptxas refuses it).
 ///
 /// ```
 /// use gpu_doctor::view::{CodeFit, code_fit};
@@ -1088,6 +1098,7 @@ pub enum CodeFit {
 /// assert_eq!(code_fit(&"9.0".parse().unwrap(), &wheel), Some(CodeFit::Native));
 /// assert_eq!(code_fit(&"12.0".parse().unwrap(), &wheel), Some(CodeFit::Jit));
 /// assert_eq!(code_fit(&"5.2".parse().unwrap(), &wheel), Some(CodeFit::None));
+/// assert_eq!(code_fit(&"12.0".parse().unwrap(), &["compute_90a".to_owned()]), Some(CodeFit::None));
 /// ```
 pub fn code_fit(compute: &Dotted, names: &[String]) -> Option<CodeFit> {
     let parse = |digits: &str| -> Option<(u32, u32)> {
@@ -1108,8 +1119,9 @@ pub fn code_fit(compute: &Dotted, names: &[String]) -> Option<CodeFit> {
             continue;
         };
         known = true;
-        native |= has.0 == wanted.0 && has.1 <= wanted.1;
-        jit |= ptx && has <= wanted;
+        let alone = digits.ends_with('a');
+        native |= if alone { has == wanted } else { has.0 == wanted.0 && has.1 <= wanted.1 };
+        jit |= ptx && !alone && has <= wanted;
     }
     known.then_some(if native {
         CodeFit::Native
