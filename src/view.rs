@@ -11,7 +11,7 @@ use crate::db::Database;
 use crate::db::schema::TensorflowRow;
 use crate::facts::{
     ApiDevice, Assumption, DeviceNode, Dist, DriverApi, Evidence, Facts, Jax, JaxPlugin, LibcudaKind, Library, Module,
-    PathOrigin, PciDevice, ProcGpu, PythonEnv, Requirement, Resolution, Source, TensorFlow, Torch, Via, Xid,
+    PathOrigin, PciDevice, ProcGpu, PythonEnv, Requirement, Resolution, Source, TensorFlow, Torch, Via, Wsl, Xid,
 };
 use crate::finding::{RowRef, Subject};
 use crate::shell;
@@ -354,7 +354,7 @@ impl<'a> View<'a> {
             assumed: false,
         };
         if gpus.is_empty() {
-            if let Some(wsl) = self.facts.machine.wsl.as_ref().filter(|wsl| wsl.dxg) {
+            if let Some(wsl) = self.facts.machine.wsl.as_ref().filter(|wsl| self.wsl_has_driver(wsl)) {
                 gpus.push(bare(
                     "GPU of the Windows host",
                     Evidence::file("/dev/dxg", format!("there; {}", wsl.evidence.says)),
@@ -386,6 +386,13 @@ impl<'a> View<'a> {
     /// Whether the GPU is only assumed.
     pub fn gpu_is_assumed(&self) -> bool {
         self.gpus.iter().any(|gpu| gpu.assumed)
+    }
+
+    /// Whether WSL's door leads to a driver of NVIDIA's: it is there for the GPUs of other makers too.
+    fn wsl_has_driver(&self, wsl: &Wsl) -> bool {
+        let (machine, driver) = (&self.facts.machine, &self.facts.driver);
+        let library = wsl.libcuda.is_some() || driver.libcuda.file.value().is_some() || !driver.copies.is_empty();
+        wsl.dxg && (library || machine.container.is_some())
     }
 
     /// Whether this is WSL with its door to the Windows driver.
