@@ -1,5 +1,6 @@
 //! Rule `compute-capability-unsupported`: whether TensorFlow's wheel has any code for the GPUs here.
 
+use super::visible_devices_hides_all::shown;
 use super::{Cx, Family, Rule, layer};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::view::{CodeFit, EnvView, Gpu, code_fit, plain_name};
@@ -38,7 +39,7 @@ newer release. No driver or toolkit changes what a wheel holds.
 pub(super) fn fits<'v>(cx: &'v Cx<'_>, env: &EnvView<'_, '_>) -> Vec<(&'v Gpu, Option<CodeFit>)> {
     let names = env.compute();
     let fit = |gpu: &Gpu| gpu.compute.as_ref().and_then(|compute| code_fit(compute, &names));
-    cx.view.gpus.iter().map(|gpu| (gpu, fit(gpu))).collect()
+    shown(cx).into_iter().map(|gpu| (gpu, fit(gpu))).collect()
 }
 
 /// Whether TensorFlow of an environment has no code for any of the GPUs.
