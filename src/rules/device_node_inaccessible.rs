@@ -123,6 +123,9 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         }));
         finding = if let Some(container) = container {
             start(cx, finding, container, "hand the nodes into the container with access")
+        } else if first.why.as_ref().is_some_and(|why| why.contains("devices.list")) {
+            // A mode changes nothing there.
+            finding.help("this job was given no GPU: ask the batch system for one, in Slurm with `srun --gpus=1 …`")
         } else if first.mode & 0o060 == 0o060 && first.gid != 0 {
             let user = cx.facts.machine.user.name.as_deref().unwrap_or("\"$USER\"");
             finding.run(
