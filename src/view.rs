@@ -11,7 +11,7 @@ use crate::db::Database;
 use crate::db::schema::TensorflowRow;
 use crate::facts::{
     ApiDevice, Assumption, DeviceNode, Dist, DriverApi, Evidence, Facts, Jax, JaxPlugin, LibcudaKind, Library, Module,
-    PathOrigin, PciDevice, ProcGpu, PythonEnv, Requirement, Resolution, Source, TensorFlow, Torch, Via, Xid,
+    PathOrigin, PciDevice, ProcGpu, PythonEnv, Requirement, Resolution, Source, TensorFlow, Torch, Via, Wsl, Xid,
 };
 use crate::finding::{RowRef, Subject};
 use crate::shell;
@@ -354,7 +354,7 @@ impl<'a> View<'a> {
             assumed: false,
         };
         if gpus.is_empty() {
-            if let Some(wsl) = self.facts.machine.wsl.as_ref().filter(|wsl| wsl.dxg) {
+            if let Some(wsl) = self.facts.machine.wsl.as_ref().filter(|wsl| self.wsl_has_driver(wsl)) {
                 gpus.push(bare(
                     "GPU of the Windows host",
                     Evidence::file("/dev/dxg", format!("there; {}", wsl.evidence.says)),
@@ -386,6 +386,13 @@ impl<'a> View<'a> {
     /// Whether the GPU is only assumed.
     pub fn gpu_is_assumed(&self) -> bool {
         self.gpus.iter().any(|gpu| gpu.assumed)
+    }
+
+    /// Whether WSL's door leads to a driver of NVIDIA's: it is there for the GPUs of other makers too.
+    fn wsl_has_driver(&self, wsl: &Wsl) -> bool {
+        let (machine, driver) = (&self.facts.machine, &self.facts.driver);
+        let library = wsl.libcuda.is_some() || driver.libcuda.file.value().is_some() || !driver.copies.is_empty();
+        wsl.dxg && (library || machine.container.is_some())
     }
 
     /// Whether this is WSL with its door to the Windows driver.
@@ -1059,10 +1066,19 @@ impl<'a> EnvView<'_, 'a> {
     }
 
     /// The highest compute capability for which TensorFlow has code or PTX, and all that it has.
+    ///
+    /// `build_info.py` says `compute_90` where the kernels hold PTX for `sm_90a`; the row of the same build knows.
     pub fn compute(&self) -> Vec<String> {
-        let built = self.tf().and_then(|tf| tf.build.value()).map(|build| build.compute.clone()).unwrap_or_default();
-        if built.is_empty() { self.build_row().map(|row| row.compute.clone()).unwrap_or_default() } else { built }
+        let built = self.tf().and_then(|tf| tf.build.value()).map(|build| &build.compute[..]).unwrap_or_default();
+        let row = self.build_row().map(|row| &row.compute[..]).unwrap_or_default();
+        let same = built.len() == row.len() && built.iter().zip(row).all(|(built, row)| built == plain_name(row));
+        if built.is_empty() || same { row.to_vec() } else { built.to_vec() }
     }
+}
+
+/// `compute_90` of `compute_90a`: what a build's own list calls it.
+pub(crate) fn plain_name(name: &str) -> &str {
+    name.trim_end_matches('a')
 }
 
 /// How a GPU fits the code in a binary.
@@ -1079,7 +1095,8 @@ pub enum CodeFit {
 /// Holds a compute capability against the names in a wheel, such as `sm_80` and `compute_90`.
 ///
 /// `sm_XY` runs on the same major with an equal or higher minor. `compute_XY` stands for PTX of XY, for
-/// everything newer, and, as TensorFlow's builds use it, for machine code of XY itself too.
+/// everything newer, and, as TensorFlow's builds use it, for machine code of XY itself too. An `a` at the end binds
+/// both to XY alone (PTX ISA, `.target`: such PTX is not translated for later architectures, and ptxas refuses it).
 ///
 /// ```
 /// use gpu_doctor::view::{CodeFit, code_fit};
@@ -1088,6 +1105,7 @@ pub enum CodeFit {
 /// assert_eq!(code_fit(&"9.0".parse().unwrap(), &wheel), Some(CodeFit::Native));
 /// assert_eq!(code_fit(&"12.0".parse().unwrap(), &wheel), Some(CodeFit::Jit));
 /// assert_eq!(code_fit(&"5.2".parse().unwrap(), &wheel), Some(CodeFit::None));
+/// assert_eq!(code_fit(&"12.0".parse().unwrap(), &["compute_90a".to_owned()]), Some(CodeFit::None));
 /// ```
 pub fn code_fit(compute: &Dotted, names: &[String]) -> Option<CodeFit> {
     let parse = |digits: &str| -> Option<(u32, u32)> {
@@ -1108,8 +1126,9 @@ pub fn code_fit(compute: &Dotted, names: &[String]) -> Option<CodeFit> {
             continue;
         };
         known = true;
-        native |= has.0 == wanted.0 && has.1 <= wanted.1;
-        jit |= ptx && has <= wanted;
+        let alone = digits.ends_with('a');
+        native |= if alone { has == wanted } else { has.0 == wanted.0 && has.1 <= wanted.1 };
+        jit |= ptx && !alone && has <= wanted;
     }
     known.then_some(if native {
         CodeFit::Native

@@ -549,7 +549,33 @@ fn nodes(host: &Host) -> Vec<DeviceNode> {
     let mut paths: Vec<String> =
         host.names("/dev").iter().filter(|name| is_node(name)).map(|name| format!("/dev/{name}")).collect();
     paths.extend(host.names("/dev/nvidia-caps").iter().map(|name| format!("/dev/nvidia-caps/{name}")));
-    paths.into_iter().filter_map(|path| node(host, path)).collect()
+    let mut nodes: Vec<DeviceNode> = paths.into_iter().filter_map(|path| node(host, path)).collect();
+    if !nodes.is_empty()
+        && let Some(list) = device_wall(host)
+    {
+        for node in nodes.iter_mut().filter(|node| node.path == "/dev/nvidiactl") {
+            (node.open, node.why) = (Some(false), Some(format!("{list} has no line for its major, 195")));
+        }
+    }
+    nodes
+}
+
+/// The list of a device cgroup, of its first version, that lets nobody open a node of NVIDIA's major.
+///
+/// The second version has no list.
+fn device_wall(host: &Host) -> Option<String> {
+    let folder = "/sys/fs/cgroup/devices";
+    let cgroups = host.read_lossy("/proc/self/cgroup").unwrap_or_default();
+    let own = cgroups.lines().find_map(|line| line.split_once(":devices:"))?.1.trim_end_matches('/').to_owned();
+    let lists = [format!("{folder}{own}/devices.list"), format!("{folder}/devices.list")];
+    let (path, list) = lists.into_iter().find_map(|path| host.read_lossy(&path).ok().map(|list| (path, list)))?;
+    let opens = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (kind, number, may) = (words.next(), words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let major = number.split(':').next();
+        matches!(kind, Some("a" | "c")) && matches!(major, Some("*" | "195")) && may.contains('r') && may.contains('w')
+    };
+    (!list.trim().is_empty() && !list.lines().any(opens)).then_some(path)
 }
 
 /// Whether a name under /dev is one of the driver's nodes.

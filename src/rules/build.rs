@@ -63,6 +63,7 @@ pub(super) const IGNORES: &str = "crate-ignores-variable";
 pub(super) const CUDNN: &str = "crate-cudnn-mismatch";
 pub(super) const LIBTORCH: &str = "crate-libtorch-mismatch";
 pub(super) const MISSING: &str = "toolkit-missing";
+pub(super) const STUB: &str = "libcuda-stub";
 
 /// Whether a crate's build script is followed here.
 pub(super) fn follows(name: &str) -> bool {

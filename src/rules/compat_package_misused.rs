@@ -1,8 +1,9 @@
 //! Rule `compat-package-misused`: whether a forward-compatibility libcuda that wins may stand on this GPU and driver.
 
 use super::{Cx, Family, Rule, layer};
-use crate::facts::LibcudaKind;
+use crate::facts::{LibcudaKind, Via};
 use crate::finding::{Break, Finding, Judgment, Level, RowRef, Subject};
+use crate::shell;
 use crate::version::Dotted;
 
 /// The rule.
@@ -69,13 +70,25 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             .because(library.evidence("libcuda.so.1"))
             .because_all(cx.facts.driver.kernel.first().map(|reading| reading.evidence.clone()))
             .because_all(cx.view.gpus.first().map(|gpu| gpu.evidence.clone()))
-            .row(title.1)
-            .help(format!(
+            .row(title.1);
+        let folder = library.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        finding = match &library.via {
+            Via::LibraryPath { entry } => {
+                finding.run(format!("take `{entry}` off LD_LIBRARY_PATH"), shell::without_entry(entry))
+            }
+            Via::Cache { .. } => finding.run(
+                "take its folder out of the loader's configuration, so that the driver's own libcuda wins",
+                format!(
+                    "sudo sed -i {} /etc/ld.so.conf /etc/ld.so.conf.d/*.conf && sudo ldconfig",
+                    shell::quoted(&format!(r"\#^{folder}/*$#d"))
+                ),
+            ),
+            via => finding.help(format!(
                 "take {} out of the loader's way ({}), so that the driver's own libcuda wins",
                 library.path,
-                library.via.how()
-            ))
-            .help("or update the driver, which makes the package needless");
+                via.how()
+            )),
+        };
         if users.is_empty() {
             finding = finding.at(Level::Warn);
         }

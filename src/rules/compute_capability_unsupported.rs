@@ -1,8 +1,9 @@
 //! Rule `compute-capability-unsupported`: whether TensorFlow's wheel has any code for the GPUs here.
 
+use super::visible_devices_hides_all::shown;
 use super::{Cx, Family, Rule, layer};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
-use crate::view::{CodeFit, EnvView, Gpu, code_fit};
+use crate::view::{CodeFit, EnvView, Gpu, code_fit, plain_name};
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -16,12 +17,14 @@ pub(super) static RULE: Rule = Rule {
 
 A wheel holds machine code for some compute capabilities (`sm_80`) and PTX for some (`compute_90`). Machine code runs \
 on the same major with an equal or higher minor; PTX can be translated for everything newer, never for anything \
-older. For the GPU here this TensorFlow holds neither.
+older. For the GPU here this TensorFlow holds neither, or not for all of its kernels: from 2.16 to 2.20 those for Cast, \
+Add, Mul and the like are PTX for `sm_90a` (`compute_90a` here), which no GPU but those of 9.0 runs.
 
 ### Why it matters
 
 TensorFlow may list the GPU or ignore it with a line in the log; nothing can be computed on it: kernels fail with \
-\"no kernel image is available for execution on the device\" (209). Where another GPU of the machine fits, this is a \
+\"no kernel image is available for execution on the device\" (209), or `CUDA_ERROR_INVALID_PTX` and \
+`CUDA_ERROR_INVALID_HANDLE` where only PTX for another architecture is there. Where another GPU of the machine fits, this is a \
 warning.
 
 ### How to fix it
@@ -36,7 +39,7 @@ newer release. No driver or toolkit changes what a wheel holds.
 pub(super) fn fits<'v>(cx: &'v Cx<'_>, env: &EnvView<'_, '_>) -> Vec<(&'v Gpu, Option<CodeFit>)> {
     let names = env.compute();
     let fit = |gpu: &Gpu| gpu.compute.as_ref().and_then(|compute| code_fit(compute, &names));
-    cx.view.gpus.iter().map(|gpu| (gpu, fit(gpu))).collect()
+    shown(cx).into_iter().map(|gpu| (gpu, fit(gpu))).collect()
 }
 
 /// Whether TensorFlow of an environment has no code for any of the GPUs.
@@ -68,10 +71,13 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         }
         let Some(first) = unfit.first() else { continue };
         let compute = first.compute.as_ref().map(ToString::to_string).unwrap_or_default();
+        let plain: Vec<String> = names.iter().map(|name| plain_name(name).to_owned()).collect();
+        let bound = first.compute.as_ref().and_then(|compute| code_fit(compute, &plain)) == Some(CodeFit::Jit);
+        let what = if bound { "only a part of its code" } else { "no code" };
         let title = if first.assumed {
-            format!("TensorFlow {version} has no code for compute capability {compute}")
+            format!("TensorFlow {version} has {what} for compute capability {compute}")
         } else {
-            format!("TensorFlow {version} has no code for {} (compute capability {compute})", first.name)
+            format!("TensorFlow {version} has {what} for {} (compute capability {compute})", first.name)
         };
         let build = env.tf().and_then(|tf| tf.build.evidence()).cloned();
         let path = env.path();
@@ -85,7 +91,12 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 ),
                 None => "install a TensorFlow that has code for this GPU, or build one for it".to_owned(),
             })
-            .so(format!("it has {}", names.join(", ")));
+            .so(if bound {
+                "its kernels for Cast, Add, Mul and the like hold PTX for sm_90a alone: CUDA_ERROR_INVALID_PTX"
+                    .to_owned()
+            } else {
+                format!("it has {}", names.join(", "))
+            });
         out.find(if fit { finding.at(Level::Warn) } else { finding.breaks(Break::TfRuns) });
     }
 }

@@ -47,6 +47,9 @@ pub(super) fn start(cx: &Cx<'_>, finding: Finding, container: &Container, why: &
         "lxc" => finding.help(format!(
             "{why}: in LXD and Incus add a device of type `gpu` and set `nvidia.runtime` to `true`; elsewhere, as in Proxmox, pass the nodes /dev/nvidia* through, and install the driver's libraries of exactly the host's version inside, without its kernel module"
         )),
+        "systemd-nspawn" => finding.help(format!(
+            "{why}: `--bind=/dev/nvidia0 --bind=/dev/nvidiactl --bind=/dev/nvidia-uvm`, and the driver's libraries of exactly the host's version inside, without its kernel module"
+        )),
         "toolbox" => finding.help(
             "a toolbox has what its host has: install the driver there with its CUDA libraries (`xorg-x11-drv-nvidia-cuda` of RPM Fusion), then make the toolbox anew",
         ),

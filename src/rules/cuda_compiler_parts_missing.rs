@@ -91,16 +91,18 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
                 continue;
             }
         }
-        finding = match &parts.data_dir {
-            Some(flags) => {
-                finding.run(format!("XLA_FLAGS names a folder without it: {}", flags.says), "unset XLA_FLAGS")
-            }
-            // No package is installed into what a store holds.
-            None if in_store(&env.env.path) => finding.help(
+        // No package is installed into what a store holds.
+        finding = if in_store(&env.env.path) {
+            finding.help(
                 "name a toolkit that has them: `XLA_FLAGS=--xla_gpu_cuda_data_dir=DIR`, where DIR holds `nvvm/libdevice` and `bin/ptxas`",
-            ),
-            None => finding.run("install the compiler parts", cx.view.install(env.env, &package)),
+            )
+        } else {
+            finding.run("install the compiler parts", cx.view.install(env.env, &package))
         };
+        // Without it the same folders are looked at.
+        if let Some(flags) = &parts.data_dir {
+            finding = finding.help(format!("or let XLA_FLAGS name a toolkit that has them, and not {}", flags.says));
+        }
         out.find(finding);
     }
 }

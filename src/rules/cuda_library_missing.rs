@@ -102,8 +102,15 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             Subject::Env(env.index),
             format!("the loader does not find {} for TensorFlow", names.join(", ")),
         );
+        let mut closed = None;
         for (name, resolution) in &absent {
             let Some(resolution) = resolution else { continue };
+            // What is passed over for its mode is on the search path; the same file by another name is none aside.
+            if let Some(file) = resolution.rejected.iter().find(|file| file.why == "permission denied") {
+                closed = closed.or(Some(file));
+                finding = finding.because(Evidence::file(&file.path, format!("passed over: {}", file.why)));
+                continue;
+            }
             for other in resolution.others.iter().take(1) {
                 finding = finding.because(Evidence::file(
                     &other.path,
@@ -115,11 +122,15 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             }
         }
         finding = finding
-            .because(Evidence::loader(caller, format!("opens {} by name; neither LD_LIBRARY_PATH, its RUNPATH, the loader's cache nor the default folders have it", names[0])))
+            .because_all(closed.is_none().then(|| Evidence::loader(caller, format!("opens {} by name; neither LD_LIBRARY_PATH, its RUNPATH, the loader's cache nor the default folders have it", names[0]))))
             .row(env.tf_row_ref())
             .breaks(Break::TfSees)
             .so("TensorFlow lists no GPU: it registers one only when every library of its list opens");
-        if unused.len() == absent.len() {
+        if let Some(file) = closed {
+            let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            finding = finding
+                .run("let every user read what lies there", format!("sudo chmod -R a+rX {}", shell::word(folder)));
+        } else if unused.len() == absent.len() {
             let folders = folders(unused.into_iter()).join(":");
             let folders = shell::word(&folders);
             finding = finding.run(
@@ -256,4 +267,30 @@ fn needed_in_turn(cx: &Cx<'_>, env: &EnvView<'_, '_>, out: &mut Judgment) {
             .breaks(Break::TfSees)
             .so("TensorFlow lists no GPU: it registers one only when every library of its list opens"),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Rejected;
+    use crate::rules::testing::{absent, judge, machine, tensorflow};
+
+    #[test]
+    fn a_library_that_nobody_else_may_read_is_opened_and_not_searched_elsewhere() {
+        let mut facts = machine();
+        facts.pythons = vec![tensorflow("2.20.0", "12.5.1", &["sm_80", "compute_90"])];
+        let tf = facts.pythons[0].tensorflow.as_mut().unwrap();
+        for resolution in &mut tf.libraries {
+            resolution.file = crate::rules::testing::resolved(&resolution.name, "/l/x", "/l/x").file;
+        }
+        let mut shut = absent("libcufft.so.11");
+        let path = "/v/nvidia/cufft/lib/libcufft.so.11".to_owned();
+        shut.rejected = vec![Rejected { path: path.clone(), why: "permission denied".to_owned() }];
+        shut.others = vec![crate::facts::Candidate { path, via: None, version: None }];
+        tf.libraries.retain(|resolution| resolution.name != shut.name);
+        tf.libraries.push(shut);
+        let said = judge(&RULE, &facts);
+        let help = &said.findings[0].help[0];
+        assert_eq!(help.command.as_deref(), Some("sudo chmod -R a+rX /v/nvidia/cufft/lib"));
+    }
 }

@@ -1,7 +1,7 @@
 //! Rule `cudnn-missing`: the cuDNN that TensorFlow opens is nowhere.
 
 use super::{Cx, Family, Rule, layer};
-use crate::facts::Evidence;
+use crate::facts::{Evidence, Resolution};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 
 /// The rule.
@@ -35,6 +35,13 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         let nowhere =
             env.resolution(&name).is_none_or(|resolution| resolution.file.is_absent() && resolution.others.is_empty());
         if !nowhere || !env.other_cudnns(&name).is_empty() {
+            continue;
+        }
+        // Where others are nowhere either, cuda-library-missing names them all and brings them all.
+        let absent = |found: Option<&Resolution>| {
+            found.is_some_and(|found| found.file.is_absent() && found.others.is_empty() && found.rejected.is_empty())
+        };
+        if env.missing().into_iter().any(|(other, found)| *other != name && absent(found)) {
             continue;
         }
         let version = env.tf_version_text().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Rule `cudnn-without-code-for-gpu`: whether the cuDNN that TensorFlow gets still has code for the GPU.
 
 use super::compute_capability_unsupported::none_fits;
+use super::visible_devices_hides_all::shown;
 use super::{Cx, Family, Rule, layer};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::view::{EnvView, Gpu};
@@ -46,7 +47,8 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         out.applies();
         let Some(lowest) = &row.compute_min else { continue };
         let dropped = |gpu: &&Gpu| gpu.compute.as_ref().is_some_and(|compute| compute < lowest);
-        let gpus: Vec<&Gpu> = cx.view.gpus.iter().filter(dropped).collect();
+        let shown = shown(cx);
+        let gpus: Vec<&Gpu> = shown.iter().copied().filter(dropped).collect();
         let Some(first) = gpus.first() else { continue };
         if none_fits(cx, &env) {
             continue;
@@ -79,7 +81,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             None => finding.help("install a TensorFlow that was built with an older cuDNN"),
         };
         finding = finding.so(format!("it has code from compute capability {lowest} on"));
-        let all = gpus.len() == cx.view.gpus.len();
+        let all = gpus.len() == shown.len();
         out.find(if all { finding.breaks(Break::TfRuns) } else { finding.at(Level::Warn) });
     }
 }

@@ -98,6 +98,11 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         finding = finding.because_all(driver.loaded.evidence().cloned());
         finding = match container {
             Some(container) => start(cx, finding, container, "hand all nodes into the container"),
+            // The driver's helper is a package of its own; without it, as NVIDIA's installation guide does it.
+            None if driver.modprobe.is_absent() && missing == ["/dev/nvidia-uvm"] => finding.run(
+                "load the module and make its node",
+                "sudo modprobe nvidia-uvm && sudo mknod -m 666 /dev/nvidia-uvm c \"$(awk '$2==\"nvidia-uvm\"{print $1}' /proc/devices)\" 0",
+            ),
             None => finding.run("make the nodes", "sudo nvidia-modprobe -c 0 -u"),
         };
         return out.find(finding);
@@ -113,14 +118,14 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             count => format!("{who} cannot open {} and {} more", first.path, count - 1),
         };
         let mut finding = Finding::new(Subject::Machine, title).because_all(shut.iter().take(8).map(|node| {
-            let why = node.why.as_deref().unwrap_or("not open for reading and writing");
-            Evidence::file(
-                &node.path,
-                format!("mode {:04o}, owner {}, group {}: {why}", node.mode & 0o7777, node.uid, node.gid),
-            )
+            let mode = || format!("mode {:04o}, owner {}, group {}", node.mode & 0o7777, node.uid, node.gid);
+            Evidence::file(&node.path, node.why.clone().unwrap_or_else(mode))
         }));
         finding = if let Some(container) = container {
             start(cx, finding, container, "hand the nodes into the container with access")
+        } else if first.why.as_ref().is_some_and(|why| why.contains("devices.list")) {
+            // A mode changes nothing there.
+            finding.help("this job was given no GPU: ask the batch system for one, in Slurm with `srun --gpus=1 …`")
         } else if first.mode & 0o060 == 0o060 && first.gid != 0 {
             let user = cx.facts.machine.user.name.as_deref().unwrap_or("\"$USER\"");
             finding.run(

@@ -224,8 +224,11 @@ fn undriven(cx: &Cx<'_>) -> Finding {
         (_, _, Some(major)) if let Some(last) = last.filter(|&last| kind.is_some() || major > last) => {
             at_most(finding, last)
         }
-        _ => finding
-            .help("install a driver that knows this GPU: a newer one for a new GPU, a legacy branch for an old one"),
+        _ => {
+            return finding.run("see what the module says of it", "sudo dmesg | grep NVRM").help(
+                "where that says `BAR1 is 0M`, switch `Above 4G Decoding` on in the machine's firmware; where it says that the GPU is not supported, install a newer driver for a new GPU, a legacy branch for an old one",
+            );
+        }
     };
     finding.run("see what the module says of it", "sudo dmesg | grep NVRM")
 }
@@ -307,7 +310,15 @@ fn diagnose(cx: &Cx<'_>) -> Finding {
             (_, false) => install(cx, finding),
             ("nouveau", true) => finding.run(
                 "keep nouveau from loading, rebuild the initial ramdisk and reboot",
-                "printf 'blacklist nouveau\\noptions nouveau modeset=0\\n' | sudo tee /etc/modprobe.d/blacklist-nouveau.conf",
+                format!(
+                    "printf 'blacklist nouveau\\noptions nouveau modeset=0\\n' | sudo tee /etc/modprobe.d/blacklist-nouveau.conf{}",
+                    match cx.facts.machine.distribution_id.value().map_or("", String::as_str) {
+                        "ubuntu" | "debian" => " && sudo update-initramfs -u",
+                        "fedora" | "rhel" | "rocky" | "almalinux" | "centos" => " && sudo dracut --force",
+                        "arch" => " && sudo mkinitcpio -P",
+                        _ => "",
+                    }
+                ),
             ),
             _ => finding.help(format!("keep {name} from loading (a line `blacklist {name}` in a file of /etc/modprobe.d), rebuild the initial ramdisk and reboot")),
         };

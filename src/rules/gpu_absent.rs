@@ -70,6 +70,9 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     let title = match (machine.os.as_str(), wsl, other) {
         ("macos", _, _) => "macOS has no CUDA: there is no NVIDIA GPU to compute on".to_owned(),
         (_, Some(wsl), _) if wsl.version == 1 => "WSL 1 hands no GPU to Linux programs".to_owned(),
+        (_, Some(wsl), _) if wsl.dxg => {
+            "Windows hands no NVIDIA driver to this WSL: it has no NVIDIA GPU, or no driver for it".to_owned()
+        }
         (_, Some(_), _) => "this WSL has no door to the GPU of the Windows host (/dev/dxg)".to_owned(),
         _ if off.is_some() => "the NVIDIA GPU of this machine is switched off".to_owned(),
         (_, _, Some(device)) if device.vendor.eq_ignore_ascii_case(AMD) => {
@@ -81,7 +84,9 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     };
     let mut finding = Finding::new(Subject::Machine, title).at(level).breaks(Break::Cuda);
     finding = match (&machine.wsl, other) {
-        (Some(wsl), _) => finding.because(wsl.evidence.clone()).because(Evidence::file("/dev/dxg", "not there")),
+        (Some(wsl), _) => finding
+            .because(wsl.evidence.clone())
+            .because(Evidence::file(if wsl.dxg { "/usr/lib/wsl/lib/libcuda.so.1" } else { "/dev/dxg" }, "not there")),
         (None, Some(device)) => finding.because(Evidence::file(
             &device.path,
             format!("vendor {} device {} class {}", device.vendor, device.device, device.class),
@@ -100,6 +105,10 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         Some(wsl) if wsl.version == 1 => {
             finding.run("move this distribution to WSL 2, from Windows", "wsl --set-version <distribution> 2")
         }
+        Some(wsl) if wsl.dxg => finding.run(
+            "if the machine has an NVIDIA GPU, install or update its driver in Windows, and none here; then, from Windows",
+            "wsl --shutdown",
+        ),
         Some(_) => finding.run("bring WSL and its kernel up to date, from Windows, and restart it", "wsl --update"),
         None => match (&machine.container, off) {
             (Some(container), _) => {

@@ -1,5 +1,6 @@
 //! Rule `keras-backend-cpu-only`: keras computes with a backend that has no CUDA here.
 
+use super::compute_capability_unsupported::none_fits;
 use super::{Cx, Family, Rule, layer};
 use crate::facts::Requirement;
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
@@ -79,8 +80,8 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             let what = if name == "JAX" { "let JAX choose its platform" } else { "let Keras choose the device" };
             finding = finding.run(what, format!("unset {variable}"));
         }
-        // Where TensorFlow finds no GPU either, Keras on TensorFlow is no way out.
-        if tensorflow && env.cuda_build() != Some(false) && env.missing().is_empty() {
+        // Where TensorFlow finds no GPU either, or has no code for it, Keras on TensorFlow is no way out.
+        if tensorflow && env.cuda_build() != Some(false) && env.missing().is_empty() && !none_fits(cx, &env) {
             let what = if lack.variable.is_some() { "or run Keras on TensorFlow" } else { "run Keras on TensorFlow" };
             finding = match backend.from.as_str() {
                 "KERAS_BACKEND" => finding.run(what, "unset KERAS_BACKEND"),

@@ -42,7 +42,8 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             "default" => "the default".to_owned(),
             from => format!("from {from}"),
         };
-        let installed = crate::view::BACKENDS.iter().find(|name| env.has_backend(name));
+        // The others compute on the CPU alone.
+        let installed = ["tensorflow", "jax", "torch"].into_iter().find(|name| env.has_backend(name));
         let mut finding = Finding::new(
             Subject::Env(env.index),
             format!("Keras is set to {} ({from}), which is not installed", backend.name),
@@ -68,11 +69,13 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             "jax" => "'jax[cuda12]'".to_owned(),
             other => other.to_owned(),
         };
-        out.find(
-            finding
-                .run("or install it", cx.view.install(env.env, &package))
-                .so("`import keras` fails")
-                .breaks(Break::KerasUses),
-        );
+        let what = if installed.is_some() { "or install it" } else { "install it" };
+        // PyTorch's wheels bring libraries of NVIDIA's that overwrite TensorFlow's (nvidia-wheel-twins).
+        finding = if backend.name == "torch" && env.wants_cuda() {
+            finding.help(format!("{what}, in an environment without TensorFlow"))
+        } else {
+            finding.run(what, cx.view.install(env.env, &package))
+        };
+        out.find(finding.so("`import keras` fails").breaks(Break::KerasUses));
     }
 }

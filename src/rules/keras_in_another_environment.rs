@@ -49,6 +49,8 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         .because_all(home.tf_dist().map(EnvView::dist_evidence))
         .so(format!("Keras in {} has nothing to compute with", env.path()))
         .breaks(Break::KerasUses);
+        // What lies about beside a whole environment is no fault, unless it is the one that runs.
+        let finding = if home.keras().is_some() && !env.env.active { finding.at(Level::Note) } else { finding };
         out.find(if home.keras().is_some() {
             finding
                 .run("use the Python that has both", format!("{} your_program.py", shell::word(&home.env.interpreter)))

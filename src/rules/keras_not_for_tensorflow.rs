@@ -1,5 +1,6 @@
 //! Rule `keras-not-for-tensorflow`: the installed Keras does not go with the installed TensorFlow.
 
+use super::keras_shadowed::stranger;
 use super::{Cx, Family, Rule, layer};
 use crate::facts::Evidence;
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
@@ -58,8 +59,13 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         .because_all(requirement.map(|requirement| env.requirement_evidence(requirement)))
         .because_all(keras.version_from.clone())
         .because(Evidence::file(&keras.path, "what `import keras` gives"))
-        .row(env.tf_row_ref())
-        .run("install the Keras that goes with it", cx.view.install(env.env, &format!("'keras{specifier}'")));
+        .row(env.tf_row_ref());
+        // Where one from elsewhere hides the environment's own, installing changes nothing.
+        let finding = match stranger(&env, keras) {
+            Some((_, fix)) => fix.help(finding, keras),
+            None => finding
+                .run("install the Keras that goes with it", cx.view.install(env.env, &format!("'keras{specifier}'"))),
+        };
         if old_keras_new_tf {
             out.find(finding.so("`import keras` fails; TensorFlow itself lives").breaks(Break::KerasUses));
         } else if new_keras_old_tf {

@@ -39,28 +39,38 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         if let Some(hidden) = hidden {
             finding = finding.because(Evidence::file(hidden, "the Keras that it hides"));
         }
-        finding = match fix {
-            Fix::Rename => finding
-                .run("rename it", format!("mv {} {}", shell::word(&keras.path), shell::word(&renamed(&keras.path)))),
-            Fix::Path => finding.run("take the folder off PYTHONPATH", "unset PYTHONPATH"),
-            Fix::UserSite => finding.run("leave the user's site-packages out", "export PYTHONNOUSERSITE=1"),
-        };
+        finding = fix.help(finding, keras);
         // Another release answers, and works: worth a warning, not a verdict.
         out.find(if works { finding.at(Level::Warn) } else { finding.breaks(Break::KerasUses) });
     }
 }
 
-enum Fix {
+/// How what answers is got out of the way.
+pub(super) enum Fix {
     Rename,
     Path,
     UserSite,
 }
 
+impl Fix {
+    pub(super) fn help(&self, finding: Finding, keras: &Module) -> Finding {
+        match self {
+            Self::Rename => finding
+                .run("rename it", format!("mv {} {}", shell::word(&keras.path), shell::word(&renamed(&keras.path)))),
+            Self::Path => finding.run("take the folder off PYTHONPATH", "unset PYTHONPATH"),
+            Self::UserSite => finding.run("leave the user's site-packages out", "export PYTHONNOUSERSITE=1"),
+        }
+    }
+}
+
 /// What answers in place of the environment's Keras, and how to get it out of the way.
-fn stranger(env: &EnvView<'_, '_>, keras: &Module) -> Option<(String, Fix)> {
+pub(super) fn stranger(env: &EnvView<'_, '_>, keras: &Module) -> Option<(String, Fix)> {
     let no_keras = keras.version.is_none() && keras.dist.is_none();
     match keras.origin.as_ref()? {
-        PathOrigin::Script if no_keras => Some(("which is no Keras".to_owned(), Fix::Rename)),
+        // In an environment that has neither, nobody asks for it.
+        PathOrigin::Script if no_keras && (env.tf().is_some() || !keras.hides.is_empty()) => {
+            Some(("which is no Keras".to_owned(), Fix::Rename))
+        }
         PathOrigin::PythonPath if no_keras && !keras.hides.is_empty() => {
             Some(("which is no Keras".to_owned(), Fix::Path))
         }

@@ -26,12 +26,13 @@ fine.
 ### How to fix it
 
 Take the `stubs` folder out of `LD_LIBRARY_PATH` and `/etc/ld.so.conf.d`, and remove a hand-made link `libcuda.so.1` \
-to a stub. For linking, pass the folder to the linker (`-L`) instead.
+to a stub. Programs that ask for `libcuda.so`, as cudarc does first, meet the stub without any such link. For linking, pass the folder to the linker (`-L`) instead.
 ",
     check,
 };
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    super::build::say(cx, super::build::STUB, out);
     let assumed = cx.view.driver_is_assumed();
     if !cx.view.has_gpu() || !(assumed || cx.view.driver_answers()) || cx.view.is_wsl() {
         return;

@@ -5,6 +5,7 @@
 use super::{Cx, Family, Rule, layer};
 use crate::facts::Evidence;
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::view::Gpu;
 
 /// The variable.
 pub(super) const VARIABLE: &str = "CUDA_VISIBLE_DEVICES";
@@ -103,6 +104,26 @@ pub(super) fn mask(cx: &Cx<'_>) -> Mask {
 }
 
 /// Whether a value hides all on purpose.
+/// The GPUs that programs see, as far as that is told which they are; all of them where it is not.
+///
+/// Numbers follow the bus only where that is asked for: CUDA puts the fastest first. The driver tells those that are
+/// left itself, and a container has GPUs of its own.
+pub(super) fn shown<'v>(cx: &'v Cx<'_>) -> Vec<&'v Gpu> {
+    let gpus = &cx.view.gpus;
+    let env = |name: &str| cx.facts.env.get(name).map_or("", String::as_str);
+    let told = env(VARIABLE).split(',').all(|token| token.trim().starts_with("GPU-"))
+        || env("CUDA_DEVICE_ORDER") == "PCI_BUS_ID";
+    let by_files = cx.facts.machine.container.is_none() && cx.view.driver_told().is_none() && gpus.len() > 1;
+    match mask(cx) {
+        Mask::List { visible, untold: None, .. }
+            if told && by_files && !visible.is_empty() && !cx.facts.pci.iter().any(|device| device.lost) =>
+        {
+            gpus.iter().enumerate().filter(|(index, _)| visible.contains(index)).map(|(_, gpu)| gpu).collect()
+        }
+        _ => gpus.iter().collect(),
+    }
+}
+
 fn hides_all(value: &str) -> bool {
     let first = value.split(',').next().unwrap_or_default().trim();
     value.trim().is_empty() || matches!(first, "-1" | "NoDevFiles" | "void" | "none")
@@ -148,7 +169,7 @@ fn uuid(cx: &Cx<'_>, token: &str) -> Entry {
     if gpus.iter().any(|gpu| gpu.assumed) {
         return Entry::Untold("the assumed GPU has no UUID".to_owned());
     }
-    let fits = |gpu: &&crate::view::Gpu| {
+    let fits = |gpu: &&Gpu| {
         let uuid = gpu.uuid.as_deref().unwrap_or_default();
         uuid.get(..token.len()).is_some_and(|head| head.eq_ignore_ascii_case(token))
     };

@@ -16,6 +16,7 @@ use super::{Progress, each};
 use crate::db::{CudaRow, Database, KerasRow, TensorflowRow};
 use crate::sort::Sorted as _;
 use crate::version::Dotted;
+use crate::view::plain_name;
 
 /// Libraries of at most this many bytes, packed, are unpacked for their soname.
 const LIBRARY_LIMIT: u64 = 3 << 20;
@@ -498,9 +499,20 @@ fn tensorflow(row: &TensorflowRow, http: &Http, pages: &Pages, hints: &Hints) ->
         let same = cudnn.as_ref().is_none_or(|cudnn| within(row.cudnn.as_ref(), cudnn));
         judged.figure(&key, "cudnn", (says(row.cudnn.as_ref()), cudnn.map(|it| it.to_string())), same, &source);
         let compute = (!built.compute.is_empty()).then(|| built.compute.join(" "));
-        judged.figure(&key, "compute", (row.compute.join(" "), compute), row.compute == built.compute, &source);
+        judged.figure(
+            &key,
+            "compute",
+            (row.compute.join(" "), compute),
+            same_compute(&row.compute, &built.compute),
+            &source,
+        );
     }
     Ok(judged)
+}
+
+/// Whether a row has the list of a build, which does not tell PTX for one architecture alone from other PTX.
+fn same_compute(row: &[String], built: &[String]) -> bool {
+    row.len() == built.len() && row.iter().zip(built).all(|(row, built)| plain_name(row) == built)
 }
 
 fn pins(

@@ -209,8 +209,9 @@ fn may_write(host: &Host, folder: &str) -> bool {
         Some(0) | None => true,
         Some(uid) if uid == stat.uid => stat.mode & 0o200 != 0,
         Some(_) if user.gids.contains(&stat.gid) => stat.mode & 0o020 != 0,
-        // The owner inside a recorded tree is whoever unpacked it, so the bits of others prove nothing.
-        Some(_) => true,
+        // The owner inside a recorded tree is whoever unpacked it, so that the bits of others prove nothing, but where
+        // nobody has any.
+        Some(_) => stat.mode & 0o222 != 0,
     }
 }
 

@@ -1,8 +1,9 @@
 //! cudarc: which CUDA its build script settles on, what it then links, and which driver its bindings need.
 
-use super::{CUDNN, DRIVER, MISSING, Nvcc, Said, Script, UNSUPPORTED, minor, release};
-use crate::facts::Evidence;
+use super::{CUDNN, DRIVER, MISSING, Nvcc, STUB, Said, Script, UNSUPPORTED, minor, release};
+use crate::facts::{Evidence, LibcudaKind, SearchFolder};
 use crate::finding::{Break, Finding};
+use crate::shell;
 use crate::version::Dotted;
 
 /// The variables that name a folder, in the order in which they are read.
@@ -49,6 +50,7 @@ pub(super) fn follow(script: &Script<'_>, said: &mut Said) {
     let Some(chosen) = choose(script, said) else { return };
     link(script, said);
     cudnn(script, said);
+    stub(script, said);
     driver(script, &chosen, said);
 }
 
@@ -422,6 +424,40 @@ fn cudnn(script: &Script<'_>, said: &mut Said) {
             );
         }
     }
+}
+
+/// Of the names that it opens `libcuda.so` is the first (`get_lib_name_candidates`), which in a folder of stubs is one.
+fn stub(script: &Script<'_>, said: &mut Said) {
+    let (view, facts) = (&script.cx.view, script.cx.facts);
+    let links = script.has("dynamic-linking") != Some(false) || script.has("static-linking") == Some(true);
+    let without = script.has("driver") == Some(false) && script.has("default") == Some(false);
+    if links || without || !view.has_gpu() || view.is_wsl() {
+        return;
+    }
+    let copies = &facts.driver.copies;
+    let stubs = |folder: &SearchFolder| folder.path.trim_end_matches('/').ends_with("/stubs");
+    let holds = |folder: &SearchFolder| copies.iter().any(|copy| parent(&copy.path) == folder.path);
+    let first = facts.loader.library_path.iter().find(|folder| folder.exists && (stubs(folder) || holds(folder)));
+    let Some(folder) = first.filter(|folder| stubs(folder)) else { return };
+    let Some(copy) = copies.iter().find(|copy| copy.kind == LibcudaKind::Stub) else { return };
+    // Where everybody meets it, that is told already.
+    if facts.driver.libcuda.file.value().is_some_and(|library| library.real == copy.real) {
+        return;
+    }
+    said.find(
+        STUB,
+        script
+            .finding(format!("{} asks for libcuda.so first, which is the toolkit's stub here", script.title()))
+            .because(Evidence::env("LD_LIBRARY_PATH", &folder.text))
+            .because(Evidence::file(&copy.real, "lies in a folder of stubs"))
+            .run(format!("take `{}` off LD_LIBRARY_PATH", folder.text), shell::without_entry(&folder.text))
+            .so("every call to CUDA fails with error 34")
+            .breaks(Break::Runs),
+    );
+}
+
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 /// Bindings that take every function out of `libcuda` at once stop where the driver is older than they are.
