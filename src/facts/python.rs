@@ -199,13 +199,14 @@ pub struct Requirement {
     pub text: String,
 }
 
-/// A required package that is surely imported and is not there, or lacks what it cannot be imported without.
+/// A package that is surely imported and is not there, lacks what it cannot be imported without, or was compiled for
+/// another NumPy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnmetImport {
-    /// Whose import fails: `tensorflow` or `keras`.
+    /// Whose import fails: `tensorflow`, `keras` or `tf_keras`.
     pub importer: String,
-    /// The normalised name of what is required.
+    /// The normalised name of what is imported.
     pub name: String,
     /// The version specifier; empty for any.
     pub specifier: String,
@@ -213,7 +214,10 @@ pub struct UnmetImport {
     pub installed: Option<String>,
     /// The compiled module that is gone, without the end of its name, where the rest of the package is there.
     pub lacks: Option<String>,
-    /// The line that requires it.
+    /// Whether it is all there, and NumPy is of 2 or newer while it was compiled for NumPy 1 alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub numpy_1: bool,
+    /// The line that requires it; the compiled module, where that was made for NumPy 1.
     pub required: Evidence,
     /// The line that imports it.
     pub by: Evidence,

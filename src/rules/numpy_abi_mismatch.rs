@@ -1,7 +1,8 @@
-//! Rule `numpy-abi-mismatch`: numPy has another major than TensorFlow was compiled against.
+//! Rule `numpy-abi-mismatch`: NumPy has another major than TensorFlow, or a package that it imports, was compiled against.
 
+use super::keras_config_invalid::imports_keras;
 use super::{Cx, Family, Rule, layer};
-use crate::facts::Requirement;
+use crate::facts::{Requirement, UnmetImport};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::view::{EnvView, within};
 
@@ -11,22 +12,31 @@ pub(super) static RULE: Rule = Rule {
     family: Family::Python,
     level: Level::Deny,
     layer: layer::IMPORT + 2,
-    summary: "NumPy has another major than TensorFlow was compiled against",
+    summary: "NumPy has another major than TensorFlow, or a package that it imports, was compiled against",
     docs: r"### What it means
 
 TensorFlow's compiled modules are bound to NumPy's binary interface. NumPy 2 changed it: a TensorFlow that requires `numpy<2` does not load under NumPy 2. Nor does it load where there is no NumPy at all, or only its metadata.
 
+So it is with packages that TensorFlow or Keras imports. Keras asks for pandas wherever it is installed, and passes over it only where it is not: old releases of pandas and h5py end on NumPy 2 with another error, which nobody catches.
+
 ### Why it matters
 
-`import tensorflow` fails with `numpy.core.umath failed to import`, or finds no module of that name.
+`import tensorflow` fails with `numpy.core.umath failed to import` or `numpy.dtype size changed, may indicate binary incompatibility`, or finds no module of that name.
 
 ### How to fix it
 
-Install a NumPy inside the range that TensorFlow's metadata states.",
+Install a NumPy inside the range that TensorFlow's metadata states, or a release of the package that was compiled for NumPy 2.",
     check,
 };
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
+    for env in cx.view.envs() {
+        for (at, unmet) in env.env.unmet.iter().enumerate().filter(|(_, unmet)| unmet.numpy_1) {
+            if env.env.unmet.iter().take(at).all(|told| told.name != unmet.name) {
+                imported(cx, &env, unmet, out);
+            }
+        }
+    }
     for env in cx.view.envs().filter(|env| env.tf_alive().is_some()) {
         let Some(requirement) = env.requirement("numpy") else { continue };
         out.applies();
@@ -61,6 +71,38 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             .breaks(Break::TfSees),
         );
     }
+}
+
+/// Tells of a package that was compiled for NumPy 1 and is imported.
+fn imported(cx: &Cx<'_>, env: &EnvView<'_, '_>, unmet: &UnmetImport, out: &mut Judgment) {
+    let by = |importer: &str| env.env.unmet.iter().any(|it| it.name == unmet.name && it.importer == importer);
+    let keras = if env.legacy() { by("tf_keras") } else { by("keras") };
+    // Where Keras ends before with an `ImportError`, TensorFlow goes on without it.
+    let first = env.has_backend(&env.backend().name) && env.env.unmet.iter().all(|it| it.numpy_1);
+    let with_keras = keras && first && (env.legacy() || imports_keras(env));
+    let tensorflow = env.tf_alive().is_some() && (by("tensorflow") || with_keras);
+    if !keras && !tensorflow {
+        return;
+    }
+    out.applies();
+    let (name, version) = (&unmet.name, unmet.installed.as_deref().unwrap_or_default());
+    let numpy = env.env.modules.get("numpy").and_then(|numpy| numpy.version.as_deref()).unwrap_or("2");
+    let asked = env.requirement(name).map_or_else(String::new, |asked| format!("{},", asked.specifier));
+    let wanted = format!("'{name}{}{}'", asked.trim_start_matches(','), unmet.specifier);
+    let mut finding = Finding::new(
+        Subject::Env(env.index),
+        format!("{name} {version} was compiled for NumPy 1, and NumPy is {numpy}"),
+    )
+    .because(unmet.required.clone())
+    .because(unmet.by.clone())
+    .run("install one that was compiled for NumPy 2", cx.view.install(env.env, &wanted));
+    if keras {
+        finding = finding.so("`import keras` fails").breaks(Break::KerasUses);
+    }
+    if tensorflow {
+        finding = finding.so("`import tensorflow` fails").breaks(Break::TfSees);
+    }
+    out.find(finding);
 }
 
 /// Finds that a package which every import of TensorFlow asks for is not here, whatever metadata is; whether that is so.
