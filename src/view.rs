@@ -10,12 +10,12 @@ use pep440_rs::{Version, VersionSpecifiers};
 use crate::db::Database;
 use crate::db::schema::TensorflowRow;
 use crate::facts::{
-    ApiDevice, Assumption, DeviceNode, Dist, DriverApi, Evidence, Facts, Jax, JaxPlugin, LibcudaKind, Library, Module,
-    PathOrigin, PciDevice, ProcGpu, PythonEnv, Requirement, Resolution, Source, TensorFlow, Torch, Via, Xid,
+    ApiDevice, Assumption, Clash, DeviceNode, Dist, DriverApi, Evidence, Facts, Jax, JaxPlugin, LibcudaKind, Library,
+    Module, PathOrigin, PciDevice, ProcGpu, PythonEnv, Requirement, Resolution, Source, TensorFlow, Torch, Via, Xid,
 };
 use crate::finding::{RowRef, Subject};
 use crate::shell;
-use crate::version::Dotted;
+use crate::version::{Dotted, leading_numbers};
 
 /// The sonames of one CUDA major that TensorFlow opens by name, cuDNN left out.
 ///
@@ -1312,8 +1312,16 @@ impl EnvView<'_, '_> {
             && !matches!(self.backend_acceleration(), Accelerated::No(_))
     }
 
+    /// Whether JAX does not let itself be imported with the jaxlib that is here.
+    pub fn jax_refuses(&self) -> bool {
+        self.env.unmet.iter().any(|unmet| unmet.clash == Some(Clash::Jax))
+    }
+
     fn jax_acceleration(&self) -> Accelerated {
         let Some(jax) = &self.env.jax else { return Accelerated::Unknown("what JAX is installed".to_owned()) };
+        if self.jax_refuses() {
+            return Accelerated::Unknown("what JAX has here, which does not import".to_owned());
+        }
         let here = self.jax_cuda(jax);
         let variable = |name: &str| self.view.facts.env.get(name).map(String::as_str);
         let (list, single) = (variable("JAX_PLATFORMS"), variable("JAX_PLATFORM_NAME"));
@@ -1432,7 +1440,8 @@ impl EnvView<'_, '_> {
         // Which versions it was built with is in compiled modules; that it asks for others is not.
         let dist = self.dist(name)?;
         let asked = dist.requires.iter().filter(|requirement| requirement.applies != Some(false));
-        asked.filter(|requirement| requirement.name.starts_with("nvidia-")).find_map(|requirement| {
+        let part = |name: &str| name.starts_with("nvidia-") || name.starts_with("jax-cuda");
+        asked.filter(|requirement| part(&requirement.name)).find_map(|requirement| {
             let ask = |what: String| {
                 let specifier = &requirement.specifier;
                 Some(format!("whether JAX works with {what}: {name} {} asks for {specifier}", dist.version))
@@ -1565,22 +1574,6 @@ fn jax_kept_off(list: Option<&str>, single: Option<&str>) -> Option<&'static str
     }
 }
 
-/// The numbers in front of a version, as `check_plugin_version` of jaxlib reads it: `0.6.2` of `0.6.2.dev20250617`.
-fn leading_numbers(version: &str) -> Option<Vec<u64>> {
-    let mut numbers = Vec::new();
-    for part in version.split('.') {
-        let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        if digits == 0 {
-            break;
-        }
-        numbers.push(part[..digits].parse().ok()?);
-        if digits < part.len() {
-            break;
-        }
-    }
-    (!numbers.is_empty()).then_some(numbers)
-}
-
 impl View<'_> {
     /// A command that gives a backend CUDA, for the CUDA major that the driver can run.
     pub fn cuda_backend(&self, env: &EnvView<'_, '_>, backend: &str) -> Option<String> {
@@ -1657,16 +1650,5 @@ mod tests {
         assert_eq!(at(PathOrigin::PythonPath, "/t", "x"), "uv pip install --python python --target /t x");
         // Its own sources on PYTHONPATH: nothing is installed among them.
         assert_eq!(at(PathOrigin::PythonPath, "/site", "x"), "python -m pip install x");
-    }
-
-    #[test]
-    fn jaxlib_compares_the_numbers_in_front() {
-        assert_eq!(leading_numbers("0.6.2"), Some(vec![0, 6, 2]));
-        assert_eq!(leading_numbers("0.6.2.dev20250617"), Some(vec![0, 6, 2]));
-        assert_eq!(leading_numbers("0.9.0.1"), Some(vec![0, 9, 0, 1]));
-        assert_eq!(leading_numbers("0.4.7+cuda12.cudnn88"), Some(vec![0, 4, 7]));
-        assert_eq!(leading_numbers("0.6rc1"), Some(vec![0, 6]));
-        assert_eq!(leading_numbers("x"), None);
-        assert_eq!(leading_numbers("99999999999999999999.1"), None);
     }
 }

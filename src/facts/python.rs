@@ -199,12 +199,11 @@ pub struct Requirement {
     pub text: String,
 }
 
-/// A package that is surely imported and is not there, lacks what it cannot be imported without, or was compiled for
-/// another NumPy.
+/// A package that is surely imported and is not there, lacks what it cannot be imported without, or clashes with another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnmetImport {
-    /// Whose import fails: `tensorflow`, `keras` or `tf_keras`.
+    /// Whose import fails: `tensorflow`, `keras`, `tf_keras` or `jax`.
     pub importer: String,
     /// The normalised name of what is imported.
     pub name: String,
@@ -214,13 +213,23 @@ pub struct UnmetImport {
     pub installed: Option<String>,
     /// The compiled module that is gone, without the end of its name, where the rest of the package is there.
     pub lacks: Option<String>,
-    /// Whether it is all there, and NumPy is of 2 or newer while it was compiled for NumPy 1 alone.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub numpy_1: bool,
-    /// The line that requires it; the compiled module, where that was made for NumPy 1.
+    /// Where it is all there, what it does not fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clash: Option<Clash>,
+    /// The line that requires it; of one that clashes, what shows it.
     pub required: Evidence,
     /// The line that imports it.
     pub by: Evidence,
+}
+
+/// What a package does not fit, so that its import ends with another error than that it is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Clash {
+    /// It was compiled for NumPy 1 alone, and NumPy is of 2 or newer.
+    Numpy,
+    /// It is jaxlib, which is older than JAX asks for, or newer than JAX.
+    Jax,
 }
 
 /// A distribution's files held against its RECORD.

@@ -34,7 +34,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         out.applies();
         for (importer, breaks) in [("tensorflow", Break::TfSees), ("keras", Break::KerasUses)] {
             let unmet: Vec<&UnmetImport> =
-                env.env.unmet.iter().filter(|unmet| unmet.importer == importer && !unmet.numpy_1).collect();
+                env.env.unmet.iter().filter(|unmet| unmet.importer == importer && unmet.clash.is_none()).collect();
             if unmet.is_empty() || (importer == "tensorflow" && !alive) {
                 continue;
             }

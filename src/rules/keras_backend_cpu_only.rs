@@ -35,7 +35,8 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         cx.view.envs().filter(|env| env.keras().is_some() && !env.keras_on_tensorflow() && env.backend_is_known())
     {
         let backend = env.backend();
-        if !env.has_backend(&backend.name) {
+        // jaxlib-mismatch is the root.
+        if !env.has_backend(&backend.name) || (backend.name == "jax" && env.jax_refuses()) {
             continue;
         }
         let lack = match env.backend_acceleration() {

@@ -8,12 +8,13 @@ use std::collections::HashSet;
 
 use super::dists;
 use super::layout::join;
+use super::literal;
 use super::modules::Importer;
 use super::record;
 use super::requirement::{self, MarkerEnv};
-use crate::facts::{Evidence, Module, PathOrigin, PythonEnv, UnmetImport};
+use crate::facts::{Clash, Evidence, Module, PathOrigin, PythonEnv, UnmetImport};
 use crate::probe::symbols;
-use crate::version::Dotted;
+use crate::version::{Dotted, leading_numbers};
 
 /// The head of METADATA ends long before this.
 const HEAD: u64 = 256 << 10;
@@ -55,12 +56,19 @@ pub(super) fn read(importer: &Importer<'_, '_>, env: &PythonEnv, markers: &Marke
     let tensorflow = env.tensorflow.as_ref().and_then(|tf| tf.module.as_ref());
     let numpy = env.modules.get("numpy").and_then(|numpy| numpy.version.as_deref()?.parse::<Dotted>().ok());
     let numpy_2 = numpy.is_some_and(|version| version.major() >= 2);
+    let jaxlib = other_jaxlib(importer, env);
+    found.extend(jaxlib.clone());
     let legacy = importer.folders.host.env("TF_USE_LEGACY_KERAS").is_some();
     let legacy = env.tf_keras.as_ref().filter(|_| legacy && numpy_2);
     for (name, module) in [("tensorflow", tensorflow), ("keras", env.keras.as_ref()), ("tf_keras", legacy)] {
         let Some(module) = module.filter(|module| !module.namespace && !module.archived) else { continue };
         let Some(dist) = module.dist.and_then(|index| env.dists.get(index)) else { continue };
         let mut lost = if name == "tf_keras" { Vec::new() } else { lost(importer, &dist.metadata, markers) };
+        lost.extend(jaxlib.iter().filter(|_| name == "tensorflow").map(|unmet| Lost {
+            unmet: unmet.clone(),
+            modules: vec!["jax".to_owned()],
+            escapes: true,
+        }));
         if numpy_2 {
             lost.extend(COMPILED.iter().filter_map(|package| for_numpy_1(importer, package)));
         }
@@ -74,9 +82,9 @@ pub(super) fn read(importer: &Importer<'_, '_>, env: &PythonEnv, markers: &Marke
             follow.push(("requests".to_owned(), requests));
         }
         lost.retain(|lost| {
-            let told = found.iter().any(|told| told.name == lost.unmet.name);
+            let told = found.iter().any(|told| told.clash.is_none() && told.name == lost.unmet.name);
             // Where TensorFlow is, a NumPy that is gone altogether has a rule of its own.
-            lost.unmet.numpy_1
+            lost.unmet.clash.is_some()
                 || !told && (lost.unmet.name != "numpy" || lost.unmet.lacks.is_some() || tensorflow.is_none())
         });
         if !lost.is_empty() {
@@ -146,12 +154,43 @@ fn for_numpy_1(
         name: name.to_owned(),
         specifier: format!(">={floor}"),
         installed: Some(version),
-        numpy_1: true,
+        clash: Some(Clash::Numpy),
         required: Evidence::file(file, format!("imports {old} alone, as what was compiled for NumPy 1 does")),
         ..UnmetImport::default()
     };
     let escapes = holds("size changed, may indicate binary incompatibility");
     Some(Lost { unmet, modules: vec![module.to_owned()], escapes })
+}
+
+/// The jaxlib with which JAX does not let itself be imported: a `RuntimeError`, which nobody catches.
+///
+/// Source: `check_jaxlib_version` of `jax/_src/lib/__init__.py`, 0.3.25 to 0.10.2: jaxlib may be as old as
+/// `_minimum_jaxlib_version` of `jax/version.py` and as new as JAX itself, by the numbers in front.
+fn other_jaxlib(importer: &Importer<'_, '_>, env: &PythonEnv) -> Option<UnmetImport> {
+    let jax = env.jax.as_ref()?;
+    let module = jax.module.as_ref().filter(|module| !module.namespace && !module.archived)?;
+    let (own, installed) = (module.version.as_deref()?, jax.jaxlib.as_deref()?);
+    let (newest, is) = (leading_numbers(own)?, leading_numbers(installed)?);
+    if is == newest || importer.module("jaxlib").is_none() {
+        return None;
+    }
+    let path = join(&module.path, "version.py");
+    let text = importer.folders.read_lossy(&path).ok()?;
+    let (value, line) = literal::assigned(&text, "_minimum_jaxlib_version")?;
+    let least = value.text().filter(|least| least.len() < 128)?;
+    if is < newest && is >= leading_numbers(least)? {
+        return None;
+    }
+    Some(UnmetImport {
+        importer: "jax".to_owned(),
+        name: "jaxlib".to_owned(),
+        specifier: format!(">={least},<={own}"),
+        installed: Some(installed.to_owned()),
+        clash: Some(Clash::Jax),
+        required: Evidence::file(path, format!("_minimum_jaxlib_version = {least:?}")).line(line),
+        by: Evidence::file(join(&module.path, "_src/lib/__init__.py"), "compares it when JAX is imported"),
+        ..UnmetImport::default()
+    })
 }
 
 /// Whether a file is the extension module of that name.
@@ -345,9 +384,10 @@ fn imports(text: &str) -> Vec<Import<'_>> {
         } else if code.trim_end() == "try:" {
             let mut block = lines.clone();
             if let (Some((number, first)), Some((_, "except ImportError:"))) = (block.next(), block.next())
-                && let Some(module) = first.trim_start().strip_prefix("import ")
+                && let [of, module, ..] = first.split_whitespace().collect::<Vec<_>>()[..]
+                && matches!(of, "import" | "from")
             {
-                add(number, module.split_whitespace().next().unwrap_or_default(), Vec::new(), true);
+                add(number, module, Vec::new(), true);
             }
         }
     }
@@ -371,9 +411,9 @@ mod tests {
         assert_eq!(absolute("a.b", ".").as_deref(), Some("a.b"));
         assert_eq!(absolute("a", "...c"), None);
         let text = "try:\n    import q as r  # s\nexcept ImportError:\n    q = None\n\
-            try:\n    import t\nexcept Exception:\n    pass\ntry:\n    import u\n    import v\nexcept ImportError:\n    pass\n";
-        let tried = Import { line: 2, module: "q", names: Vec::new(), tried: true };
-        assert_eq!(imports(text), [tried]);
+            try:\n    import t\nexcept Exception:\n    pass\ntry:\n    from . import w\nexcept ImportError:\n    pass\ntry:\n    import u\n    import v\nexcept ImportError:\n    pass\n";
+        let tried = |line, module| Import { line, module, names: Vec::new(), tried: true };
+        assert_eq!(imports(text), [tried(2, "q"), tried(10, ".")]);
     }
 
     proptest! {
