@@ -10,8 +10,8 @@ use pep440_rs::{Version, VersionSpecifiers};
 use crate::db::Database;
 use crate::db::schema::TensorflowRow;
 use crate::facts::{
-    ApiDevice, Assumption, Clash, DeviceNode, Dist, DriverApi, Evidence, Facts, Jax, JaxPlugin, LibcudaKind, Library,
-    Module, PathOrigin, PciDevice, ProcGpu, PythonEnv, Requirement, Resolution, Source, TensorFlow, Torch, Via, Xid,
+    ApiDevice, Assumption, DeviceNode, Dist, DriverApi, Evidence, Facts, Jax, JaxPlugin, LibcudaKind, Library, Module,
+    PathOrigin, PciDevice, ProcGpu, PythonEnv, Requirement, Resolution, Source, TensorFlow, Torch, Via, Xid,
 };
 use crate::finding::{RowRef, Subject};
 use crate::shell;
@@ -1314,7 +1314,7 @@ impl EnvView<'_, '_> {
 
     /// Whether JAX does not let itself be imported with the jaxlib that is here.
     pub fn jax_refuses(&self) -> bool {
-        self.env.unmet.iter().any(|unmet| unmet.clash == Some(Clash::Jax))
+        self.env.unmet.iter().any(|unmet| unmet.clashes("jax"))
     }
 
     fn jax_acceleration(&self) -> Accelerated {

@@ -213,23 +213,14 @@ pub struct UnmetImport {
     pub installed: Option<String>,
     /// The compiled module that is gone, without the end of its name, where the rest of the package is there.
     pub lacks: Option<String>,
-    /// Where it is all there, what it does not fit.
+    /// Where it is all there, what it does not fit, so that its import ends with another error: `numpy`, which is of 2
+    /// or newer while it was compiled for NumPy 1 alone, or `jax`, which asks for another jaxlib.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clash: Option<Clash>,
+    pub clash: Option<String>,
     /// The line that requires it; of one that clashes, what shows it.
     pub required: Evidence,
     /// The line that imports it.
     pub by: Evidence,
-}
-
-/// What a package does not fit, so that its import ends with another error than that it is not there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Clash {
-    /// It was compiled for NumPy 1 alone, and NumPy is of 2 or newer.
-    Numpy,
-    /// It is jaxlib, which is older than JAX asks for, or newer than JAX.
-    Jax,
 }
 
 /// A distribution's files held against its RECORD.
@@ -252,6 +243,13 @@ pub struct RecordCheck {
     pub cut_off: Vec<String>,
     /// Why RECORD could not be compared, where it could not.
     pub trouble: Option<String>,
+}
+
+impl UnmetImport {
+    /// Whether it is there and does not fit that.
+    pub fn clashes(&self, with: &str) -> bool {
+        self.clash.as_deref() == Some(with)
+    }
 }
 
 impl RecordCheck {

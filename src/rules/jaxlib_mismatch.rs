@@ -2,7 +2,6 @@
 
 use super::keras_config_invalid::imports_keras;
 use super::{Cx, Family, Rule, layer};
-use crate::facts::Clash;
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 
 /// The rule.
@@ -28,7 +27,7 @@ Install the jaxlib of JAX's own release, or uninstall both where nothing needs t
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
     for env in cx.view.envs() {
-        let clashes = || env.env.unmet.iter().filter(|unmet| unmet.clash == Some(Clash::Jax));
+        let clashes = || env.env.unmet.iter().filter(|unmet| unmet.clashes("jax"));
         let Some(unmet) = clashes().find(|unmet| unmet.importer == "jax") else { continue };
         let in_tensorflow = clashes().find(|unmet| unmet.importer == "tensorflow");
         let keras = env.is_keras3() && env.backend().name == "jax";

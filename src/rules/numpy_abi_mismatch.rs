@@ -2,7 +2,7 @@
 
 use super::keras_config_invalid::imports_keras;
 use super::{Cx, Family, Rule, layer};
-use crate::facts::{Clash, Requirement, UnmetImport};
+use crate::facts::{Requirement, UnmetImport};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::view::{EnvView, within};
 
@@ -31,7 +31,7 @@ Install a NumPy inside the range that TensorFlow's metadata states, or a release
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
     for env in cx.view.envs() {
-        for (at, unmet) in env.env.unmet.iter().enumerate().filter(|(_, unmet)| unmet.clash == Some(Clash::Numpy)) {
+        for (at, unmet) in env.env.unmet.iter().enumerate().filter(|(_, unmet)| unmet.clashes("numpy")) {
             if env.env.unmet.iter().take(at).all(|told| told.name != unmet.name) {
                 imported(cx, &env, unmet, out);
             }
@@ -78,7 +78,7 @@ fn imported(cx: &Cx<'_>, env: &EnvView<'_, '_>, unmet: &UnmetImport, out: &mut J
     let by = |importer: &str| env.env.unmet.iter().any(|it| it.name == unmet.name && it.importer == importer);
     let keras = if env.legacy() { by("tf_keras") } else { by("keras") };
     // Where Keras ends before with an `ImportError`, TensorFlow goes on without it.
-    let first = env.has_backend(&env.backend().name) && env.env.unmet.iter().all(|it| it.clash == Some(Clash::Numpy));
+    let first = env.has_backend(&env.backend().name) && env.env.unmet.iter().all(|it| it.clashes("numpy"));
     let with_keras = keras && first && (env.legacy() || imports_keras(env));
     let tensorflow = env.tf_alive().is_some() && (by("tensorflow") || with_keras);
     if !keras && !tensorflow {

@@ -1,4 +1,4 @@
-//! Finds what TensorFlow and Keras import of the packages that they require and would not get; imports nothing.
+//! Finds what TensorFlow, Keras and Keras's backend import of the packages that they require and would not get; imports nothing.
 //!
 //! Few requirements are imported wherever they are required, so a missing one counts only where a file that the import
 //! surely reads names it outside of any block. Where nothing is missing, no source file is read. So it is with packages
@@ -7,12 +7,13 @@
 use std::collections::HashSet;
 
 use super::dists;
+use super::keras;
 use super::layout::join;
 use super::literal;
 use super::modules::Importer;
 use super::record;
 use super::requirement::{self, MarkerEnv};
-use crate::facts::{Clash, Evidence, Module, PathOrigin, PythonEnv, UnmetImport};
+use crate::facts::{Evidence, Module, PathOrigin, PythonEnv, UnmetImport};
 use crate::probe::symbols;
 use crate::version::{Dotted, leading_numbers};
 
@@ -58,17 +59,17 @@ pub(super) fn read(importer: &Importer<'_, '_>, env: &PythonEnv, markers: &Marke
     let numpy_2 = numpy.is_some_and(|version| version.major() >= 2);
     let jaxlib = other_jaxlib(importer, env);
     found.extend(jaxlib.clone());
-    let legacy = importer.folders.host.env("TF_USE_LEGACY_KERAS").is_some();
-    let legacy = env.tf_keras.as_ref().filter(|_| legacy && numpy_2);
+    let config = &env.keras_config;
+    let legacy = env.tf_keras.as_ref().filter(|_| config.legacy.is_some() && numpy_2);
     for (name, module) in [("tensorflow", tensorflow), ("keras", env.keras.as_ref()), ("tf_keras", legacy)] {
         let Some(module) = module.filter(|module| !module.namespace && !module.archived) else { continue };
         let Some(dist) = module.dist.and_then(|index| env.dists.get(index)) else { continue };
         let mut lost = if name == "tf_keras" { Vec::new() } else { lost(importer, &dist.metadata, markers) };
-        lost.extend(jaxlib.iter().filter(|_| name == "tensorflow").map(|unmet| Lost {
-            unmet: unmet.clone(),
-            modules: vec!["jax".to_owned()],
-            escapes: true,
-        }));
+        if name == "tensorflow"
+            && let Some(unmet) = jaxlib.clone()
+        {
+            lost.push(Lost { unmet, modules: vec!["jax".to_owned()], escapes: true });
+        }
         if numpy_2 {
             lost.extend(COMPILED.iter().filter_map(|package| for_numpy_1(importer, package)));
         }
@@ -81,14 +82,25 @@ pub(super) fn read(importer: &Importer<'_, '_>, env: &PythonEnv, markers: &Marke
             lost.extend(self::lost(importer, &metadata, markers));
             follow.push(("requests".to_owned(), requests));
         }
+        let mut start = vec![name.to_owned()];
+        let backend = ["torch", "jax"].into_iter().find(|backend| keras::chooses(config, backend));
+        if name == "keras"
+            && config.legacy.is_none()
+            && let Some(backend) = backend
+            && let Some(module) = importer.module(backend).filter(|module| !module.namespace)
+            && let Some((metadata, _)) = metadata(importer, backend)
+        {
+            lost.extend(self::lost(importer, &metadata, markers));
+            follow.push((backend.to_owned(), module));
+            start.push(format!("keras.src.backend.{backend}"));
+            start.push(backend.to_owned());
+        }
         lost.retain(|lost| {
-            let told = found.iter().any(|told| told.clash.is_none() && told.name == lost.unmet.name);
             // Where TensorFlow is, a NumPy that is gone altogether has a rule of its own.
-            lost.unmet.clash.is_some()
-                || !told && (lost.unmet.name != "numpy" || lost.unmet.lacks.is_some() || tensorflow.is_none())
+            lost.unmet.name != "numpy" || lost.unmet.lacks.is_some() || tensorflow.is_none()
         });
         if !lost.is_empty() {
-            found.extend(walk(importer, name, &follow, lost));
+            found.extend(walk(importer, start, &follow, lost));
         }
     }
     found
@@ -154,7 +166,7 @@ fn for_numpy_1(
         name: name.to_owned(),
         specifier: format!(">={floor}"),
         installed: Some(version),
-        clash: Some(Clash::Numpy),
+        clash: Some("numpy".to_owned()),
         required: Evidence::file(file, format!("imports {old} alone, as what was compiled for NumPy 1 does")),
         ..UnmetImport::default()
     };
@@ -186,7 +198,7 @@ fn other_jaxlib(importer: &Importer<'_, '_>, env: &PythonEnv) -> Option<UnmetImp
         name: "jaxlib".to_owned(),
         specifier: format!(">={least},<={own}"),
         installed: Some(installed.to_owned()),
-        clash: Some(Clash::Jax),
+        clash: Some("jax".to_owned()),
         required: Evidence::file(path, format!("_minimum_jaxlib_version = {least:?}")).line(line),
         by: Evidence::file(join(&module.path, "_src/lib/__init__.py"), "compares it when JAX is imported"),
         ..UnmetImport::default()
@@ -260,17 +272,17 @@ fn metadata(importer: &Importer<'_, '_>, name: &str) -> Option<(String, String)>
     })
 }
 
-/// Follows the imports outside of any block from a package on, as far as its own files and those of `follow` go, to
+/// Follows the imports outside of any block from a package on and from what it imports in one, as far as its own files and those of `follow` go, to
 /// those of what is lost.
 fn walk(
     importer: &Importer<'_, '_>,
-    package: &str,
+    mut waiting: Vec<String>,
     follow: &[(String, Module)],
     mut lost: Vec<Lost>,
 ) -> Vec<UnmetImport> {
     let mut found = Vec::new();
-    let mut seen: HashSet<String> = HashSet::from([package.to_owned()]);
-    let mut waiting = vec![package.to_owned()];
+    let package = waiting[0].clone();
+    let mut seen: HashSet<String> = waiting.iter().cloned().collect();
     let (mut read, mut bytes) = (0, 0);
     while let Some(name) = waiting.pop().filter(|_| read < FILES && bytes < BYTES && !lost.is_empty()) {
         let Some((path, is_package)) = file(importer, follow, &name) else { continue };
@@ -283,7 +295,7 @@ fn walk(
             let lacks = |lost: &Lost| (lost.escapes || !tried) && lost.modules.iter().any(|module| module == top);
             if let Some(at) = lost.iter().position(lacks) {
                 let mut unmet = lost.swap_remove(at).unmet;
-                package.clone_into(&mut unmet.importer);
+                unmet.importer.clone_from(&package);
                 unmet.by = Evidence::file(&path, format!("imports {module}")).line(line);
                 found.push(unmet);
             }
@@ -301,6 +313,7 @@ fn walk(
         }
     }
     found.sort_by(|a: &UnmetImport, b| a.name.cmp(&b.name));
+    found.dedup_by(|a, b| a.name == b.name);
     found
 }
 
