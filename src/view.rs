@@ -1266,6 +1266,8 @@ pub enum Lacks {
     Parts(Vec<String>),
     /// Libraries of CUDA that it opens or needs.
     Libraries(Vec<String>),
+    /// A library of CUDA that has what others ask of it.
+    Fitting(String),
     /// Code for the GPUs that are here: the first of them, in words.
     Code(String),
 }
@@ -1508,6 +1510,11 @@ impl EnvView<'_, '_> {
             let names = cuda.iter().map(|lacking| lacking.name.clone()).collect();
             let evidence = vec![Evidence::loader(&first.by, says), stated];
             return Accelerated::No(Lack::new(Lacks::Libraries(names), evidence));
+        }
+        if let Some(first) = torch.unresolved.first() {
+            let says = format!("asks {} for {}, which {} does not have", first.of, first.symbol, first.file);
+            let evidence = vec![Evidence::loader(&first.by, says), stated];
+            return Accelerated::No(Lack::new(Lacks::Fitting(first.of.clone()), evidence));
         }
         if let Some(first) = other.first() {
             return Accelerated::Unknown(format!(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CudnnPart, Evidence, MissingNeeded, Probed, Resolution};
+use super::{CudnnPart, Evidence, MissingNeeded, Probed, Resolution, Unresolved};
 use crate::version::Dotted;
 
 /// One Python environment.
@@ -492,6 +492,9 @@ pub struct Torch {
     /// with `PyTorch`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<MissingNeeded>,
+    /// Symbols that one of NVIDIA's libraries asks of another in vain; only where Keras computes with `PyTorch`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unresolved: Vec<Unresolved>,
     /// Why it could not be told which libraries are missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub untold: Option<String>,

@@ -30,13 +30,7 @@ Install a NumPy inside the range that TensorFlow's metadata states, or a release
 };
 
 fn check(cx: &Cx<'_>, out: &mut Judgment) {
-    for env in cx.view.envs() {
-        for (at, unmet) in env.env.unmet.iter().enumerate().filter(|(_, unmet)| unmet.clashes("numpy")) {
-            if env.env.unmet.iter().take(at).all(|told| told.name != unmet.name) {
-                imported(cx, &env, unmet, out);
-            }
-        }
-    }
+    clashes(cx, "numpy", out);
     for env in cx.view.envs().filter(|env| env.tf_alive().is_some()) {
         let Some(requirement) = env.requirement("numpy") else { continue };
         out.applies();
@@ -73,36 +67,49 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
     }
 }
 
-/// Tells of a package that was compiled for NumPy 1 and is imported.
-fn imported(cx: &Cx<'_>, env: &EnvView<'_, '_>, unmet: &UnmetImport, out: &mut Judgment) {
-    let by = |importer: &str| env.env.unmet.iter().any(|it| it.name == unmet.name && it.importer == importer);
-    let keras = if env.legacy() { by("tf_keras") } else { by("keras") };
-    // Where Keras ends before with an `ImportError`, TensorFlow goes on without it.
-    let first = env.has_backend(&env.backend().name) && env.env.unmet.iter().all(|it| it.clashes("numpy"));
-    let with_keras = keras && first && (env.legacy() || imports_keras(env));
-    let tensorflow = env.tf_alive().is_some() && (by("tensorflow") || with_keras);
-    if !keras && !tensorflow {
-        return;
+/// Tells of packages that are imported and do not fit NumPy, or JAX.
+pub(super) fn clashes(cx: &Cx<'_>, with: &str, out: &mut Judgment) {
+    for env in cx.view.envs() {
+        let all = &env.env.unmet;
+        for (at, unmet) in all.iter().enumerate().filter(|(_, unmet)| unmet.clashes(with)) {
+            let same = |it: &&UnmetImport| it.name == unmet.name && it.clash.is_some();
+            if all.iter().skip(at + 1).any(|it| same(&it)) {
+                continue;
+            }
+            let by = |importer: &str| all.iter().filter(same).any(|it| it.importer == importer);
+            let legacy = env.legacy();
+            let backend = env.backend().name;
+            let keras =
+                if legacy { by("tf_keras") } else { by("keras") || (by("jax") && backend == "jax" && env.is_keras3()) };
+            // Where Keras ends before with an `ImportError`, TensorFlow goes on without it.
+            let first = env.has_backend(&backend) && all.iter().all(|it| it.clash.is_some());
+            let with_keras = keras && first && (legacy || imports_keras(&env));
+            let tensorflow = env.tf_alive().is_some() && (by("tensorflow") || with_keras);
+            if !keras && !tensorflow {
+                continue;
+            }
+            out.applies();
+            let (name, version) = (&unmet.name, unmet.installed.as_deref().unwrap_or_default());
+            let other = env.env.modules.get(with).and_then(|module| module.version.as_deref()).unwrap_or_default();
+            let title = match with {
+                "jax" => format!("JAX {other} does not let itself be imported with {name} {version}"),
+                _ => format!("{name} {version} was compiled for NumPy 1, and NumPy is {other}"),
+            };
+            let asked = env.requirement(name).map_or_else(String::new, |asked| format!("{},", asked.specifier));
+            let wanted = format!("'{name}{}{}'", asked.trim_start_matches(','), unmet.specifier);
+            let mut finding = Finding::new(Subject::Env(env.index), title)
+                .because(unmet.required.clone())
+                .because(unmet.by.clone())
+                .run("install one that fits", cx.view.install(env.env, &wanted));
+            if keras {
+                finding = finding.so("`import keras` fails").breaks(Break::KerasUses);
+            }
+            if tensorflow {
+                finding = finding.so("`import tensorflow` fails").breaks(Break::TfSees);
+            }
+            out.find(finding);
+        }
     }
-    out.applies();
-    let (name, version) = (&unmet.name, unmet.installed.as_deref().unwrap_or_default());
-    let numpy = env.env.modules.get("numpy").and_then(|numpy| numpy.version.as_deref()).unwrap_or("2");
-    let asked = env.requirement(name).map_or_else(String::new, |asked| format!("{},", asked.specifier));
-    let wanted = format!("'{name}{}{}'", asked.trim_start_matches(','), unmet.specifier);
-    let mut finding = Finding::new(
-        Subject::Env(env.index),
-        format!("{name} {version} was compiled for NumPy 1, and NumPy is {numpy}"),
-    )
-    .because(unmet.required.clone())
-    .because(unmet.by.clone())
-    .run("install one that was compiled for NumPy 2", cx.view.install(env.env, &wanted));
-    if keras {
-        finding = finding.so("`import keras` fails").breaks(Break::KerasUses);
-    }
-    if tensorflow {
-        finding = finding.so("`import tensorflow` fails").breaks(Break::TfSees);
-    }
-    out.find(finding);
 }
 
 /// Finds that a package which every import of TensorFlow asks for is not here, whatever metadata is; whether that is so.

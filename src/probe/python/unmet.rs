@@ -57,8 +57,7 @@ pub(super) fn read(importer: &Importer<'_, '_>, env: &PythonEnv, markers: &Marke
     let tensorflow = env.tensorflow.as_ref().and_then(|tf| tf.module.as_ref());
     let numpy = env.modules.get("numpy").and_then(|numpy| numpy.version.as_deref()?.parse::<Dotted>().ok());
     let numpy_2 = numpy.is_some_and(|version| version.major() >= 2);
-    let jaxlib = other_jaxlib(importer, env);
-    found.extend(jaxlib.clone());
+    found.extend(other_jaxlib(importer, env));
     let config = &env.keras_config;
     let legacy = env.tf_keras.as_ref().filter(|_| config.legacy.is_some() && numpy_2);
     for (name, module) in [("tensorflow", tensorflow), ("keras", env.keras.as_ref()), ("tf_keras", legacy)] {
@@ -66,7 +65,8 @@ pub(super) fn read(importer: &Importer<'_, '_>, env: &PythonEnv, markers: &Marke
         let Some(dist) = module.dist.and_then(|index| env.dists.get(index)) else { continue };
         let mut lost = if name == "tf_keras" { Vec::new() } else { lost(importer, &dist.metadata, markers) };
         if name == "tensorflow"
-            && let Some(unmet) = jaxlib.clone()
+            // So far nothing else was found.
+            && let Some(unmet) = found.first().cloned()
         {
             lost.push(Lost { unmet, modules: vec!["jax".to_owned()], escapes: true });
         }
@@ -397,8 +397,9 @@ fn imports(text: &str) -> Vec<Import<'_>> {
         } else if code.trim_end() == "try:" {
             let mut block = lines.clone();
             if let (Some((number, first)), Some((_, "except ImportError:"))) = (block.next(), block.next())
-                && let [of, module, ..] = first.split_whitespace().collect::<Vec<_>>()[..]
-                && matches!(of, "import" | "from")
+                && let mut words = first.split_whitespace()
+                && matches!(words.next(), Some("import" | "from"))
+                && let Some(module) = words.next()
             {
                 add(number, module, Vec::new(), true);
             }
