@@ -49,6 +49,7 @@ mod gpu_not_targeted_by_toolkit;
 mod host_compiler_unsupported;
 mod ignore_expired;
 mod ignore_unused;
+mod jaxlib_mismatch;
 mod jupyter_kernel_elsewhere;
 mod keras_backend_cpu_only;
 mod keras_backend_missing;
@@ -244,6 +245,7 @@ static RULES: &[&Rule] = &[
     &jupyter_kernel_elsewhere::RULE,
     &numpy_abi_mismatch::RULE,
     &protobuf_mismatch::RULE,
+    &jaxlib_mismatch::RULE,
     &nvidia_wheel_twins::RULE,
     &conda_cpu_variant::RULE,
     &cpu_without_avx::RULE,

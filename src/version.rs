@@ -191,6 +191,22 @@ impl<'de> Deserialize<'de> for Dotted {
     }
 }
 
+/// The numbers in front of a version, as JAX and jaxlib compare them: `0.6.2` of `0.6.2.dev20250617`.
+pub fn leading_numbers(version: &str) -> Option<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for part in version.split('.') {
+        let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        if digits == 0 {
+            break;
+        }
+        numbers.push(part[..digits].parse().ok()?);
+        if digits < part.len() {
+            break;
+        }
+    }
+    (!numbers.is_empty()).then_some(numbers)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,5 +250,16 @@ mod tests {
             let pad = |parts: &[u32]| { let mut p = parts.to_vec(); p.resize(8, 0); p };
             prop_assert_eq!(Dotted::new(&a).cmp(&Dotted::new(&b)), pad(&a).cmp(&pad(&b)));
         }
+    }
+
+    #[test]
+    fn jaxlib_compares_the_numbers_in_front() {
+        assert_eq!(leading_numbers("0.6.2"), Some(vec![0, 6, 2]));
+        assert_eq!(leading_numbers("0.6.2.dev20250617"), Some(vec![0, 6, 2]));
+        assert_eq!(leading_numbers("0.9.0.1"), Some(vec![0, 9, 0, 1]));
+        assert_eq!(leading_numbers("0.4.7+cuda12.cudnn88"), Some(vec![0, 4, 7]));
+        assert_eq!(leading_numbers("0.6rc1"), Some(vec![0, 6]));
+        assert_eq!(leading_numbers("x"), None);
+        assert_eq!(leading_numbers("99999999999999999999.1"), None);
     }
 }

@@ -15,7 +15,7 @@ use crate::facts::{
 };
 use crate::finding::{RowRef, Subject};
 use crate::shell;
-use crate::version::Dotted;
+use crate::version::{Dotted, leading_numbers};
 
 /// The sonames of one CUDA major that TensorFlow opens by name, cuDNN left out.
 ///
@@ -1285,6 +1285,8 @@ pub enum Lacks {
     Parts(Vec<String>),
     /// Libraries of CUDA that it opens or needs.
     Libraries(Vec<String>),
+    /// A library of CUDA that has what others ask of it.
+    Fitting(String),
     /// Code for the GPUs that are here: the first of them, in words.
     Code(String),
 }
@@ -1331,8 +1333,16 @@ impl EnvView<'_, '_> {
             && !matches!(self.backend_acceleration(), Accelerated::No(_))
     }
 
+    /// Whether JAX does not let itself be imported with the jaxlib that is here.
+    pub fn jax_refuses(&self) -> bool {
+        self.env.unmet.iter().any(|unmet| unmet.clashes("jax"))
+    }
+
     fn jax_acceleration(&self) -> Accelerated {
         let Some(jax) = &self.env.jax else { return Accelerated::Unknown("what JAX is installed".to_owned()) };
+        if self.jax_refuses() {
+            return Accelerated::Unknown("what JAX has here, which does not import".to_owned());
+        }
         let here = self.jax_cuda(jax);
         let variable = |name: &str| self.view.facts.env.get(name).map(String::as_str);
         let (list, single) = (variable("JAX_PLATFORMS"), variable("JAX_PLATFORM_NAME"));
@@ -1451,7 +1461,8 @@ impl EnvView<'_, '_> {
         // Which versions it was built with is in compiled modules; that it asks for others is not.
         let dist = self.dist(name)?;
         let asked = dist.requires.iter().filter(|requirement| requirement.applies != Some(false));
-        asked.filter(|requirement| requirement.name.starts_with("nvidia-")).find_map(|requirement| {
+        let part = |name: &str| name.starts_with("nvidia-") || name.starts_with("jax-cuda");
+        asked.filter(|requirement| part(&requirement.name)).find_map(|requirement| {
             let ask = |what: String| {
                 let specifier = &requirement.specifier;
                 Some(format!("whether JAX works with {what}: {name} {} asks for {specifier}", dist.version))
@@ -1519,6 +1530,11 @@ impl EnvView<'_, '_> {
             let evidence = vec![Evidence::loader(&first.by, says), stated];
             return Accelerated::No(Lack::new(Lacks::Libraries(names), evidence));
         }
+        if let Some(first) = torch.unresolved.first() {
+            let says = format!("asks {} for {}, which {} does not have", first.of, first.symbol, first.file);
+            let evidence = vec![Evidence::loader(&first.by, says), stated];
+            return Accelerated::No(Lack::new(Lacks::Fitting(first.of.clone()), evidence));
+        }
         if let Some(first) = other.first() {
             return Accelerated::Unknown(format!(
                 "whether {} loads: it needs {}, which is not found",
@@ -1582,22 +1598,6 @@ fn jax_kept_off(list: Option<&str>, single: Option<&str>) -> Option<&'static str
         Some(_) => Some("JAX_PLATFORM_NAME"),
         None => list.first().filter(|first| **first != "cuda").map(|_| "JAX_PLATFORMS"),
     }
-}
-
-/// The numbers in front of a version, as `check_plugin_version` of jaxlib reads it: `0.6.2` of `0.6.2.dev20250617`.
-fn leading_numbers(version: &str) -> Option<Vec<u64>> {
-    let mut numbers = Vec::new();
-    for part in version.split('.') {
-        let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        if digits == 0 {
-            break;
-        }
-        numbers.push(part[..digits].parse().ok()?);
-        if digits < part.len() {
-            break;
-        }
-    }
-    (!numbers.is_empty()).then_some(numbers)
 }
 
 impl View<'_> {
@@ -1676,16 +1676,5 @@ mod tests {
         assert_eq!(at(PathOrigin::PythonPath, "/t", "x"), "uv pip install --python python --target /t x");
         // Its own sources on PYTHONPATH: nothing is installed among them.
         assert_eq!(at(PathOrigin::PythonPath, "/site", "x"), "python -m pip install x");
-    }
-
-    #[test]
-    fn jaxlib_compares_the_numbers_in_front() {
-        assert_eq!(leading_numbers("0.6.2"), Some(vec![0, 6, 2]));
-        assert_eq!(leading_numbers("0.6.2.dev20250617"), Some(vec![0, 6, 2]));
-        assert_eq!(leading_numbers("0.9.0.1"), Some(vec![0, 9, 0, 1]));
-        assert_eq!(leading_numbers("0.4.7+cuda12.cudnn88"), Some(vec![0, 4, 7]));
-        assert_eq!(leading_numbers("0.6rc1"), Some(vec![0, 6]));
-        assert_eq!(leading_numbers("x"), None);
-        assert_eq!(leading_numbers("99999999999999999999.1"), None);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CudnnPart, Evidence, MissingNeeded, Probed, Resolution};
+use super::{CudnnPart, Evidence, MissingNeeded, Probed, Resolution, Unresolved};
 use crate::version::Dotted;
 
 /// One Python environment.
@@ -199,13 +199,13 @@ pub struct Requirement {
     pub text: String,
 }
 
-/// A required package that is surely imported and is not there, or lacks what it cannot be imported without.
+/// A package that is surely imported and is not there, lacks what it cannot be imported without, or clashes with another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UnmetImport {
-    /// Whose import fails: `tensorflow` or `keras`.
+    /// Whose import fails: `tensorflow`, `keras`, `tf_keras` or `jax`.
     pub importer: String,
-    /// The normalised name of what is required.
+    /// The normalised name of what is imported.
     pub name: String,
     /// The version specifier; empty for any.
     pub specifier: String,
@@ -213,7 +213,11 @@ pub struct UnmetImport {
     pub installed: Option<String>,
     /// The compiled module that is gone, without the end of its name, where the rest of the package is there.
     pub lacks: Option<String>,
-    /// The line that requires it.
+    /// Where it is all there, what it does not fit, so that its import ends with another error: `numpy`, which is of 2
+    /// or newer while it was compiled for NumPy 1 alone, or `jax`, which asks for another jaxlib.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clash: Option<String>,
+    /// The line that requires it; of one that clashes, what shows it.
     pub required: Evidence,
     /// The line that imports it.
     pub by: Evidence,
@@ -239,6 +243,13 @@ pub struct RecordCheck {
     pub cut_off: Vec<String>,
     /// Why RECORD could not be compared, where it could not.
     pub trouble: Option<String>,
+}
+
+impl UnmetImport {
+    /// Whether it is there and does not fit that.
+    pub fn clashes(&self, with: &str) -> bool {
+        self.clash.as_deref() == Some(with)
+    }
 }
 
 impl RecordCheck {
@@ -481,6 +492,9 @@ pub struct Torch {
     /// with `PyTorch`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<MissingNeeded>,
+    /// Symbols that one of NVIDIA's libraries asks of another in vain; only where Keras computes with `PyTorch`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unresolved: Vec<Unresolved>,
     /// Why it could not be told which libraries are missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub untold: Option<String>,

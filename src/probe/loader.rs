@@ -246,8 +246,8 @@ impl<'h> Search<'h> {
         self.open_all(names, chain, true)
     }
 
-    /// The same for what is only asked whether all that it needs is found: no symbols are read, of which frameworks
-    /// have hundreds of thousands.
+    /// The same for what is only asked whether all that it needs is found: no symbols are read but those that NVIDIA's
+    /// libraries ask of each other; frameworks have hundreds of thousands.
     pub fn resolve_needed(&self, names: &[&str], chain: &[&str]) -> Vec<Resolution> {
         self.open_all(names, chain, false)
     }
@@ -429,7 +429,7 @@ impl<'h> Search<'h> {
         };
         self.load_needed(process, &[index]);
         let (brings, missing) = process.consequences(index);
-        let unresolved = if symbols && missing.is_empty() { self.unresolved(process, index) } else { Vec::new() };
+        let unresolved = if missing.is_empty() { self.unresolved(process, index, symbols) } else { Vec::new() };
         let chosen = &process.loaded[index];
         let real = self.host.real_text(&chosen.path);
         let soname = chosen.object.dynamic.soname.clone();
@@ -467,11 +467,12 @@ impl<'h> Search<'h> {
 
     /// Symbols that a library, or one that it brings along, asks of another in vain. NVIDIA's libraries alone: those
     /// of the C library are there or nothing runs at all.
-    fn unresolved(&self, process: &Process, root: usize) -> Vec<Unresolved> {
+    fn unresolved(&self, process: &Process, root: usize, all: bool) -> Vec<Unresolved> {
         let mut unresolved = Vec::new();
         for index in process.closure(root) {
             let asking = &process.loaded[index];
-            if !asking.object.dynamic.needed.iter().any(|name| is_nvidia(name)) {
+            let own = asking.path.rsplit('/').next().is_some_and(is_nvidia);
+            if !(all || own) || !asking.object.dynamic.needed.iter().any(|name| is_nvidia(name)) {
                 continue;
             }
             let Some(symbols) = self.symbols(asking) else { continue };

@@ -190,7 +190,6 @@ fn read(
         version,
         active: place.active,
         found_by: place.found_by.clone(),
-        keras_config: config.clone(),
         dist_count: count,
         ..env
     }
@@ -245,6 +244,7 @@ fn assemble(
     let torch_wanted = asked || keras::chooses(config, "torch");
     let torch = keras::torch(&importer, search, &layout.real_interpreter, torch_wanted);
     PythonEnv {
+        keras_config: config.clone(),
         tensorflow,
         keras,
         tf_keras,

@@ -10,10 +10,10 @@ pub(super) static RULE: Rule = Rule {
     family: Family::Python,
     level: Level::Deny,
     layer: layer::IMPORT + 4,
-    summary: "A package that TensorFlow or Keras imports is not there",
+    summary: "A package that TensorFlow, Keras or its backend imports is not there",
     docs: r"### What it means
 
-TensorFlow or Keras requires a package, one of its files imports it outside of any block, and no folder of `sys.path` holds it: it was never installed (`--no-deps`), uninstalled, or its code is gone and only the metadata stayed. Packages that are required and not surely imported are passed over. NumPy and protobuf have rules of their own.
+TensorFlow, Keras, or the PyTorch or JAX that Keras is set to, requires a package, one of its files imports it outside of any block, and no folder of `sys.path` holds it: it was never installed (`--no-deps`), uninstalled, or its code is gone and only the metadata stayed. Packages that are required and not surely imported are passed over. NumPy and protobuf have rules of their own.
 
 ### Why it matters
 
@@ -33,7 +33,14 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         }
         out.applies();
         for (importer, breaks) in [("tensorflow", Break::TfSees), ("keras", Break::KerasUses)] {
-            let unmet: Vec<&UnmetImport> = env.env.unmet.iter().filter(|unmet| unmet.importer == importer).collect();
+            let by = |unmet: &UnmetImport, importer: &str| {
+                let same = |it: &UnmetImport| it.name == unmet.name && it.importer == importer && it.clash.is_none();
+                env.env.unmet.iter().any(same)
+            };
+            // What both import is told once.
+            let told = |unmet: &UnmetImport| importer == "keras" && alive && by(unmet, "tensorflow");
+            let of = |unmet: &&UnmetImport| unmet.importer == importer && unmet.clash.is_none() && !told(unmet);
+            let unmet: Vec<&UnmetImport> = env.env.unmet.iter().filter(of).collect();
             if unmet.is_empty() || (importer == "tensorflow" && !alive) {
                 continue;
             }
@@ -63,6 +70,9 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             for unmet in unmet.iter().take(3) {
                 finding = finding.because(unmet.by.clone()).because(unmet.required.clone());
                 finding = finding.because_all(unmet.lacks.iter().map(|lacks| Evidence::file(lacks, "not there")));
+            }
+            if importer == "tensorflow" && unmet.iter().any(|unmet| by(unmet, "keras")) {
+                finding = finding.so("`import keras` fails").breaks(Break::KerasUses);
             }
             out.find(
                 finding

@@ -2,10 +2,10 @@
 
 use super::compute_capability_unsupported::none_fits;
 use super::{Cx, Family, Rule, layer};
-use crate::facts::Requirement;
+use crate::facts::{Dist, Requirement};
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
 use crate::shell;
-use crate::view::{Accelerated, EnvView, Lack, Lacks};
+use crate::view::{Accelerated, EnvView, Lack, Lacks, within};
 
 /// The rule.
 pub(super) static RULE: Rule = Rule {
@@ -16,7 +16,7 @@ pub(super) static RULE: Rule = Rule {
     summary: "Keras computes with a backend that has no CUDA here",
     docs: r"### What it means
 
-Keras 3 chooses its backend from `KERAS_BACKEND`, else from `keras.json`, else it takes TensorFlow. It is set to JAX, PyTorch, NumPy or OpenVINO, and that does not compute on the GPU here: it is built without CUDA, a package of its CUDA half or a CUDA library is not there, a variable such as `JAX_PLATFORMS` or `KERAS_TORCH_DEVICE` keeps it off the GPU, or it has no code for this GPU.
+Keras 3 chooses its backend from `KERAS_BACKEND`, else from `keras.json`, else it takes TensorFlow. It is set to JAX, PyTorch, NumPy or OpenVINO, and that does not compute on the GPU here: it is built without CUDA, a package of its CUDA half or a CUDA library is not there or lacks what another one asks of it, a variable such as `JAX_PLATFORMS` or `KERAS_TORCH_DEVICE` keeps it off the GPU, or it has no code for this GPU.
 
 ### Why it matters
 
@@ -36,7 +36,8 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
         cx.view.envs().filter(|env| env.keras().is_some() && !env.keras_on_tensorflow() && env.backend_is_known())
     {
         let backend = env.backend();
-        if !env.has_backend(&backend.name) {
+        // jaxlib-mismatch is the root.
+        if !env.has_backend(&backend.name) || (backend.name == "jax" && env.jax_refuses()) {
             continue;
         }
         let lack = match env.backend_acceleration() {
@@ -61,7 +62,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             Finding::new(Subject::Env(env.index), format!("Keras computes with {name}, {}", title(&lack)))
                 .because_all(backend.evidence.clone())
                 .because_all(lack.evidence.clone());
-        if name == "PyTorch" && matches!(lack.of, Lacks::Libraries(_)) {
+        if name == "PyTorch" && matches!(lack.of, Lacks::Libraries(_) | Lacks::Fitting(_)) {
             finding = finding.so("`import torch` fails, and `import keras` with it");
         }
         let tensorflow = env.tf_alive().is_some();
@@ -109,6 +110,7 @@ fn title(lack: &Lack) -> String {
         (Lacks::Nothing | Lacks::Cuda, _) => "which has no CUDA here".to_owned(),
         (Lacks::Parts(names), _) => format!("which has no CUDA here without {}", listed(names)),
         (Lacks::Libraries(names), _) => format!("which does not find {}", listed(names)),
+        (Lacks::Fitting(name), _) => format!("which does not load with this {name}"),
         (Lacks::Code(gpu), _) => format!("which has no code for {gpu}"),
     }
 }
@@ -129,11 +131,12 @@ fn mend(cx: &Cx<'_>, env: &EnvView<'_, '_>, backend: &str, lack: &Lack, finding:
             Some(install) => finding.run(text("give JAX CUDA"), install),
             None => finding,
         },
-        ("torch", Lacks::Libraries(_)) => {
+        ("torch", Lacks::Libraries(_) | Lacks::Fitting(_)) => {
             // `cuda-toolkit` holds nothing itself and brings NVIDIA's wheels by its extras.
             let lacking = |requirement: &&Requirement| {
                 let asked = requirement.applies != Some(false) && requirement.extra.is_none();
-                let nvidia = requirement.name.starts_with("nvidia-") && env.dist(&requirement.name).is_none();
+                let fits = |dist: &Dist| within(&dist.version, &requirement.specifier) == Some(true);
+                let nvidia = requirement.name.starts_with("nvidia-") && !env.dist(&requirement.name).is_some_and(fits);
                 asked && (nvidia || requirement.name == "cuda-toolkit")
             };
             let words = |requirement: &Requirement| {
@@ -157,7 +160,7 @@ fn mend(cx: &Cx<'_>, env: &EnvView<'_, '_>, backend: &str, lack: &Lack, finding:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{Dist, Evidence, Facts, Jax, JaxPlugin, MissingNeeded, Module, PythonEnv, Torch};
+    use crate::facts::{Evidence, Facts, Jax, JaxPlugin, MissingNeeded, Module, PythonEnv, Torch, Unresolved};
     use crate::rules::testing::{absent, found, judge, machine, pci, resolved, silent, titles};
 
     const LIBRARIES: [&str; 7] = [
@@ -308,6 +311,30 @@ mod tests {
         let whole = own(&mut facts);
         facts.pythons[0].torch = Some(Torch { missing: vec![lacking("libcudart.so.12")], ..whole.clone() });
         assert!(titles(&RULE, &facts)[0].ends_with("PyTorch, which does not find libcudart.so.12"));
+        let symbol = Unresolved { of: "libnvJitLink.so.12".to_owned(), ..Unresolved::default() };
+        facts.pythons[0].torch = Some(Torch { unresolved: vec![symbol], ..whole.clone() });
+        let named = |name: &str, version: &str, requires| Dist {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            requires,
+            ..Dist::default()
+        };
+        let asks = |name: &str, specifier: &str| Requirement {
+            name: name.to_owned(),
+            specifier: specifier.to_owned(),
+            text: format!("{name}{specifier}; platform_system == \"Linux\""),
+            ..Requirement::default()
+        };
+        let asked = vec![asks("nvidia-nvjitlink-cu12", "==12.6.85"), asks("nvidia-nvtx-cu12", "==12.6.77")];
+        facts.pythons[0].dists = vec![
+            named("torch", "2.7.1", asked),
+            named("nvidia-nvjitlink-cu12", "12.1.105", Vec::new()),
+            named("nvidia-nvtx-cu12", "12.6.77", Vec::new()),
+        ];
+        let said = judge(&RULE, &facts).findings;
+        assert!(said[0].title.ends_with("PyTorch, which does not load with this libnvJitLink.so.12"));
+        let command = said[0].help[0].command.as_deref().unwrap();
+        assert!(command.ends_with("install 'nvidia-nvjitlink-cu12==12.6.85'"), "{command}");
         facts.pythons[0].torch = Some(Torch { missing: vec![lacking("libgomp.so.1")], ..whole.clone() });
         assert_eq!(judge(&RULE, &facts).unknown.len(), 1);
         facts.pythons[0].torch = Some(Torch { compute: vec!["sm_80".to_owned(), "sm_86".to_owned()], ..whole.clone() });

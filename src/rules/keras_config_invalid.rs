@@ -113,7 +113,7 @@ fn broken(env: &EnvView<'_, '_>, fault: &KerasFault, of_tensorflow: bool, of_ker
 }
 
 /// Whether TensorFlow imports what `import keras` gives when it is imported itself.
-fn imports_keras(env: &EnvView<'_, '_>) -> bool {
+pub(super) fn imports_keras(env: &EnvView<'_, '_>) -> bool {
     env.tf_alive().is_some() && !env.legacy() && env.tf_minor().is_some_and(|minor| minor >= (2, 16))
 }
 

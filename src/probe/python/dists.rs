@@ -88,6 +88,7 @@ fn requirement_matters(name: &str) -> bool {
         || name.starts_with("nvidia-")
         || name.starts_with("tensorrt")
         || name == "cuda-toolkit"
+        || is_jax_plugin(name)
         || is_tensorflow(name)
 }
 

@@ -7,9 +7,7 @@ use super::layout::join;
 use super::literal;
 use super::modules::Importer;
 use super::pyjson::{self, Document, Field, Value};
-use crate::facts::{
-    Candidate, Evidence, Jax, JaxPlugin, KerasConfig, KerasFault, MissingNeeded, Module, Probed, Resolution, Torch,
-};
+use crate::facts::{Candidate, Evidence, Jax, JaxPlugin, KerasConfig, KerasFault, Module, Probed, Resolution, Torch};
 use crate::host::{Host, Kind, TEXT_LIMIT, Why};
 use crate::probe::loader::Search;
 use crate::probe::symbols;
@@ -372,7 +370,7 @@ pub(super) fn torch(
         torch.libtorch_cuda = importer.folders.host.is_file(join(&module.path, "lib/libtorch_cuda.so"));
         torch.extension_lacks = extension_lacks(importer, &module.path);
         if computes && torch.libtorch_cuda {
-            (torch.missing, torch.untold) = torch_needs(importer, search, &module.path, interpreter);
+            torch_needs(importer, search, &module.path, interpreter, &mut torch);
             torch.compute = architectures(importer.folders.host, &join(&module.path, "lib/libtorch_python.so"));
         }
     }
@@ -384,32 +382,27 @@ pub(super) fn torch(
 ///
 /// `_load_global_deps` of `torch/__init__.py` opens `libtorch_global_deps.so`; where that fails it opens what lies in
 /// `nvidia/*/lib` along `sys.path`, and tries again. `torch/_C` then needs `libtorch_cuda.so` and all that this needs.
-fn torch_needs(
-    importer: &Importer<'_, '_>,
-    search: &Search<'_>,
-    torch: &str,
-    interpreter: &str,
-) -> (Vec<MissingNeeded>, Option<String>) {
+fn torch_needs(importer: &Importer<'_, '_>, search: &Search<'_>, folder: &str, interpreter: &str, torch: &mut Torch) {
     let host = importer.folders.host;
-    let paths = ["lib/libtorch_global_deps.so", "lib/libtorch_cuda.so"].map(|name| join(torch, name));
+    let paths = ["lib/libtorch_global_deps.so", "lib/libtorch_cuda.so"].map(|name| join(folder, name));
     let paths: Vec<&str> = paths.iter().map(String::as_str).filter(|path| host.is_file(path)).collect();
-    let (mut missing, mut untold): (Vec<MissingNeeded>, _) = (Vec::new(), None);
     for resolution in search.resolve_needed(&paths, &[interpreter]) {
         match resolution.file {
             // The driver's library is another question.
-            Probed::Found { value, .. } => missing.extend(
-                value
-                    .missing
-                    .into_iter()
-                    .filter(|lacking| lacking.name != "libcuda.so.1" && in_wheels(importer, &lacking.name).is_none()),
-            ),
-            Probed::Failed { why } | Probed::Skipped { why } => untold = Some(why),
+            Probed::Found { value, .. } => {
+                torch.unresolved.extend(value.unresolved);
+                torch.missing.extend(
+                    value.missing.into_iter().filter(|lacking| {
+                        lacking.name != "libcuda.so.1" && in_wheels(importer, &lacking.name).is_none()
+                    }),
+                );
+            }
+            Probed::Failed { why } | Probed::Skipped { why } => torch.untold = Some(why),
             Probed::Absent => {}
         }
     }
     let mut seen = std::collections::BTreeSet::new();
-    missing.retain(|lacking| seen.insert(lacking.name.clone()));
-    (missing, untold)
+    torch.missing.retain(|lacking| seen.insert(lacking.name.clone()));
 }
 
 /// Bytes of constants read at most; those of `libtorch_python.so` are about a million.
