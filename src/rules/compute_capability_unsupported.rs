@@ -2,7 +2,9 @@
 
 use super::visible_devices_hides_all::shown;
 use super::{Cx, Family, Rule, layer};
+use crate::db::TensorflowRow;
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
+use crate::ranges::common;
 use crate::view::{CodeFit, EnvView, Gpu, code_fit, plain_name};
 
 /// The rule.
@@ -80,43 +82,62 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
             format!("TensorFlow {version} has {what} for {} (compute capability {compute})", first.name)
         };
         let build = env.tf().and_then(|tf| tf.build.evidence()).cloned();
-        let path = env.path();
         let finding = Finding::new(subject, title)
             .because_all(build)
             .because_all(unfit.iter().take(8).map(|gpu| gpu.evidence.clone()))
             .row(env.tf_row_ref().or_else(|| first.row.clone()))
-            .help(match other_release(cx, &env, first) {
-                Some(release) => format!(
-                    "install TensorFlow {release} in {path}, the nearest release that is known to have code for it"
-                ),
-                None => "install a TensorFlow that has code for this GPU, or build one for it".to_owned(),
-            })
             .so(if bound {
                 "its kernels for Cast, Add, Mul and the like hold PTX for sm_90a alone: CUDA_ERROR_INVALID_PTX"
                     .to_owned()
             } else {
                 format!("it has {}", names.join(", "))
             });
+        let finding = with_release(cx, &env, first, finding);
         out.find(if fit { finding.at(Level::Warn) } else { finding.breaks(Break::TfRuns) });
     }
 }
 
-/// The release nearest to the installed one that has code for a GPU, the newer first.
-fn other_release(cx: &Cx<'_>, env: &EnvView<'_, '_>, gpu: &Gpu) -> Option<String> {
-    let compute = gpu.compute.as_ref()?;
-    let version = env.tf_version()?;
+/// Proposes the release nearest to the installed one that has code for a GPU, the newer first.
+fn with_release(cx: &Cx<'_>, env: &EnvView<'_, '_>, gpu: &Gpu, finding: Finding) -> Finding {
+    let python = env.python().map(|(major, minor)| format!("=={major}.{minor}.*"));
+    let python: Vec<&str> = python.as_deref().into_iter().collect();
     let platform = cx.view.platform();
-    let fits = |row: &&crate::db::TensorflowRow| {
+    let fits = |row: &&TensorflowRow| {
         row.package == "tensorflow"
             && row.platform == platform
             && row.cuda_build
             && !row.version.any_prerelease()
-            && matches!(code_fit(compute, &row.compute), Some(CodeFit::Native | CodeFit::Jit))
+            && row.python.as_deref().is_none_or(|wanted| common(python.iter().copied().chain([wanted])) != Some(false))
+            && gpu
+                .compute
+                .as_ref()
+                .and_then(|compute| code_fit(compute, &row.compute))
+                .is_some_and(|fit| fit != CodeFit::None)
     };
     let rows = || cx.db.tensorflow_rows().iter().filter(fits);
-    let newer = rows().filter(|row| row.version > version).min_by(|a, b| a.version.cmp(&b.version));
-    let older = || rows().filter(|row| row.version < version).max_by(|a, b| a.version.cmp(&b.version));
-    newer.or_else(older).map(|row| row.version.to_string())
+    let row = env.tf_version().and_then(|version| {
+        let newer = rows().filter(|row| row.version > version).min_by(|a, b| a.version.cmp(&b.version));
+        newer.or_else(|| rows().filter(|row| row.version < version).max_by(|a, b| a.version.cmp(&b.version)))
+    });
+    let Some(row) = row else {
+        return finding.help("install a TensorFlow that has code for this GPU, or build one for it");
+    };
+    let release = &row.version;
+    let text = format!("install TensorFlow {release}, the nearest release that is known to have code for it");
+    // A build of another maker is not replaced by a command, nor is a distribution of another name.
+    let own = env.tf_dists().iter().any(|dist| dist.name == "tensorflow") && !env.is_own_build() && !env.is_conda_tf();
+    if !own {
+        return finding.help(format!("{text}, in {}", env.path()));
+    }
+    let wheels = env.env.dists.iter().any(|dist| dist.name.starts_with("nvidia-")) && !row.and_cuda.is_empty();
+    let extra = if wheels { "[and-cuda]" } else { "" };
+    let finding = finding.run(text, cx.view.install(env.env, &format!("'tensorflow{extra}=={release}'")));
+    match row.and_cuda_fails_on(&python).filter(|_| wheels) {
+        Some(why) => finding.help(format!(
+            "then run this again, which tells the way to its libraries: `tensorflow[and-cuda]=={release}` alone gives no GPU, as {why}"
+        )),
+        None => finding,
+    }
 }
 
 #[cfg(test)]
