@@ -27,7 +27,7 @@ const BYTES: usize = 128 << 20;
 /// for NumPy's C interface, that release as `pip` takes it, and what it imports before that part.
 ///
 /// Older ones are looked at, and their own constants decide. That the parts are loaded was seen with pandas 1.5 to
-/// 2.2, h5py 3.9 to 3.16 and ml_dtypes 0.2 to 0.6 on NumPy 2.4.
+/// 2.2, h5py 3.9 to 3.16 and `ml_dtypes` 0.2 to 0.6 on NumPy 2.4.
 const COMPILED: [(&str, &str, &str, &str, &[&str]); 3] = [
     ("pandas", "pandas", "_libs/interval", "2.2.2", &["dateutil", "pytz"]),
     ("h5py", "h5py", "_conv", "3.11", &[]),
