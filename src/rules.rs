@@ -95,6 +95,7 @@ mod toolkit_missing;
 mod toolkit_parts_mixed;
 mod toolkit_selectors_disagree;
 mod toolkit_variable_dead;
+mod variable_fatal;
 mod visible_devices_hides_all;
 mod visible_devices_hides_some;
 mod visible_devices_invalid;
@@ -233,6 +234,7 @@ static RULES: &[&Rule] = &[
     &toolkit_parts_mixed::RULE,
     &host_compiler_unsupported::RULE,
     &gpu_not_targeted_by_toolkit::RULE,
+    &variable_fatal::RULE,
     &tensorflow_cpu_only::RULE,
     &tensorflow_without_cuda_libraries::RULE,
     &tensorflow_shadowed::RULE,

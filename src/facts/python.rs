@@ -55,6 +55,9 @@ pub struct PythonEnv {
     /// Packages that `import tensorflow` or `import keras` asks for and does not get, so that it fails.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unmet: Vec<UnmetImport>,
+    /// Variables that end Python, TensorFlow's import or XLA by their value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fatal: Vec<FatalVariable>,
     /// The NVIDIA libraries under `site-packages/nvidia`: package folder and what is wrong with it.
     pub nvidia: Vec<NvidiaWheel>,
     /// What the interpreter itself did, where it was asked (`--run-python`).
@@ -62,6 +65,32 @@ pub struct PythonEnv {
     pub observed: Option<Observation>,
     /// What could not be read.
     pub troubles: Vec<super::Trouble>,
+}
+
+/// A variable with a value that ends programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FatalVariable {
+    /// What it ends.
+    pub ends: Ends,
+    /// What is wrong with it, as the end of "`VARIABLE` …".
+    pub what: String,
+    /// The variable and its value.
+    pub evidence: Evidence,
+}
+
+/// What a variable ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ends {
+    /// Python itself.
+    Python,
+    /// `import tensorflow`.
+    Import,
+    /// A program that asks TensorFlow for its devices.
+    Devices,
+    /// A program for which XLA compiles.
+    Compilation,
 }
 
 /// What an environment's own interpreter did, in one child process for each question.

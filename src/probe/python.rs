@@ -27,6 +27,7 @@ mod record;
 pub(crate) mod requirement;
 mod tensorflow;
 mod unmet;
+mod variables;
 
 #[cfg(feature = "cli")]
 pub use observed::observe;
@@ -243,7 +244,10 @@ fn assemble(
     let asked = folders.host.env("LIBTORCH_USE_PYTORCH").is_some();
     let torch_wanted = asked || keras::chooses(config, "torch");
     let torch = keras::torch(&importer, search, &layout.real_interpreter, torch_wanted);
+    let package = tensorflow.as_ref().and_then(|it| it.module.as_ref()).map(|module| module.path.as_str());
+    let fatal = variables::read(folders.host, layout, &sys_path, package);
     PythonEnv {
+        fatal,
         keras_config: config.clone(),
         tensorflow,
         keras,

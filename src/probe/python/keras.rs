@@ -23,11 +23,18 @@ pub(super) fn tf_keras(importer: &Importer<'_, '_>) -> Option<Module> {
     importer.versioned("tf_keras", &["__init__.py", "src/version.py"])
 }
 
+/// `TF_USE_LEGACY_KERAS` as it is set. TensorFlow compares the whole value, and evidence is without the blanks
+/// around it: ` 1` is told in quotes, since it switches nothing on.
+fn legacy(value: &str) -> Evidence {
+    let blank = value.trim() != value;
+    Evidence::env("TF_USE_LEGACY_KERAS", if blank { format!("{value:?}") } else { value.to_owned() })
+}
+
 /// The variables and the file that choose a backend; the same for all environments of one user.
 pub(super) fn config(host: &Host) -> KerasConfig {
     let mut config = KerasConfig {
         variable: host.env_nonempty("KERAS_BACKEND").map(|value| Evidence::env("KERAS_BACKEND", value)),
-        legacy: host.env("TF_USE_LEGACY_KERAS").map(|value| Evidence::env("TF_USE_LEGACY_KERAS", value)),
+        legacy: host.env("TF_USE_LEGACY_KERAS").map(legacy),
         ..KerasConfig::default()
     };
     // Set and empty counts: Keras then reads `keras.json` of the working folder.
