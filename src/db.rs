@@ -307,11 +307,10 @@ impl Database {
     /// The releases of TensorFlow whose extra `and-cuda` gives them the GPU on a Python, oldest first.
     pub(crate) fn with_and_cuda(&self, python: &[&str]) -> Vec<&TensorflowRow> {
         let good = |row: &&TensorflowRow| {
-            let takes = row.python.as_deref().map(|wanted| common(python.iter().copied().chain([wanted])));
             !row.and_cuda.is_empty()
                 && !row.version.any_prerelease()
                 && row.and_cuda_fails_on(python).is_none()
-                && takes != Some(Some(false))
+                && row.takes(python)
         };
         self.wheel_rows().filter(good).collect()
     }
@@ -560,11 +559,20 @@ fn reference(table: &str, key: String, source: &str) -> RowRef {
     RowRef { table: table.to_owned(), key, source: source.to_owned() }
 }
 
+/// Whether requirements leave a version that `wanted` has too, as far as can be told.
+fn may_meet(requirements: &[&str], wanted: &str) -> bool {
+    common(requirements.iter().copied().chain([wanted])) != Some(false)
+}
+
 impl TensorflowRow {
+    /// Whether it may run on a Python; `python` are requirements on it.
+    pub(crate) fn takes(&self, python: &[&str]) -> bool {
+        self.python.as_deref().is_none_or(|wanted| may_meet(python, wanted))
+    }
+
     /// Why the extra `and-cuda` of this release alone gives it no GPU; `python` are requirements on the Python.
     pub(crate) fn and_cuda_fails_on(&self, python: &[&str]) -> Option<&str> {
-        let meets = |wanted: &str| common(python.iter().copied().chain([wanted])) != Some(false);
-        self.and_cuda_fails.iter().find(|(wanted, _)| meets(wanted)).map(|(_, why)| why.as_str())
+        self.and_cuda_fails.iter().find(|(wanted, _)| may_meet(python, wanted)).map(|(_, why)| why.as_str())
     }
 
     /// A reference to it; the package is part of the key where it is not `tensorflow`.

@@ -31,3 +31,21 @@ pub fn longest() -> Option<(String, Duration)> {
     let now = NOW.lock().ok()?;
     now.first().map(|(_, begin, what)| (what.clone(), begin.elapsed()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_waited_for_longest_comes_first() {
+        // Other tests wait for something at the same time; what began before this stays in front of it.
+        let first = doing("the first");
+        let second = doing("the second");
+        let place = |what: &str| NOW.lock().unwrap().iter().position(|(.., told)| told == what);
+        assert!(place("the first") < place("the second") && longest().is_some());
+        drop(first);
+        assert!(place("the first").is_none() && place("the second").is_some());
+        drop(second);
+        assert!(place("the second").is_none());
+    }
+}

@@ -940,6 +940,11 @@ impl<'a> EnvView<'_, 'a> {
         Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
     }
 
+    /// That version as a requirement which every patch release of it meets: `==3.11.*`.
+    pub fn python_requirement(&self) -> Option<String> {
+        self.python().map(|(major, minor)| format!("=={major}.{minor}.*"))
+    }
+
     /// Keras, where `import keras` gives something that is Keras.
     pub fn keras(&self) -> Option<&'a Module> {
         self.keras_name().filter(|module| module.version.is_some() || module.dist.is_some() || !module.hides.is_empty())
@@ -1204,7 +1209,7 @@ impl<'a> EnvView<'_, 'a> {
             return Some(("'tf-nightly[and-cuda]'".to_owned(), None));
         }
         let db = self.view.db;
-        let python = self.python().map(|(major, minor)| format!("=={major}.{minor}.*"));
+        let python = self.python_requirement();
         let python: Vec<&str> = python.as_deref().into_iter().collect();
         // Builds of others add a fourth number or a local part, which the package index does not have.
         let release = |version: Version| match version.release() {

@@ -4,7 +4,6 @@ use super::visible_devices_hides_all::shown;
 use super::{Cx, Family, Rule, layer};
 use crate::db::TensorflowRow;
 use crate::finding::{Break, Finding, Judgment, Level, Subject};
-use crate::ranges::common;
 use crate::view::{CodeFit, EnvView, Gpu, code_fit, plain_name};
 
 /// The rule.
@@ -99,7 +98,7 @@ fn check(cx: &Cx<'_>, out: &mut Judgment) {
 
 /// Proposes the release nearest to the installed one that has code for a GPU, the newer first.
 fn with_release(cx: &Cx<'_>, env: &EnvView<'_, '_>, gpu: &Gpu, finding: Finding) -> Finding {
-    let python = env.python().map(|(major, minor)| format!("=={major}.{minor}.*"));
+    let python = env.python_requirement();
     let python: Vec<&str> = python.as_deref().into_iter().collect();
     let platform = cx.view.platform();
     let fits = |row: &&TensorflowRow| {
@@ -107,7 +106,7 @@ fn with_release(cx: &Cx<'_>, env: &EnvView<'_, '_>, gpu: &Gpu, finding: Finding)
             && row.platform == platform
             && row.cuda_build
             && !row.version.any_prerelease()
-            && row.python.as_deref().is_none_or(|wanted| common(python.iter().copied().chain([wanted])) != Some(false))
+            && row.takes(&python)
             && gpu
                 .compute
                 .as_ref()

@@ -120,7 +120,7 @@ impl Asked<'_, '_> {
         let finding = match (self.key, env) {
             (package @ ("tensorflow" | "keras"), Some(env)) => {
                 let cuda = package == "tensorflow" && (self.cx.view.has_gpu() || env.cuda_build() == Some(true));
-                let python = env.python().map(|(major, minor)| format!("=={major}.{minor}.*"));
+                let python = env.python_requirement();
                 let python: Vec<&str> = python.as_deref().into_iter().collect();
                 let known = self.cx.db.with_and_cuda(&python);
                 let meets = |version: &Version| requirement.met_by(&version.to_string()) == Some(true);
